@@ -1,0 +1,37 @@
+"""Frozen dataclasses as Keras objects: what a part was made from is what it is stored as."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import keras
+
+__all__ = ["Configured"]
+
+
+class Configured:
+    """Mixin of frozen dataclasses: `get_config` and `from_config` over the dataclass fields.
+
+    Fields are plain data or other `Configured` parts. Subclasses also take `register`.
+    """
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments as plain data."""
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        return {
+            field.name: keras.saving.serialize_keras_object(getattr(self, field.name))
+            for field in fields
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """Makes the part again from the output of `get_config`."""
+        return cls(
+            **{
+                name: keras.saving.deserialize_keras_object(value)
+                if isinstance(value, dict)
+                else value
+                for name, value in config.items()
+            }
+        )

@@ -1,0 +1,34 @@
+"""Aliases for the untyped parts of the stack, and the one registration decorator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+__all__ = ["Distribution", "Seed", "Shape", "Tensor", "event_tuple", "register"]
+
+Shape = tuple[int, ...]
+Tensor = Any  # tf.Tensor: TensorFlow ships no type information
+Distribution = tfp.distributions.Distribution
+Seed = int | Sequence[int] | Tensor | None
+
+register = keras.saving.register_keras_serializable(package="tfvae")
+
+
+def event_tuple(event_shape: int | Sequence[int] | tf.TensorShape) -> Shape:
+    """Returns `event_shape` as a tuple of Python ints; a plain int means a vector.
+
+    Raises:
+        ValueError: A size is unknown or smaller than one.
+    """
+    sizes: Any = (event_shape,) if isinstance(event_shape, int) else tuple(event_shape)
+    if any(size is None or int(size) != size or size < 1 for size in sizes):
+        raise ValueError(
+            "`event_shape` must hold known, positive sizes. "
+            f"Expected an int or a sequence of ints >= 1. Received: event_shape={event_shape}"
+        )
+    return tuple(int(size) for size in sizes)

@@ -1,0 +1,18 @@
+"""Distributions, and questions to distributions, that TFP lacks; no Keras in here."""
+
+from tfvae.distributions.gaussian import as_diagonal_normal
+from tfvae.distributions.pairwise import (
+    aggregated_log_prob,
+    pairwise_log_prob,
+    pairwise_log_prob_fast,
+)
+from tfvae.distributions.support import Support, support_of
+
+__all__ = [
+    "Support",
+    "aggregated_log_prob",
+    "as_diagonal_normal",
+    "pairwise_log_prob",
+    "pairwise_log_prob_fast",
+    "support_of",
+]

@@ -1,0 +1,39 @@
+"""One view of the many tfp classes that are Gaussians with diagonal covariance."""
+
+from __future__ import annotations
+
+import tensorflow_probability as tfp
+
+from tfvae._typing import Distribution
+
+__all__ = ["as_diagonal_normal", "as_multivariate_normal"]
+
+tfd = tfp.distributions
+
+
+def as_diagonal_normal(distribution: Distribution) -> Distribution | None:
+    """Returns the elementwise `tfd.Normal` of a diagonal Gaussian, None for anything else.
+
+    Its batch shape is the batch shape followed by the event shape of `distribution`.
+    """
+    if isinstance(distribution, tfd.MultivariateNormalDiag):
+        return tfd.Normal(distribution.mean(), distribution.stddev())
+    if isinstance(distribution, tfd.Independent):
+        inner = distribution.distribution
+        if type(inner) is tfd.Normal:
+            return inner
+        # Nested: the elementwise distribution of an Independent of an Independent.
+        return as_diagonal_normal(inner) if isinstance(inner, tfd.Independent) else None
+    return None
+
+
+def as_multivariate_normal(distribution: Distribution) -> Distribution | None:
+    """Returns a Gaussian over vectors as a class that TFP's KLs know, None for anything else."""
+    if isinstance(distribution, tfd.MultivariateNormalLinearOperator):
+        return distribution
+    if distribution.event_shape.rank != 1:
+        return None
+    normal = as_diagonal_normal(distribution)
+    if normal is None:
+        return None
+    return tfd.MultivariateNormalDiag(normal.mean(), normal.stddev())

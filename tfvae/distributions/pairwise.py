@@ -1,0 +1,64 @@
+"""Densities of every draw under every posterior, and of the aggregated posterior."""
+
+from __future__ import annotations
+
+import math
+
+import tensorflow as tf
+
+from tfvae._typing import Distribution, Tensor
+from tfvae.distributions.gaussian import as_diagonal_normal
+
+__all__ = ["aggregated_log_prob", "pairwise_log_prob", "pairwise_log_prob_fast"]
+
+
+def pairwise_log_prob(q_z: Distribution, z: Tensor) -> Tensor:
+    """Returns log q(z[s, i] | x[j]) of every draw under every posterior, in nats.
+
+    Args:
+        q_z: Posteriors, batch shape `[M]`, event shape `E`.
+        z: Draws `[S, B, *E]`.
+
+    Returns:
+        `[S, B, M]`.
+
+    Example:
+        >>> q_z = tfd.MultivariateNormalDiag(tf.zeros([7, 2]), tf.ones([7, 2]))
+        >>> pairwise_log_prob(q_z, tf.zeros([3, 5, 2])).shape
+        TensorShape([3, 5, 7])
+    """
+    return q_z.log_prob(tf.expand_dims(z, 2))
+
+
+def pairwise_log_prob_fast(q_z: Distribution, z: Tensor) -> Tensor:
+    """As `pairwise_log_prob`, as matrix products where `q_z` is a diagonal Gaussian.
+
+        log q = -1/2 sum_k (z_k - c_k)**2 / s_k**2 + (z - c) . (loc - c) / s**2 - ...
+
+    Expanding the square loses digits to cancellation: about 1e-3 nats in float32 with 40
+    dimensions. Good for what is logged and trained on, not for what is reported.
+    """
+    normal = as_diagonal_normal(q_z)
+    if normal is None or len(q_z.event_shape) != 1 or len(q_z.batch_shape) != 1:
+        return pairwise_log_prob(q_z, z)
+    # Centring leaves the densities as they are and the terms that cancel small.
+    centre = tf.reduce_mean(normal.loc, axis=0)
+    loc, centred_z = normal.loc - centre, z - centre  # [M, K], [S, B, K]
+    precision = tf.math.reciprocal(tf.square(normal.scale))
+    constant = tf.reduce_sum(
+        0.5 * tf.square(loc) * precision
+        + tf.math.log(normal.scale)
+        + 0.5 * tf.constant(math.log(2 * math.pi), loc.dtype),
+        axis=-1,
+    )
+    quadratic = tf.einsum("sbk,mk->sbm", tf.square(centred_z), -0.5 * precision)
+    return quadratic + tf.einsum("sbk,mk->sbm", centred_z, loc * precision) - constant
+
+
+def aggregated_log_prob(log_q: Tensor) -> Tensor:
+    """Returns log q(z), q(z) the mean of M posteriors, from `[..., M]` pairwise densities.
+
+    Reference: ELBO surgery (Hoffman and Johnson, 2016).
+    """
+    size = tf.cast(tf.shape(log_q)[-1], log_q.dtype)
+    return tf.reduce_logsumexp(log_q, axis=-1) - tf.math.log(size)

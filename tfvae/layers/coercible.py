@@ -1,0 +1,92 @@
+"""Distributions that Keras layers accept as input, by turning into a tensor once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfvae._typing import Distribution, Tensor
+
+__all__ = ["Coercer", "TensorCoercible"]
+
+
+class TensorCoercible:
+    """Mixin of the distributions that layers return: also a tensor, where one is needed.
+
+    The instance stays what it was (`isinstance`, registered KLs and all methods of the tfp class);
+    besides, `tf.convert_to_tensor(d)`, `np.asarray(d)` and every Keras layer see one tensor, made
+    on first use by the layer's `convert_to_tensor_fn` and kept, so that all readers see one draw.
+    """
+
+    _coerce: Callable[[Distribution], Tensor]
+
+    def _as_tensor(self) -> Tensor:
+        value = self.__dict__.get("_coerced_value")
+        if value is None:
+            value = tf.convert_to_tensor(type(self)._coerce(self))
+            # Past tf.Module's attribute tracking, which copies what it is given.
+            object.__setattr__(self, "_coerced_value", value)
+        return value
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self._as_tensor(), dtype=dtype)
+
+    @property
+    def shape(self) -> tf.TensorShape:
+        """Shape of the tensor that this distribution turns into."""
+        value = self.__dict__.get("_coerced_value")
+        return value.shape if value is not None else self.batch_shape + self.event_shape  # type: ignore[attr-defined]
+
+
+def _to_tensor(value: Any, dtype: Any = None, name: Any = None, as_ref: bool = False) -> Tensor:
+    tensor = value._as_tensor()
+    return tensor if dtype is None or tensor.dtype == dtype else tf.cast(tensor, dtype)
+
+
+tf.register_tensor_conversion_function(TensorCoercible, _to_tensor)
+
+
+class Coercer:
+    """Gives distributions the `TensorCoercible` behaviour with one conversion function.
+
+    The class of the distribution is replaced by a subclass of the same name. Subclasses are kept,
+    one per tfp class: composite tensors are compared by class, and a new class on each call would
+    make `tf.function` trace again.
+
+    Args:
+        convert: Maps the distribution to its tensor.
+    """
+
+    def __init__(self, convert: Callable[[Distribution], Tensor]) -> None:
+        self._convert = convert
+        self._classes: dict[type, type] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, distribution: Distribution) -> Distribution:
+        """Returns `distribution`, now coercible; the object is changed in place."""
+        cls = type(distribution)
+        if issubclass(cls, TensorCoercible):
+            # A layer that passes on another layer's distribution: its own conversion counts.
+            cls = cls.__mro__[2]
+        with self._lock:
+            if cls not in self._classes:
+                self._classes[cls] = self._subclass(cls)
+        distribution.__class__ = self._classes[cls]
+        return distribution
+
+    def _subclass(self, cls: type) -> type:
+        def properties(_: type, dtype: Any, num_classes: int | None = None) -> dict[str, Any]:
+            return cls._parameter_properties(dtype, num_classes=num_classes)  # type: ignore[attr-defined]
+
+        body = {
+            # TFP's metaclass wants these beside any constructor, and makes a new constructor.
+            "_parameter_properties": classmethod(properties),
+            "_coerce": staticmethod(self._convert),
+            "__module__": __name__,
+            "__doc__": cls.__doc__,
+        }
+        return type(cls)(cls.__name__, (TensorCoercible, cls), body)

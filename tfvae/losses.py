@@ -1,0 +1,77 @@
+"""Losses for stock Keras models that return distributions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfvae._typing import Distribution, Tensor, register
+
+__all__ = ["NegativeLogLikelihood"]
+
+
+@register
+class NegativeLogLikelihood(keras.losses.Loss):
+    """-log p(y) under the distribution that a stock Keras model returns.
+
+        loss = mean_b -log p(y[b])
+
+    Args:
+        reduction: As in `keras.losses.Loss`.
+        name: Name of the loss.
+        **kwargs: As in `keras.losses.Loss`.
+
+    Call arguments:
+        y_true: Data `[B, *E]`.
+        y_pred: Distribution, batch shape `[B]`, event shape `E`: the output of a model that ends
+            with a layer of `tfvae.layers`.
+        sample_weight: `[B]` or None.
+
+    Returns:
+        Scalar in nats, or `[B]` without reduction.
+
+    Raises:
+        TypeError: `y_pred` is no distribution.
+
+    Example:
+        >>> model = keras.Sequential([
+        ...     keras.Input((3,)), keras.layers.Dense(2), tfvae.layers.IndependentNormal(1)])
+        >>> model.compile("adam", loss=tfvae.NegativeLogLikelihood())
+        >>> history = model.fit(np.ones([8, 3]), np.ones([8, 1]), verbose=0)
+    """
+
+    def __init__(
+        self,
+        reduction: str = "sum_over_batch_size",
+        name: str = "negative_log_likelihood",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(reduction=reduction, name=name, **kwargs)
+
+    def __call__(
+        self, y_true: Tensor, y_pred: Distribution, sample_weight: Tensor | None = None
+    ) -> Tensor:
+        # The base class turns `y_pred` into a tensor before `call` can see the distribution.
+        values = self.call(y_true, y_pred)
+        if sample_weight is not None:
+            values *= tf.cast(tf.reshape(sample_weight, [-1]), values.dtype)
+        if self.reduction in ("none", None):
+            return values
+        total = tf.reduce_sum(values)
+        if self.reduction == "sum":
+            return total
+        if self.reduction == "mean_with_sample_weight" and sample_weight is not None:
+            return total / tf.reduce_sum(tf.cast(sample_weight, values.dtype))
+        return total / tf.cast(tf.size(values), values.dtype)
+
+    def call(self, y_true: Tensor, y_pred: Distribution) -> Tensor:
+        """Returns -log p(y) `[B]`."""
+        if not isinstance(y_pred, Distribution):
+            raise TypeError(
+                "`NegativeLogLikelihood` needs a model that returns a distribution. Received: "
+                f"{type(y_pred).__name__} of shape {getattr(y_pred, 'shape', None)}. "
+                "End the model with a layer of `tfvae.layers`."
+            )
+        return -y_pred.log_prob(tf.cast(y_true, y_pred.dtype))

@@ -1,0 +1,6 @@
+"""Models: `LatentVariableModel`, which trains, evaluates and exports, and what derives from it."""
+
+from tfvae.models.base import LatentVariableModel
+from tfvae.models.vae import VAE
+
+__all__ = ["VAE", "LatentVariableModel"]

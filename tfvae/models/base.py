@@ -1,0 +1,399 @@
+"""The base of all models: fit, evaluate, predict, save and export on top of `terms`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfvae._random import fold_in, next_seed, stateless_seed
+from tfvae._typing import Distribution, Seed, Shape, Tensor
+from tfvae.distributions.support import Support
+from tfvae.models.checks import check_array, check_event_shape, guard, translated_errors
+from tfvae.models.compilation import Step, warn_not_compiled
+from tfvae.objectives import ELBO, Objective
+from tfvae.terms import Terms
+
+__all__ = ["LatentVariableModel"]
+
+
+class LatentVariableModel(keras.Model):
+    """Abstract model p(x) = E_p(z) p(x|z) with an approximate posterior q(z|x).
+
+    A subclass says how one pass is scored; training, evaluation, prediction, saving and export
+    are the same for all. To be implemented: `encode`, `decode`, `prior_distribution`, `terms`,
+    `get_config`, and the attributes that describe the data, `event_shape` and `support`.
+
+    Logged for training and validation, each a mean over data points in nats:
+
+        elbo = -(distortion + rate)                       never weighted
+        rate = mutual_information + marginal_kl           estimates within the batch
+        loss = -objective, plus the losses of layers      what is minimised
+
+    Args:
+        seed: Seed of all draws of this model; None takes one from Python's generator, which
+            `keras.utils.set_random_seed` sets.
+        **kwargs: `name`, `dtype` and the other arguments of `keras.Model`.
+
+    Attributes:
+        objective: The objective set by `compile`.
+        prior: The prior p(z), a `tfvae.priors.Prior`.
+    """
+
+    prior: Any
+    event_shape: Shape
+    support: Support
+    objective: Objective
+
+    def __init__(self, *, seed: int | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        for name in ("elbo", "distortion", "rate", "mutual_information", "marginal_kl"):
+            setattr(self, f"_{name}_tracker", keras.metrics.Mean(name=name))
+
+    # What a subclass implements.
+
+    def encode(self, x: Tensor, *, training: bool = False) -> Distribution:
+        """Returns q(z|x), batch shape `[B]`, for `x` `[B, ...]`."""
+        raise NotImplementedError
+
+    def decode(self, z: Tensor, *, training: bool = False) -> Distribution:
+        """Returns p(x|z), batch shape `[...]`, for `z` `[..., *E]`."""
+        raise NotImplementedError
+
+    def prior_distribution(self, x: Tensor | None = None) -> Distribution:
+        """Returns p(z), batch shape `[]`; a conditional model reads its context from `x`."""
+        raise NotImplementedError
+
+    def terms(
+        self,
+        x: Tensor,
+        num_samples: int = 1,
+        seed: Seed = None,
+        *,
+        posterior: Distribution | None = None,
+        prior: Distribution | None = None,
+        training: bool = False,
+    ) -> Terms:
+        """Scores `x` at draws of z: the only place where training and evaluation sample z.
+
+        Args:
+            x: Data `[B, ...]`.
+            num_samples: Draws per data point, S.
+            seed: Int or pair of ints; None advances the model's seed generator.
+            posterior: q(z|x) to draw from, in place of `encode(x)`.
+            prior: p(z) to score with, in place of `prior_distribution(x)`.
+            training: Whether layers run in training mode.
+
+        Returns:
+            `Terms` of shape `[S, B]`.
+        """
+        raise NotImplementedError
+
+    # What follows for all models.
+
+    def call(self, x: Tensor, training: bool = False) -> Distribution:
+        """Returns p(x|z) at one draw z ~ q(z|x), batch shape `[B]`."""
+        z = self.encode(x, training=training).sample(seed=self.make_seed())
+        return self.decode(z, training=training)
+
+    def sample(self, num_samples: int, seed: Seed = None) -> Tensor:
+        """Draws new data: z ~ p(z), x ~ p(x|z).
+
+        Args:
+            num_samples: Number of draws, N.
+            seed: Int or pair of ints; None advances the model's seed generator.
+
+        Returns:
+            x: `[N, ...]`. For the means of p(x|z), decode draws of the prior yourself:
+                `model.decode(model.prior_distribution().sample(N)).mean()`.
+
+        Raises:
+            ValueError: `num_samples` is smaller than 1.
+        """
+        if num_samples < 1:
+            raise ValueError(f"`num_samples` must be >= 1. Received: num_samples={num_samples}")
+        return self.generate(num_samples, self.make_seed(seed))["x"]
+
+    def generate(self, num_samples: int | Tensor, seed: Tensor) -> dict[str, Tensor]:
+        """Returns draws `x`, the means `x_mean` of p(x|z), and `z`, each `[N, ...]`."""
+        z = self.prior_distribution().sample(num_samples, seed=seed)
+        p_x = self.decode(z)
+        x = p_x.sample(seed=fold_in(seed, 1))
+        x_mean = statistic(p_x, "mean")
+        return {"x": x, "x_mean": x if x_mean is None else x_mean, "z": z}
+
+    def reconstruct(self, x: Tensor, seed: Seed = None) -> Tensor:
+        """Returns the mean of p(x|z), `[B, ...]`.
+
+        Args:
+            x: Data `[B, ...]`.
+            seed: Where given, z is a draw from q(z|x); None takes the posterior mean.
+        """
+        q_z = self.encode(x)
+        z = centre(q_z) if seed is None else q_z.sample(seed=stateless_seed(seed))
+        return centre(self.decode(z))
+
+    def describe(self, q_z: Distribution) -> dict[str, Tensor]:
+        """Returns `z_mean`, `z_stddev` and the `reconstruction` at the posterior mean.
+
+        Where a posterior has no mean, a fixed draw stands in for it; without a standard deviation
+        there is no `z_stddev`.
+        """
+        z_mean, z_stddev = centre(q_z), statistic(q_z, "stddev")
+        outputs = {"z_mean": z_mean, "reconstruction": centre(self.decode(z_mean))}
+        return outputs if z_stddev is None else {**outputs, "z_stddev": z_stddev}
+
+    def make_seed(self, seed: Seed = None) -> Tensor:
+        """Returns `seed` as an int32 pair; None advances the model's seed generator."""
+        return next_seed(self.seed_generator) if seed is None else stateless_seed(seed)
+
+    # Training.
+
+    def compile(
+        self,
+        optimizer: Any = "adam",
+        objective: Objective | None = None,
+        *,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: bool | str = "auto",
+        auto_scale_loss: bool = True,
+        **unsupported: Any,
+    ) -> None:
+        """Sets optimizer and objective.
+
+        Args:
+            optimizer: Keras optimizer, by name or as an object.
+            objective: What is maximised; by default `tfvae.objectives.ELBO()`.
+            run_eagerly: Runs steps without `tf.function`, for debugging.
+            steps_per_execution: Updates per call of the compiled function.
+            jit_compile: True compiles the steps with XLA, False does not, "auto" compiles where
+                all parts allow it and warns once where one does not.
+            auto_scale_loss: As in `keras.Model.compile`.
+            **unsupported: Caught, to explain what to pass instead.
+
+        Raises:
+            TypeError: `objective` is no objective, or an argument such as `loss` is not for
+                this kind of model.
+        """
+        if unsupported:
+            raise TypeError(
+                f"`compile` of a latent variable model does not take {', '.join(unsupported)}. "
+                "The loss is minus the objective: pass `objective=tfvae.objectives.ELBO()`. The "
+                "ELBO and its terms are logged without metrics."
+            )
+        objective = ELBO() if objective is None else objective
+        if not isinstance(objective, Objective):
+            raise TypeError(
+                "`objective` must be an object of `tfvae.objectives`, such as `ELBO(beta=4.0)`. "
+                f"Received: objective={objective!r}"
+            )
+        if jit_compile not in (True, False, "auto"):
+            raise ValueError(
+                f'`jit_compile` must be True, False or "auto". Received: {jit_compile!r}'
+            )
+        # The steps are compiled here and not by Keras: checks of the data have to run outside of
+        # XLA, which drops assertions, and before any weight changes.
+        super().compile(
+            optimizer=optimizer,
+            run_eagerly=run_eagerly,
+            steps_per_execution=steps_per_execution,
+            jit_compile=False,
+            auto_scale_loss=auto_scale_loss,
+        )
+        self.objective = objective
+        self._compile_arguments = {
+            "run_eagerly": run_eagerly,
+            "steps_per_execution": steps_per_execution,
+            "jit_compile": jit_compile,
+            "auto_scale_loss": auto_scale_loss,
+        }
+        # In a tuple, which Keras leaves alone: steps hold no weights of their own.
+        self._steps = (self._make_step(self._update), self._make_step(self._score))
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """Returns the arguments of `compile` as plain data."""
+        if not self.compiled:
+            return {}
+        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        return {
+            "optimizer": keras.saving.serialize_keras_object(optimizer),
+            "objective": keras.saving.serialize_keras_object(self.objective),
+            **self._compile_arguments,
+        }
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles with the output of `get_compile_config`."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Trains as `keras.Model.fit` does, on `x` alone: labels in `(x, y)` are ignored.
+
+        Args:
+            x: Array `[N, ...]`, `tf.data.Dataset` or `keras.utils.PyDataset`.
+            *args: As in `keras.Model.fit`.
+            **kwargs: As in `keras.Model.fit`; `validation_data` may be `(x,)`.
+
+        Returns:
+            `keras.callbacks.History`.
+
+        Raises:
+            ValueError: The data is empty, of a wrong shape, NaN or infinite, or outside of the
+                likelihood's support. No weight has changed by the batch that holds it.
+        """
+        self._check_data(x, "x")
+        validation = kwargs.get("validation_data")
+        if validation is not None:
+            x_validation = keras.utils.unpack_x_y_sample_weight(validation)[0]
+            self._check_data(x_validation, "validation_data")
+        if isinstance(x, tf.data.Dataset) and not args:
+            kwargs.setdefault("shuffle", False)  # Keras warns that it cannot shuffle a dataset.
+        with translated_errors():
+            return super().fit(x, *args, **kwargs)
+
+    def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Returns the logged values on data, as `keras.Model.evaluate` does."""
+        self._check_data(x, "x")
+        with translated_errors():
+            return super().evaluate(x, *args, **kwargs)
+
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Returns a dict of arrays: `z_mean`, `z_stddev` and `reconstruction` `[N, ...]`."""
+        self._check_data(x, "x")
+        with translated_errors():
+            return super().predict(x, *args, **kwargs)
+
+    def train_step(self, data: Any) -> dict[str, Tensor]:
+        """Checks one batch, then updates the weights by it; returns what is logged."""
+        x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        return self._steps[0](self._guarded(x), sample_weight)
+
+    def test_step(self, data: Any) -> dict[str, Tensor]:
+        """Checks and scores one batch; returns what is logged."""
+        x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        return self._steps[1](self._guarded(x), sample_weight)
+
+    def predict_step(self, data: Any) -> dict[str, Tensor]:
+        """Checks one batch and describes its posteriors; draws nothing at random."""
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        return self.describe(self.encode(self._guarded(x)))
+
+    def export(self, filepath: Any, *, verbose: bool = True) -> None:
+        """Writes a SavedModel that serves with TensorFlow alone.
+
+        Its signatures are listed in `tfvae.models.export`.
+
+        Args:
+            filepath: Folder to write.
+            verbose: Prints the signatures.
+        """
+        from tfvae.models.export import export_saved_model
+
+        export_saved_model(self, filepath, verbose=verbose)
+
+    def save_own_variables(self, store: dict[str, Any]) -> None:
+        """Stores the state of the seed generator, so that a continued `fit` draws on."""
+        super().save_own_variables(store)
+        store["seed_generator"] = self.seed_generator.state
+
+    def load_own_variables(self, store: Mapping[str, Any]) -> None:
+        """Restores what `save_own_variables` stored."""
+        store = {name: store[name] for name in store.keys()}  # noqa: SIM118  no plain mapping
+        self.seed_generator.state.assign(store.pop("seed_generator"))
+        super().load_own_variables(store)
+
+    # Private.
+
+    def _make_step(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        if self.run_eagerly:
+            return function
+        jit_compile = self._compile_arguments["jit_compile"]
+        if jit_compile == "auto":
+            jit_compile = None
+            for layer in self._flatten_layers(include_self=False):
+                if not layer.supports_jit:
+                    warn_not_compiled(f"layer '{layer.name}' ({type(layer).__name__})")
+                    jit_compile = False
+                    break
+        return Step(function, jit_compile)
+
+    def _update(self, x: Tensor, sample_weight: Tensor | None) -> dict[str, Tensor]:
+        with tf.GradientTape() as tape:
+            loss, terms = self._loss_and_terms(x, sample_weight, training=True)
+            scaled_loss = self.optimizer.scale_loss(loss)
+        weights = self.trainable_weights
+        gradients = tape.gradient(scaled_loss, weights)
+        self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
+        return self._log(loss, terms, sample_weight)
+
+    def _score(self, x: Tensor, sample_weight: Tensor | None) -> dict[str, Tensor]:
+        loss, terms = self._loss_and_terms(x, sample_weight, training=False)
+        return self._log(loss, terms, sample_weight)
+
+    def _loss_and_terms(
+        self, x: Tensor, sample_weight: Tensor | None, *, training: bool
+    ) -> tuple[Tensor, Terms]:
+        terms = self.terms(x, self.objective.num_samples, training=training)
+        bound = self.objective(terms, self.optimizer.iterations)  # [B]
+        if sample_weight is not None:
+            bound = bound * tf.cast(tf.reshape(sample_weight, [-1]), bound.dtype)
+        loss = -tf.reduce_mean(bound)
+        for extra in self.losses:
+            loss += tf.cast(extra, loss.dtype)
+        return loss, terms
+
+    def _log(self, loss: Tensor, terms: Terms, sample_weight: Tensor | None) -> dict[str, Tensor]:
+        information = terms.batch_mutual_information
+        values = {
+            "elbo": terms.elbo,
+            "distortion": terms.distortion,
+            "rate": terms.rate,
+            "mutual_information": information,
+            "marginal_kl": terms.rate - information,
+        }
+        if sample_weight is not None:
+            sample_weight = tf.reshape(sample_weight, [-1])
+        self._loss_tracker.update_state(loss, sample_weight=tf.shape(information)[0])
+        for name, value in values.items():
+            getattr(self, f"_{name}_tracker").update_state(value, sample_weight=sample_weight)
+        return self.get_metrics_result()
+
+    def _guarded(self, x: Tensor) -> Tensor:
+        """Returns one batch of data, to be read only after its values have been checked."""
+        self._describe_data(x)
+        check_event_shape(x, self.event_shape)
+        return guard(x, self.support)
+
+    def _check_data(self, x: Any, name: str) -> None:
+        """Checks arrays as a whole, before anything is computed from them."""
+        if x is None:
+            raise ValueError(f"`{name}` is missing. Expected an array or a dataset.")
+        if isinstance(x, (tf.data.Dataset, keras.utils.PyDataset)) or not hasattr(x, "__array__"):
+            return  # Batches are checked one by one, as they come.
+        x = np.asarray(x)
+        self._describe_data(x)
+        check_array(x, name, self.event_shape, self.support)
+
+    def _describe_data(self, x: Tensor) -> None:
+        """Sets `event_shape` and `support`, where building the model had to wait for data."""
+
+
+def statistic(distribution: Distribution, name: str) -> Tensor | None:
+    """Returns `mean` or `stddev` of a distribution, None where it has none."""
+    try:
+        return getattr(distribution, name)()
+    except NotImplementedError:
+        return None
+
+
+def centre(distribution: Distribution) -> Tensor:
+    """Returns the mean of a distribution, or one fixed draw where it has no mean."""
+    mean = statistic(distribution, "mean")
+    return distribution.sample(seed=stateless_seed(0)) if mean is None else mean

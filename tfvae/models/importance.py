@@ -1,0 +1,86 @@
+"""Importance-sampled evidence in bounded memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import tensorflow as tf
+
+from tfvae._random import fold_in
+from tfvae._typing import Tensor
+
+if TYPE_CHECKING:
+    from tfvae.models.base import LatentVariableModel
+
+__all__ = ["Evidence", "importance_evidence"]
+
+
+class Evidence(NamedTuple):
+    """Estimates of log p(x) for a batch.
+
+    Attributes:
+        log_p_x: log p(x) `[B]`, nats: a lower bound in expectation.
+        standard_error: Of `log_p_x` `[B]`, nats, by the delta method.
+        ess: Effective sample size `[B]`, from 1 to the number of draws.
+    """
+
+    log_p_x: Tensor
+    standard_error: Tensor
+    ess: Tensor
+
+
+def importance_evidence(
+    model: LatentVariableModel,
+    x: Tensor,
+    num_samples: int | Tensor,
+    seed: Tensor,
+    block: int,
+) -> Evidence:
+    """Estimates log p(x) by importance sampling from the posterior, `block` draws at a time.
+
+        log p(x) ~ log (1/S) sum_s w_s,   w_s = p(x, z_s) / q(z_s|x)
+
+    Encoder and prior are evaluated once; memory depends on `block` and not on `num_samples`.
+
+    Args:
+        model: Any latent variable model.
+        x: `[B, ...]`.
+        num_samples: S, an int or an integer scalar.
+        seed: Int32 pair `[2]`.
+        block: Draws per pass; surplus draws of the last pass are left out.
+
+    Returns:
+        `Evidence`.
+
+    Reference: Importance Weighted Autoencoders (Burda et al., 2016),
+    https://arxiv.org/abs/1509.00519
+    """
+    num_samples = tf.cast(num_samples, tf.int32)
+    posterior, prior = model.encode(x), model.prior_distribution(x)
+
+    def add_block(index: Tensor, peak: Tensor, total: Tensor, squares: Tensor) -> tuple:
+        terms = model.terms(x, block, fold_in(seed, index), posterior=posterior, prior=prior)
+        valid = index * block + tf.range(block) < num_samples  # [S]
+        log_w = tf.where(valid[:, None], terms.log_w, -float("inf"))
+        new_peak = tf.maximum(peak, tf.reduce_max(log_w, axis=0))
+        # Where no weight is above zero yet there is nothing to rescale.
+        shift = tf.where(tf.math.is_finite(new_peak), new_peak, tf.zeros_like(new_peak))
+        kept = tf.exp(peak - shift)
+        w = tf.exp(log_w - shift)
+        total = total * kept + tf.reduce_sum(w, axis=0)
+        squares = squares * tf.square(kept) + tf.reduce_sum(tf.square(w), axis=0)
+        return index + 1, new_peak, total, squares
+
+    zeros = tf.zeros([tf.shape(x)[0]], posterior.dtype)
+    blocks = (num_samples + block - 1) // block
+    _, peak, total, squares = tf.while_loop(
+        lambda index, *_: index < blocks,
+        add_block,
+        [tf.constant(0), zeros - float("inf"), zeros, zeros],
+        parallel_iterations=1,
+    )
+    count = tf.cast(num_samples, posterior.dtype)
+    ess = tf.math.divide_no_nan(tf.square(total), squares)
+    excess = tf.maximum(tf.math.divide_no_nan(count, ess) - 1.0, 0.0)
+    relative_variance = excess / tf.maximum(count - 1.0, 1.0)
+    return Evidence(peak + tf.math.log(total / count), tf.sqrt(relative_variance), ess)

@@ -1,0 +1,203 @@
+"""The variational autoencoder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tfvae._typing import Distribution, Seed, Tensor, register
+from tfvae.distributions.support import support_of
+from tfvae.divergences import closed_form_kl
+from tfvae.models.base import LatentVariableModel
+from tfvae.models.checks import check_distribution
+from tfvae.priors import Prior, StandardNormal
+from tfvae.terms import Terms
+
+__all__ = ["VAE"]
+
+
+@register
+class VAE(LatentVariableModel):
+    """Variational autoencoder: encoder q(z|x), decoder p(x|z) and prior p(z), of any families.
+
+        p(x) = integral p(x|z) p(z) dz
+        log p(x) >= E_q[log p(x|z)] - KL(q(z|x) || p(z))
+
+    Likelihood and posterior are the last layers of decoder and encoder; with the prior and the
+    objective they are the four choices that make one published VAE or another.
+
+    Args:
+        encoder: Keras model from `x` `[B, *x_event]` to a distribution over one latent.
+        decoder: Keras model from `z` `[B, *E]` to a distribution over one example of `x`.
+        prior: A `tfvae.priors.Prior`; by default `StandardNormal()`.
+        seed: See `LatentVariableModel`.
+        **kwargs: See `LatentVariableModel`.
+
+    Raises:
+        TypeError: Encoder or decoder returns no distribution, or `prior` is no prior.
+        ValueError: Event or batch shapes do not fit each other.
+
+    Example:
+        >>> encoder = keras.Sequential([
+        ...     keras.Input((8,)), keras.layers.Dense(4), tfvae.layers.MultivariateNormalDiag(2)])
+        >>> decoder = keras.Sequential([
+        ...     keras.Input((2,)), keras.layers.Dense(8), tfvae.layers.IndependentBernoulli(8)])
+        >>> vae = tfvae.VAE(encoder, decoder)
+        >>> vae.sample(3, seed=0).shape
+        TensorShape([3, 8])
+
+    Reference: Auto-Encoding Variational Bayes (Kingma and Welling, 2014),
+    https://arxiv.org/abs/1312.6114
+    """
+
+    def __init__(
+        self,
+        encoder: keras.Model,
+        decoder: keras.Model,
+        prior: Prior | None = None,
+        *,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(seed=seed, **kwargs)
+        for name, part in (("encoder", encoder), ("decoder", decoder)):
+            if not isinstance(part, keras.layers.Layer):
+                raise TypeError(
+                    f"`{name}` must be a Keras model or layer. Received: {type(part).__name__}"
+                )
+        prior = StandardNormal(name="prior") if prior is None else prior
+        if not isinstance(prior, Prior):
+            raise TypeError(
+                "`prior` must be an object of `tfvae.priors`, such as `StandardNormal()`. "
+                f"Received: {type(prior).__name__}"
+            )
+        self.encoder = encoder
+        self.decoder = decoder
+        self.prior = prior
+        if getattr(encoder, "inputs", None):
+            # Sequential and Functional encoders tell the shape of x before any data comes.
+            self.build(encoder.inputs[0].shape)
+
+    def build(self, input_shape: Any) -> None:
+        """Makes all weights, and checks that encoder, prior and decoder fit each other."""
+        if self.built:
+            return
+        inputs = getattr(self.encoder, "inputs", None)
+        dtype = inputs[0].dtype if inputs else keras.config.floatx()
+        shape = [None, *input_shape[1:]]
+        # Tracing, and not calling, makes the weights without a pass through the networks.
+        tf.function(self._build_parts, autograph=False).get_concrete_function(
+            tf.TensorSpec(shape, dtype)
+        )
+        self.built = True
+
+    def encode(self, x: Tensor, *, training: bool = False) -> Distribution:
+        """Returns q(z|x), batch shape `[B]`, event shape `E`.
+
+        Args:
+            x: `[B, *x_event]`.
+            training: Whether the encoder runs in training mode.
+        """
+        q_z = self.encoder(tf.convert_to_tensor(x), training=training)
+        return check_distribution(q_z, "encoder", "one latent", "MultivariateNormalDiag")
+
+    def decode(self, z: Tensor, *, training: bool = False) -> Distribution:
+        """Returns p(x|z), batch shape `[...]`, event shape that of one example.
+
+        Args:
+            z: `[..., *E]`.
+            training: Whether the decoder runs in training mode.
+        """
+        z = tf.convert_to_tensor(z)
+        leading = tf.shape(z)[: z.shape.rank - self._latent_rank]
+        flat = tf.reshape(z, tf.concat([[-1], tf.shape(z)[z.shape.rank - self._latent_rank :]], 0))
+        p_x = self.decoder(flat, training=training)
+        p_x = check_distribution(p_x, "decoder", "one example of `x`", "IndependentBernoulli")
+        if z.shape.rank - self._latent_rank == 1:
+            return p_x
+        return tfp.distributions.BatchReshape(p_x, leading)
+
+    def prior_distribution(self, x: Tensor | None = None) -> Distribution:
+        """Returns p(z), batch shape `[]`, event shape `E`; `x` does not matter to it."""
+        return self.prior.distribution()
+
+    def log_p_x_given_z(self, x: Tensor, z: Tensor, *, training: bool = False) -> Tensor:
+        """Returns log p(x|z) `[S, B]` of data `[B, *x_event]` at draws `[S, B, *E]`, nats."""
+        num_samples, batch = tf.shape(z)[0], tf.shape(z)[1]
+        folded = tf.reshape(z, tf.concat([[num_samples * batch], tf.shape(z)[2:]], axis=0))
+        p_x = self.decode(folded, training=training)
+        x = tf.cast(x, p_x.dtype)
+        if z.shape[0] != 1:
+            # Every draw meets the same data: repeat x to the one folded axis of the decoder.
+            x = tf.broadcast_to(x, tf.concat([[num_samples], tf.shape(x)], axis=0))
+            x = tf.reshape(x, tf.concat([[num_samples * batch], tf.shape(x)[2:]], axis=0))
+        return tf.reshape(p_x.log_prob(x), [num_samples, batch])
+
+    def terms(
+        self,
+        x: Tensor,
+        num_samples: int = 1,
+        seed: Seed = None,
+        *,
+        posterior: Distribution | None = None,
+        prior: Distribution | None = None,
+        training: bool = False,
+    ) -> Terms:
+        """See `LatentVariableModel.terms`."""
+        q_z = self.encode(x, training=training) if posterior is None else posterior
+        p_z = self.prior_distribution(x) if prior is None else prior
+        z, log_q_z = q_z.experimental_sample_and_log_prob(num_samples, seed=self.make_seed(seed))
+        return Terms(
+            log_p_x=self.log_p_x_given_z(x, z, training=training),
+            log_p_z=p_z.log_prob(z),
+            log_q_z=log_q_z,
+            kl=closed_form_kl(q_z, p_z),
+            z=z,
+            q_z=q_z,
+            p_z=p_z,
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments as plain data."""
+        parts = {"encoder": self.encoder, "decoder": self.decoder, "prior": self.prior}
+        return {
+            **super().get_config(),
+            **{name: keras.saving.serialize_keras_object(part) for name, part in parts.items()},
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> VAE:
+        """Makes the model again from the output of `get_config`, without its weights."""
+        config = dict(config)
+        for name in ("encoder", "decoder", "prior"):
+            config[name] = keras.saving.deserialize_keras_object(
+                config[name], custom_objects=custom_objects
+            )
+        return cls(**config)
+
+    def _build_parts(self, x: Tensor) -> None:
+        q_z = self.encode(x)
+        self.prior.build(q_z.event_shape)
+        self._latent_rank = q_z.event_shape.rank
+        try:
+            p_x = self.decode(q_z.sample(seed=[0, 0]))
+        except ValueError as error:
+            raise ValueError(
+                f"`decoder` does not take the latents of `encoder`, of shape {q_z.event_shape}: "
+                f"{error}"
+            ) from error
+        if not p_x.event_shape.is_compatible_with(x.shape[1:]):
+            raise ValueError(
+                "`decoder` must return a distribution over one example of `x`. "
+                f"Expected: event_shape={x.shape[1:]}. Received: event_shape={p_x.event_shape}, "
+                f"batch_shape={p_x.batch_shape}. Set `event_shape` on its last layer."
+            )
+        self.event_shape = tuple(p_x.event_shape)
+        self.support = support_of(p_x)
+
+    def _describe_data(self, x: Tensor) -> None:
+        self.build(x.shape)

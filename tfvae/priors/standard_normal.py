@@ -1,0 +1,42 @@
+"""The standard normal prior."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tfvae._typing import Distribution, register
+from tfvae.priors.base import Prior
+
+__all__ = ["StandardNormal"]
+
+tfd = tfp.distributions
+
+
+@register
+class StandardNormal(Prior):
+    """p(z) = N(z; 0, I) over latents of any shape; no weights.
+
+        log p(z) = -K/2 log(2 pi) - 1/2 sum_k z_k**2
+
+    Args:
+        event_shape: Shape of one latent; by default that of the model's encoder.
+        **kwargs: See `Prior`.
+
+    Example:
+        >>> tfvae.priors.StandardNormal(16).distribution().event_shape
+        TensorShape([16])
+
+    Reference: Auto-Encoding Variational Bayes (Kingma and Welling, 2014),
+    https://arxiv.org/abs/1312.6114
+    """
+
+    def distribution(self) -> Distribution:
+        """Returns `tfd.Independent(tfd.Normal)`, batch shape `[]`, event shape `E`."""
+        if self.event_shape is None:
+            raise ValueError(
+                f"The prior '{self.name}' does not know the shape of its latents yet. Pass "
+                "`event_shape` to it, or pass it to a model."
+            )
+        zeros = tf.zeros(self.event_shape, self.variable_dtype)
+        return tfd.Independent(tfd.Normal(zeros, tf.ones_like(zeros)), len(self.event_shape))
