@@ -4,12 +4,14 @@ from tfvae import (
     _requirements,  # noqa: F401  first: one clear error beats a traceback of imports
     distributions,
     divergences,
+    evaluation,
     layers,
     networks,
     objectives,
     priors,
 )
 from tfvae._version import __version__
+from tfvae.evaluation import decompose, log_likelihood
 from tfvae.losses import NegativeLogLikelihood
 from tfvae.models import VAE, LatentVariableModel
 from tfvae.terms import Terms
@@ -20,9 +22,12 @@ __all__ = [
     "NegativeLogLikelihood",
     "Terms",
     "__version__",
+    "decompose",
     "distributions",
     "divergences",
+    "evaluation",
     "layers",
+    "log_likelihood",
     "networks",
     "objectives",
     "priors",

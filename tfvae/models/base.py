@@ -13,7 +13,7 @@ from tfvae._random import fold_in, next_seed, stateless_seed
 from tfvae._typing import Distribution, Seed, Shape, Tensor
 from tfvae.distributions.support import Support
 from tfvae.models.checks import check_array, check_event_shape, guard, translated_errors
-from tfvae.models.compilation import Step, warn_not_compiled
+from tfvae.models.compilation import Compiler
 from tfvae.objectives import ELBO, Objective
 from tfvae.terms import Terms
 
@@ -52,6 +52,8 @@ class LatentVariableModel(keras.Model):
         super().__init__(**kwargs)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
+        self._compiler = Compiler()
+        self._functions: dict[Any, Callable[..., Any]] = {}
         for name in ("elbo", "distortion", "rate", "mutual_information", "marginal_kl"):
             setattr(self, f"_{name}_tracker", keras.metrics.Mean(name=name))
 
@@ -138,15 +140,20 @@ class LatentVariableModel(keras.Model):
         z = centre(q_z) if seed is None else q_z.sample(seed=stateless_seed(seed))
         return centre(self.decode(z))
 
-    def describe(self, q_z: Distribution) -> dict[str, Tensor]:
-        """Returns `z_mean`, `z_stddev` and the `reconstruction` at the posterior mean.
+    def describe(self, x: Tensor) -> dict[str, Tensor]:
+        """Returns what `predict` gives: `z_mean`, `z_stddev` and `reconstruction`, `[B, ...]`."""
+        posterior = self.describe_posterior(self.encode(x))
+        return {**posterior, "reconstruction": centre(self.decode(posterior["z_mean"]))}
+
+    def describe_posterior(self, q_z: Distribution) -> dict[str, Tensor]:
+        """Returns `z_mean` and `z_stddev` `[B, *E]`.
 
         Where a posterior has no mean, a fixed draw stands in for it; without a standard deviation
         there is no `z_stddev`.
         """
-        z_mean, z_stddev = centre(q_z), statistic(q_z, "stddev")
-        outputs = {"z_mean": z_mean, "reconstruction": centre(self.decode(z_mean))}
-        return outputs if z_stddev is None else {**outputs, "z_stddev": z_stddev}
+        z_stddev = statistic(q_z, "stddev")
+        z = {"z_mean": centre(q_z)}
+        return z if z_stddev is None else {**z, "z_stddev": z_stddev}
 
     def make_seed(self, seed: Seed = None) -> Tensor:
         """Returns `seed` as an int32 pair; None advances the model's seed generator."""
@@ -213,8 +220,8 @@ class LatentVariableModel(keras.Model):
             "jit_compile": jit_compile,
             "auto_scale_loss": auto_scale_loss,
         }
-        # In a tuple, which Keras leaves alone: steps hold no weights of their own.
-        self._steps = (self._make_step(self._update), self._make_step(self._score))
+        self._compiler = Compiler(jit_compile, run_eagerly)
+        self._functions = {}
 
     def get_compile_config(self) -> dict[str, Any]:
         """Returns the arguments of `compile` as plain data."""
@@ -248,11 +255,11 @@ class LatentVariableModel(keras.Model):
             ValueError: The data is empty, of a wrong shape, NaN or infinite, or outside of the
                 likelihood's support. No weight has changed by the batch that holds it.
         """
-        self._check_data(x, "x")
+        self.check_data(x, "x")
         validation = kwargs.get("validation_data")
         if validation is not None:
             x_validation = keras.utils.unpack_x_y_sample_weight(validation)[0]
-            self._check_data(x_validation, "validation_data")
+            self.check_data(x_validation, "validation_data")
         if isinstance(x, tf.data.Dataset) and not args:
             kwargs.setdefault("shuffle", False)  # Keras warns that it cannot shuffle a dataset.
         with translated_errors():
@@ -260,30 +267,32 @@ class LatentVariableModel(keras.Model):
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Returns the logged values on data, as `keras.Model.evaluate` does."""
-        self._check_data(x, "x")
+        self.check_data(x, "x")
         with translated_errors():
             return super().evaluate(x, *args, **kwargs)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Returns a dict of arrays: `z_mean`, `z_stddev` and `reconstruction` `[N, ...]`."""
-        self._check_data(x, "x")
+        self.check_data(x, "x")
         with translated_errors():
             return super().predict(x, *args, **kwargs)
 
     def train_step(self, data: Any) -> dict[str, Tensor]:
         """Checks one batch, then updates the weights by it; returns what is logged."""
         x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        return self._steps[0](self._guarded(x), sample_weight)
+        return self.compiled_function("train", lambda: self._update)(
+            self._guarded(x), sample_weight
+        )
 
     def test_step(self, data: Any) -> dict[str, Tensor]:
         """Checks and scores one batch; returns what is logged."""
         x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        return self._steps[1](self._guarded(x), sample_weight)
+        return self.compiled_function("test", lambda: self._score)(self._guarded(x), sample_weight)
 
     def predict_step(self, data: Any) -> dict[str, Tensor]:
         """Checks one batch and describes its posteriors; draws nothing at random."""
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        return self.describe(self.encode(self._guarded(x)))
+        return self.describe(self._guarded(x))
 
     def export(self, filepath: Any, *, verbose: bool = True) -> None:
         """Writes a SavedModel that serves with TensorFlow alone.
@@ -309,20 +318,33 @@ class LatentVariableModel(keras.Model):
         self.seed_generator.state.assign(store.pop("seed_generator"))
         super().load_own_variables(store)
 
-    # Private.
+    def check_data(self, x: Any, name: str) -> None:
+        """Checks an array as a whole, before anything is computed from it.
 
-    def _make_step(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        if self.run_eagerly:
-            return function
-        jit_compile = self._compile_arguments["jit_compile"]
-        if jit_compile == "auto":
-            jit_compile = None
-            for layer in self._flatten_layers(include_self=False):
-                if not layer.supports_jit:
-                    warn_not_compiled(f"layer '{layer.name}' ({type(layer).__name__})")
-                    jit_compile = False
-                    break
-        return Step(function, jit_compile)
+        Datasets pass: their batches are checked one by one, as they come.
+
+        Raises:
+            ValueError: `x` is missing, empty, of a wrong shape, not numeric, holds NaN or infinite
+                values, or values that the likelihood cannot produce.
+        """
+        if x is None:
+            raise ValueError(f"`{name}` is missing. Expected an array or a dataset.")
+        if isinstance(x, (tf.data.Dataset, keras.utils.PyDataset)) or not hasattr(x, "__array__"):
+            return
+        x = np.asarray(x)
+        self._describe_data(x)
+        check_array(x, name, self.event_shape, self.support)
+
+    def compiled_function(
+        self, key: Any, make: Callable[[], Callable[..., Any]]
+    ) -> Callable[..., Any]:
+        """Returns the function made by `make`, compiled as `compile` says, once per `key`."""
+        if key not in self._functions:
+            layers = self._flatten_layers(include_self=False)
+            self._functions[key] = self._compiler(make(), layers)
+        return self._functions[key]
+
+    # Private.
 
     def _update(self, x: Tensor, sample_weight: Tensor | None) -> dict[str, Tensor]:
         with tf.GradientTape() as tape:
@@ -370,16 +392,6 @@ class LatentVariableModel(keras.Model):
         self._describe_data(x)
         check_event_shape(x, self.event_shape)
         return guard(x, self.support)
-
-    def _check_data(self, x: Any, name: str) -> None:
-        """Checks arrays as a whole, before anything is computed from them."""
-        if x is None:
-            raise ValueError(f"`{name}` is missing. Expected an array or a dataset.")
-        if isinstance(x, (tf.data.Dataset, keras.utils.PyDataset)) or not hasattr(x, "__array__"):
-            return  # Batches are checked one by one, as they come.
-        x = np.asarray(x)
-        self._describe_data(x)
-        check_array(x, name, self.event_shape, self.support)
 
     def _describe_data(self, x: Tensor) -> None:
         """Sets `event_shape` and `support`, where building the model had to wait for data."""

@@ -4,65 +4,82 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import keras
 import tensorflow as tf
 
-__all__ = ["Step", "warn_not_compiled"]
+__all__ = ["Compiler"]
 
-
-# Arguments of the traced function; XLA passes them in by itself.
+# Arguments of a traced function; XLA passes them in by itself.
 _ARGUMENTS = {"Placeholder", "PlaceholderWithDefault"}
 
 
-class Step:
-    """A function of tensors that runs compiled by XLA where all its operations allow it.
+class Compiler:
+    """Compiles the functions of one model with XLA, or without where a part does not allow it.
 
-    The decision is made once per input signature, from the traced graph and before anything
-    runs, so a step that cannot be compiled costs one warning and no batch.
+    Whether it does is known from the declarations of the layers and, operation by operation, from
+    each traced graph: before anything runs, so falling back costs one warning and no batch.
 
     Args:
-        function: Takes and returns structures of tensors; may read and assign variables.
-        jit_compile: True compiles or fails, False never compiles, None compiles where possible.
+        jit_compile: True compiles or fails, False does not, "auto" compiles where possible.
+        run_eagerly: Leaves functions as they are.
     """
 
-    def __init__(self, function: Callable[..., Any], jit_compile: bool | None) -> None:
-        self._plain = tf.function(function, autograph=False, reduce_retracing=True)
-        self._compiled = tf.function(
-            function, autograph=False, reduce_retracing=True, jit_compile=True
-        )
+    def __init__(self, jit_compile: bool | str = "auto", run_eagerly: bool = False) -> None:
         self._jit_compile = jit_compile
+        self._run_eagerly = run_eagerly
 
-    def __call__(self, *args: Any) -> Any:
-        if self._jit_compile is None:
-            found = _not_compilable(self._compiled.get_concrete_function(*args))
-            self._jit_compile = found is None
-            if found is not None:
-                warn_not_compiled(f"operation {found[0]} at '{found[1]}'")
-        return (self._compiled if self._jit_compile else self._plain)(*args)
+    def __call__(
+        self, function: Callable[..., Any], layers: Iterable[keras.layers.Layer] = ()
+    ) -> Callable[..., Any]:
+        """Returns `function`, compiled on its first call.
+
+        Args:
+            function: Takes and returns structures of tensors; may read and assign variables.
+            layers: The layers that it calls.
+        """
+        if self._run_eagerly:
+            return function
+        plain = tf.function(function, autograph=False, reduce_retracing=True)
+        compiled = tf.function(function, autograph=False, reduce_retracing=True, jit_compile=True)
+        layers, examined = list(layers), False
+
+        def step(*args: Any) -> Any:
+            nonlocal examined
+            if self._jit_compile == "auto" and not examined:
+                examined = True
+                self._examine(layers, compiled, args)
+            return (compiled if self._jit_compile else plain)(*args)
+
+        return step
+
+    def _examine(self, layers: list[keras.layers.Layer], compiled: Any, args: Any) -> None:
+        part = next(
+            (f"layer '{x.name}' ({type(x).__name__})" for x in layers if not x.supports_jit), None
+        )
+        if part is None:
+            part = _not_compilable(compiled.get_concrete_function(*args))
+        if part is not None:
+            self._jit_compile = False
+            warnings.warn(
+                f"Running without XLA, which does not support the {part}. Results stay the same "
+                "and steps take longer; pass `jit_compile=False` to `compile` to silence this.",
+                UserWarning,
+                stacklevel=2,
+            )
 
 
-def warn_not_compiled(part: str) -> None:
-    """Warns that a model trains without XLA, and because of which part."""
-    warnings.warn(
-        f"Training without XLA, which does not support the {part}. Results stay the same and steps "
-        "take longer; pass `jit_compile=False` to `compile` to silence this warning.",
-        UserWarning,
-        stacklevel=3,
-    )
-
-
-def _not_compilable(function: Any) -> tuple[str, str] | None:
-    """Returns (operation, node) of the first operation that XLA has no kernel for, or None."""
+def _not_compilable(function: Any) -> str | None:
+    """Names the first operation of a graph that XLA has no kernel for, or returns None."""
     definition = function.graph.as_graph_def()
-    functions = {f.signature.name for f in definition.library.function}
-    nodes = list(definition.node)
-    for library_function in definition.library.function:
-        nodes += library_function.node_def
-    for node in nodes:
-        if node.op not in functions | _ARGUMENTS and not _has_xla_kernel(node.op):
-            return node.op, node.name
+    library = definition.library.function
+    known = _ARGUMENTS | {f.signature.name for f in library}
+    for nodes in [definition.node, *(f.node_def for f in library)]:
+        for node in nodes:
+            if node.op not in known and not _has_xla_kernel(node.op):
+                return f"operation {node.op} at '{node.name}'"
     return None
 
 

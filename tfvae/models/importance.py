@@ -22,11 +22,13 @@ class Evidence(NamedTuple):
         log_p_x: log p(x) `[B]`, nats: a lower bound in expectation.
         standard_error: Of `log_p_x` `[B]`, nats, by the delta method.
         ess: Effective sample size `[B]`, from 1 to the number of draws.
+        elbo: Mean over the draws of log p(x, z) - log q(z|x) `[B]`, nats.
     """
 
     log_p_x: Tensor
     standard_error: Tensor
     ess: Tensor
+    elbo: Tensor
 
 
 def importance_evidence(
@@ -58,7 +60,9 @@ def importance_evidence(
     num_samples = tf.cast(num_samples, tf.int32)
     posterior, prior = model.encode(x), model.prior_distribution(x)
 
-    def add_block(index: Tensor, peak: Tensor, total: Tensor, squares: Tensor) -> tuple:
+    def add_block(
+        index: Tensor, peak: Tensor, total: Tensor, squares: Tensor, logs: Tensor
+    ) -> tuple[Tensor, ...]:
         terms = model.terms(x, block, fold_in(seed, index), posterior=posterior, prior=prior)
         valid = index * block + tf.range(block) < num_samples  # [S]
         log_w = tf.where(valid[:, None], terms.log_w, -float("inf"))
@@ -69,18 +73,20 @@ def importance_evidence(
         w = tf.exp(log_w - shift)
         total = total * kept + tf.reduce_sum(w, axis=0)
         squares = squares * tf.square(kept) + tf.reduce_sum(tf.square(w), axis=0)
-        return index + 1, new_peak, total, squares
+        logs += tf.reduce_sum(tf.where(valid[:, None], terms.log_w, 0.0), axis=0)
+        return index + 1, new_peak, total, squares, logs
 
     zeros = tf.zeros([tf.shape(x)[0]], posterior.dtype)
     blocks = (num_samples + block - 1) // block
-    _, peak, total, squares = tf.while_loop(
+    _, peak, total, squares, logs = tf.while_loop(
         lambda index, *_: index < blocks,
         add_block,
-        [tf.constant(0), zeros - float("inf"), zeros, zeros],
+        [tf.constant(0), zeros - float("inf"), zeros, zeros, zeros],
         parallel_iterations=1,
     )
     count = tf.cast(num_samples, posterior.dtype)
     ess = tf.math.divide_no_nan(tf.square(total), squares)
     excess = tf.maximum(tf.math.divide_no_nan(count, ess) - 1.0, 0.0)
     relative_variance = excess / tf.maximum(count - 1.0, 1.0)
-    return Evidence(peak + tf.math.log(total / count), tf.sqrt(relative_variance), ess)
+    log_p_x = peak + tf.math.log(total / count)
+    return Evidence(log_p_x, tf.sqrt(relative_variance), ess, logs / count)

@@ -1,0 +1,151 @@
+"""The evidence log p(x) of data."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tfvae._random import fold_in, stateless_seed
+from tfvae._typing import Seed, Tensor
+from tfvae.evaluation.estimate import Estimate, render_table
+from tfvae.evaluation.streaming import Stream, progress
+from tfvae.models import LatentVariableModel
+from tfvae.models.importance import Evidence, importance_evidence
+
+__all__ = ["LogLikelihood", "log_likelihood"]
+
+# Draws scored at once: enough to fill the cores, little enough to stay in their caches.
+_DRAWS_AT_ONCE = 5000
+
+
+@dataclass(frozen=True)
+class LogLikelihood(Estimate):
+    """Importance-sampled log p(x): a lower bound in expectation, tighter with more samples.
+
+    Attributes:
+        per_point: log p(x) `[N]`, nats.
+        mean: Mean over the points, nats.
+        standard_error: Of the mean, nats, over the choice of the points and of the draws.
+        per_point_standard_error: `[N]`, nats: of each estimate, over its draws alone.
+        ess: Effective sample size `[N]`, between 1 and `num_samples`. A value near 1 says that
+            one draw carries the estimate, which is then likely too low.
+        num_samples: Draws per point.
+        num_dimensions: Size of one example, D.
+    """
+
+    per_point_standard_error: np.ndarray
+    ess: np.ndarray
+    num_samples: int
+    num_dimensions: int
+
+    @property
+    def monte_carlo_error(self) -> float:
+        """Standard error of the mean over the draws alone, for these very points, nats."""
+        return float(np.sqrt(np.sum(self.per_point_standard_error**2)) / len(self.ess))
+
+    @property
+    def bits_per_dimension(self) -> float:
+        """-mean / (D log 2)."""
+        return -self.mean / (self.num_dimensions * math.log(2.0))
+
+    def to_dict(self) -> dict[str, float]:
+        """Returns the summary as plain numbers."""
+        return {
+            **super().to_dict(),
+            "monte_carlo_error": self.monte_carlo_error,
+            "bits_per_dimension": self.bits_per_dimension,
+            "median_ess": float(np.median(self.ess)),
+            "least_ess": float(np.min(self.ess)),
+            "num_samples": self.num_samples,
+            "num_points": len(self.ess),
+        }
+
+    def __str__(self) -> str:
+        rows = [
+            ["log p(x)", f"{self.mean:.3f}", f"{self.standard_error:.3f}", "nats per point"],
+            ["", "", f"{self.monte_carlo_error:.3f}", "of it from the draws alone"],
+            ["bits per dimension", f"{self.bits_per_dimension:.4f}", "", ""],
+            ["effective samples", f"{np.median(self.ess):.1f}", "", "median over points"],
+            ["", f"{np.min(self.ess):.1f}", "", "least"],
+        ]
+        title = f"Log-likelihood of {len(self.ess)} points, {self.num_samples} samples each"
+        return render_table(title, ["quantity", "mean", "± s.e.", ""], rows)
+
+
+def log_likelihood(
+    model: LatentVariableModel,
+    data: Any,
+    num_samples: int = 1000,
+    *,
+    batch_size: int = 100,
+    seed: Seed = 0,
+    verbose: bool = True,
+) -> LogLikelihood:
+    """Estimates log p(x) of each point by importance sampling from the posterior.
+
+        log p(x) ~ log (1/S) sum_s p(x|z_s) p(z_s) / q(z_s|x),   z_s ~ q(z|x)
+
+    Streams: memory depends on `batch_size` and neither on the number of points nor on
+    `num_samples`, but for the per-point results. Encoder and prior run once per batch.
+
+    Args:
+        model: A trained model.
+        data: Array `[N, ...]`, `tf.data.Dataset` or `keras.utils.PyDataset`.
+        num_samples: Draws per point, S.
+        batch_size: Points per batch, for arrays.
+        seed: Int or pair of ints; the same seed, data and `batch_size` give the same numbers.
+        verbose: Shows a progress bar where it takes more than two seconds.
+
+    Returns:
+        `LogLikelihood`.
+
+    Raises:
+        ValueError: `num_samples` is smaller than 1, or the data is not what the model is for.
+
+    Example:
+        >>> result = tfvae.log_likelihood(vae, x, num_samples=100)
+        >>> result.per_point.shape == (len(x),), result.mean < 0.0
+        (True, True)
+
+    Reference: Importance Weighted Autoencoders (Burda et al., 2016),
+    https://arxiv.org/abs/1509.00519
+    """
+    if int(num_samples) != num_samples or num_samples < 1:
+        raise ValueError(
+            f"`num_samples` must be a whole number >= 1. Received: num_samples={num_samples}"
+        )
+    seed = stateless_seed(0 if seed is None else seed)
+    stream = Stream(model, data, batch_size)
+    results: list[list[np.ndarray]] = [[], [], []]
+    with progress(stream.num_points, "log p(x)", verbose) as bar:
+        for index, (x, count) in enumerate(stream):
+            block = min(num_samples, max(1, _DRAWS_AT_ONCE // len(x)))
+            make = functools.partial(_estimator, model, num_samples, block)
+            estimate = model.compiled_function(("evidence", num_samples, block), make)(
+                x, fold_in(seed, index)
+            )
+            for result, values in zip(results, estimate, strict=False):
+                result.append(values.numpy()[:count])
+            bar.update(count)
+    log_p_x, standard_error, ess = (np.concatenate(result) for result in results)
+    summary = Estimate.of(log_p_x)
+    return LogLikelihood(
+        per_point=log_p_x,
+        mean=summary.mean,
+        standard_error=summary.standard_error,
+        per_point_standard_error=standard_error,
+        ess=ess,
+        num_samples=int(num_samples),
+        num_dimensions=math.prod(model.event_shape),
+    )
+
+
+def _estimator(
+    model: LatentVariableModel, num_samples: int, block: int
+) -> Callable[[Tensor, Tensor], Evidence]:
+    return lambda x, seed: importance_evidence(model, x, num_samples, seed, block)

@@ -1,0 +1,82 @@
+"""Data in chunks of one size, under a progress bar."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from tfvae._typing import Tensor
+from tfvae.models import LatentVariableModel
+
+__all__ = ["Stream", "progress"]
+
+
+class Stream:
+    """Reads data in chunks, as often as asked, never holding more than one.
+
+    The last chunk is filled up with copies of its first point, so that compiled functions meet
+    one shape only; what is computed from the surplus is to be cut off.
+
+    Args:
+        model: Checks the values of each chunk.
+        data: Array `[N, ...]`, `tf.data.Dataset` or `keras.utils.PyDataset`; of tuples `(x, y)`,
+            `x` is read. A dataset must give the same points each time it is read.
+        batch_size: Points per chunk of an array; datasets bring batches of their own.
+
+    Raises:
+        ValueError: The data is empty or not what the model is for, or `batch_size` < 1.
+    """
+
+    def __init__(self, model: LatentVariableModel, data: Any, batch_size: int) -> None:
+        if batch_size < 1:
+            raise ValueError(f"`batch_size` must be >= 1. Received: batch_size={batch_size}")
+        if isinstance(data, tuple):
+            data = keras.utils.unpack_x_y_sample_weight(data)[0]
+        model.check_data(data, "data")
+        self._model = model
+        self._data = data
+        self._batch_size = batch_size
+        self._is_array = not isinstance(data, (tf.data.Dataset, keras.utils.PyDataset))
+        self.num_points: int | None = len(data) if self._is_array else None
+
+    def __iter__(self) -> Iterator[tuple[Tensor, int]]:
+        """Yields `(x, count)`: a full chunk, and how many of its points are data."""
+        num_points, size = 0, None
+        for x in self._chunks():
+            count = len(x)
+            num_points += count
+            size = count if size is None else size
+            if self._is_array:
+                size = self._batch_size
+            if count < size:
+                x = np.concatenate([x, np.repeat(x[:1], size - count, axis=0)])
+            yield tf.convert_to_tensor(x), count
+        if num_points == 0:
+            raise ValueError("`data` is empty. Expected at least one batch.")
+        self.num_points = num_points
+
+    def _chunks(self) -> Iterator[np.ndarray]:
+        if self._is_array:
+            for start in range(0, len(self._data), self._batch_size):
+                yield np.asarray(self._data[start : start + self._batch_size])
+            return
+        if isinstance(self._data, tf.data.Dataset):
+            batches = iter(self._data)
+        else:
+            batches = (self._data[index] for index in range(len(self._data)))
+        for batch in batches:
+            x = np.asarray(keras.utils.unpack_x_y_sample_weight(batch)[0])
+            self._model.check_data(x, "data")
+            yield x
+
+
+def progress(total: int | None, description: str, verbose: bool) -> tqdm:
+    """Returns a progress bar on standard error that appears after two seconds."""
+    return tqdm(
+        total=total, desc=description, unit=" points", delay=2.0, leave=False, disable=not verbose
+    )

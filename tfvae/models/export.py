@@ -1,0 +1,113 @@
+"""One SavedModel with named signatures, for TensorFlow alone.
+
+Every signature takes named tensors and returns a dict of named tensors. The batch size is free.
+Nothing is drawn but from an explicit `seed`, an int32 pair, so the same request gets the same
+answer from every copy of the file.
+
+| signature | inputs | outputs |
+|---|---|---|
+| `serving_default` | `x` | `z_mean`, `z_stddev`, `reconstruction` |
+| `encode` | `x` | `z_mean`, `z_stddev` |
+| `decode` | `z` | `x_mean` |
+| `generate` | `num_samples`, `seed` | `x`, `x_mean`, `z` |
+| `elbo` | `x`, `num_samples`, `seed` | `elbo`, `distortion`, `rate` |
+| `log_prob` | `x`, `num_samples`, `seed` | `log_prob`, `standard_error`, `ess` |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfvae._typing import Tensor
+from tfvae.models.base import LatentVariableModel, centre
+from tfvae.models.importance import importance_evidence
+
+__all__ = ["export_saved_model", "signatures"]
+
+# Draws that a served request scores at once: bounds its memory for any `num_samples`.
+_DRAWS_AT_ONCE = 16
+
+Endpoint = tuple[Callable[..., dict[str, Tensor]], list[tf.TensorSpec]]
+
+
+def signatures(model: LatentVariableModel) -> dict[str, Endpoint]:
+    """Returns signature name → (function of tensors, specs of its inputs)."""
+    x_spec = tf.TensorSpec([None, *model.event_shape], tf.float32, name="x")
+    z_spec = tf.TensorSpec([None, *model.prior_distribution().event_shape], tf.float32, name="z")
+    count_spec = tf.TensorSpec([], tf.int32, name="num_samples")
+    seed_spec = tf.TensorSpec([2], tf.int32, name="seed")
+
+    def serving_default(x: Tensor) -> dict[str, Tensor]:
+        return model.describe(x)
+
+    def encode(x: Tensor) -> dict[str, Tensor]:
+        return model.describe_posterior(model.encode(x))
+
+    def decode(z: Tensor) -> dict[str, Tensor]:
+        return {"x_mean": centre(model.decode(z))}
+
+    def generate(num_samples: Tensor, seed: Tensor) -> dict[str, Tensor]:
+        return model.generate(num_samples, seed)
+
+    def elbo(x: Tensor, num_samples: Tensor, seed: Tensor) -> dict[str, Tensor]:
+        terms = model.terms(x, num_samples, seed)
+        return {"elbo": terms.elbo, "distortion": terms.distortion, "rate": terms.rate}
+
+    def log_prob(x: Tensor, num_samples: Tensor, seed: Tensor) -> dict[str, Tensor]:
+        estimate = importance_evidence(model, x, num_samples, seed, _DRAWS_AT_ONCE)
+        return {
+            "log_prob": estimate.log_p_x,
+            "standard_error": estimate.standard_error,
+            "ess": estimate.ess,
+        }
+
+    scored = [x_spec, count_spec, seed_spec]
+    return {
+        "serving_default": (serving_default, [x_spec]),
+        "encode": (encode, [x_spec]),
+        "decode": (decode, [z_spec]),
+        "generate": (generate, [count_spec, seed_spec]),
+        "elbo": (elbo, scored),
+        "log_prob": (log_prob, scored),
+    }
+
+
+def export_saved_model(
+    model: LatentVariableModel, filepath: str | Path, *, verbose: bool = True
+) -> None:
+    """Writes `model` as a SavedModel with the signatures of this module.
+
+    Args:
+        model: A built model.
+        filepath: Folder to write, such as `saved_models/digits/1`: servers read the last part as
+            the version.
+        verbose: Prints the path and the signatures.
+
+    Raises:
+        ValueError: The model is not built.
+
+    Example:
+        >>> vae.export(folder, verbose=False)
+        >>> encode = tf.saved_model.load(folder).signatures["encode"]
+        >>> sorted(encode(x=tf.constant(x[:2])))
+        ['z_mean', 'z_stddev']
+    """
+    if not model.built:
+        raise ValueError(
+            "Only a built model can be exported. Call `model.build(x.shape)`, or fit the model."
+        )
+    archive: Any = keras.export.ExportArchive()
+    archive.track(model)
+    endpoints = signatures(model)
+    for name, (function, specs) in endpoints.items():
+        archive.add_endpoint(name, function, input_signature=specs)
+    archive.write_out(str(filepath), verbose=False)
+    if verbose:
+        print(f"Exported to {filepath}, for TensorFlow alone:")
+        for name, (_, specs) in endpoints.items():
+            print(f"  {name}({', '.join(str(spec.name) for spec in specs)})")
