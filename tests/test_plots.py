@@ -237,7 +237,7 @@ def test_training_curves_show_what_was_logged(vae):
         "training",
         "validation",
         "rate",
-        "mutual information",
+        "mutual information in the batch",
         "marginal KL",
     ]
     colours = [line.get_color() for line in legend.get_lines()[2:]]

@@ -39,7 +39,19 @@ _CLASS_COLOURS = (
     "#aa4499",
     "#8c8c8c",
 )
-_CLASS_MARKERS = "osD^vPX<>*"
+# Marker → its size relative to the others, so that all look alike in weight.
+_CLASS_MARKERS = {
+    "o": 1,
+    "s": 1,
+    "D": 0.9,
+    "^": 1,
+    "v": 1,
+    "P": 1.3,
+    "X": 1.3,
+    "<": 1,
+    ">": 1,
+    "*": 1.8,
+}
 # Okabe and Ito's colours, by what is drawn.
 _CURVE_COLOURS = {
     "elbo": "#262626",
@@ -188,13 +200,14 @@ def latent_space(
         bar.set_label("label", fontsize=_FONT_SIZE)
         bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
     else:
-        for index, label in enumerate(np.unique(labels)):
+        looks = zip(_CLASS_COLOURS, _CLASS_MARKERS.items(), strict=True)
+        for label, (colour, (marker, scale)) in zip(np.unique(labels), looks, strict=False):
             axes.scatter(
                 *points[labels == label].T,
-                c=_CLASS_COLOURS[index],
-                marker=_CLASS_MARKERS[index],
+                c=colour,
+                marker=marker,
                 label=str(label),
-                **style,
+                **{**style, "s": size * scale},
             )
         axes.legend(
             loc="center left",
@@ -218,7 +231,8 @@ def training_curves(history: Any) -> Figure:
         elbo = -(distortion + rate),   rate = mutual information + marginal KL
 
     From twenty epochs on, the first twentieth of them does not set the scales: the curves enter
-    from beyond the edge, and the later part can be read.
+    from beyond the edge, and the later part can be read. The mutual information is estimated
+    within batches, of M points each, and cannot exceed log M there.
 
     Args:
         history: What `fit` returned, or its dict `history`. Validation is shown where it is there.
@@ -260,7 +274,7 @@ def training_curves(history: Any) -> Figure:
     lines = list(all_axes[0].get_lines())
     lines += all_axes[-1].get_lines()[:: -len(parts)][::-1]
     texts = [str(line.get_label()) for line in lines[: len(parts)]]
-    texts += ["rate", "mutual information", "marginal KL"]
+    texts += ["rate", "mutual information in the batch", "marginal KL"]
     figure.legend(
         lines,
         texts,
