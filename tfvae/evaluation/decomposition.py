@@ -14,10 +14,10 @@ from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Distribution, Seed, Tensor
 from tfvae.distributions.gaussian import as_diagonal_normal
 from tfvae.distributions.pairwise import pairwise_log_prob
+from tfvae.distributions.statistics import statistic
 from tfvae.evaluation.estimate import Estimate, render_table
 from tfvae.evaluation.streaming import Stream, progress
 from tfvae.models import LatentVariableModel
-from tfvae.models.base import statistic
 from tfvae.models.importance import importance_evidence
 
 __all__ = ["Decomposition", "decompose"]
