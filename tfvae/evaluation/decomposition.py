@@ -14,10 +14,10 @@ from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Distribution, Seed, Tensor
 from tfvae.distributions.gaussian import as_diagonal_normal
 from tfvae.distributions.pairwise import pairwise_log_prob
+from tfvae.distributions.statistics import statistic
 from tfvae.evaluation.estimate import Estimate, render_table
 from tfvae.evaluation.streaming import Stream, progress
 from tfvae.models import LatentVariableModel
-from tfvae.models.base import statistic
 from tfvae.models.importance import importance_evidence
 
 __all__ = ["Decomposition", "decompose"]
@@ -252,7 +252,7 @@ def _aggregated(
         totals = compare(draws["z"], x, tf.constant(count))
         pairs = zip(sums, totals, strict=True)
         sums = [tf.reduce_logsumexp(tf.stack(p), axis=0) for p in pairs] if sums else list(totals)
-    log_size = tf.math.log(tf.cast(stream.num_points, sums[0].dtype))
+    log_size = math.log(stream.num_points or 1)
     return sums[0] - log_size, sums[1] - log_size if len(sums) > 1 else None
 
 

@@ -46,13 +46,11 @@ class Stream:
 
     def __iter__(self) -> Iterator[tuple[Tensor, int]]:
         """Yields `(x, count)`: a full chunk, and how many of its points are data."""
-        num_points, size = 0, None
+        num_points, size = 0, 0
         for x in self._chunks():
             count = len(x)
             num_points += count
-            size = count if size is None else size
-            if self._is_array:
-                size = self._batch_size
+            size = size or count
             if count < size:
                 x = np.concatenate([x, np.repeat(x[:1], size - count, axis=0)])
             yield tf.convert_to_tensor(x), count

@@ -11,9 +11,11 @@ import tensorflow as tf
 
 from tfvae._random import fold_in, next_seed, stateless_seed
 from tfvae._typing import Distribution, Seed, Shape, Tensor
+from tfvae.distributions.statistics import centre, statistic
 from tfvae.distributions.support import Support
 from tfvae.models.checks import check_array, check_event_shape, guard, translated_errors
 from tfvae.models.compilation import Compiler
+from tfvae.models.export import export_saved_model
 from tfvae.objectives import ELBO, Objective
 from tfvae.terms import Terms
 
@@ -303,8 +305,6 @@ class LatentVariableModel(keras.Model):
             filepath: Folder to write.
             verbose: Prints the signatures.
         """
-        from tfvae.models.export import export_saved_model
-
         export_saved_model(self, filepath, verbose=verbose)
 
     def save_own_variables(self, store: dict[str, Any]) -> None:
@@ -395,17 +395,3 @@ class LatentVariableModel(keras.Model):
 
     def _describe_data(self, x: Tensor) -> None:
         """Sets `event_shape` and `support`, where building the model had to wait for data."""
-
-
-def statistic(distribution: Distribution, name: str) -> Tensor | None:
-    """Returns `mean` or `stddev` of a distribution, None where it has none."""
-    try:
-        return getattr(distribution, name)()
-    except NotImplementedError:
-        return None
-
-
-def centre(distribution: Distribution) -> Tensor:
-    """Returns the mean of a distribution, or one fixed draw where it has no mean."""
-    mean = statistic(distribution, "mean")
-    return distribution.sample(seed=stateless_seed(0)) if mean is None else mean

@@ -18,14 +18,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
 
 from tfvae._typing import Tensor
-from tfvae.models.base import LatentVariableModel, centre
+from tfvae.distributions.statistics import centre
 from tfvae.models.importance import importance_evidence
+
+if TYPE_CHECKING:
+    from tfvae.models.base import LatentVariableModel
 
 __all__ = ["export_saved_model", "signatures"]
 

@@ -87,7 +87,8 @@ class VAE(LatentVariableModel):
             return
         inputs = getattr(self.encoder, "inputs", None)
         dtype = inputs[0].dtype if inputs else keras.config.floatx()
-        shape = [None, *input_shape[1:]]
+        # A known batch size: TFP loses the static event shape of one-dimensional Gaussians without.
+        shape = [2, *input_shape[1:]]
         # Tracing, and not calling, makes the weights without a pass through the networks.
         tf.function(self._build_parts, autograph=False).get_concrete_function(
             tf.TensorSpec(shape, dtype)

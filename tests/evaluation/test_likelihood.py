@@ -1,0 +1,157 @@
+"""The evidence against closed forms, quadrature and known rates of importance sampling."""
+
+import dataclasses
+import itertools
+
+import keras
+import numpy as np
+import pytest
+from scipy import special
+
+import tfvae
+from tests import analytic
+
+
+def test_equals_log_p_x_under_the_exact_posterior():
+    model = analytic.LinearGaussian.with_exact_posterior()
+    x = model.draw(13)
+    result = tfvae.log_likelihood(model.vae(), x, num_samples=7, batch_size=5, verbose=False)
+    np.testing.assert_allclose(result.per_point, model.log_p_x(x), atol=2e-5)
+    np.testing.assert_allclose(result.ess, 7.0, rtol=1e-4)
+    np.testing.assert_allclose(result.per_point_standard_error, 0.0, atol=1e-2)
+    assert result.mean == pytest.approx(model.log_p_x(x).mean(), abs=2e-5)
+    deviation = model.log_p_x(x).std(ddof=1) / np.sqrt(13)
+    assert result.standard_error == pytest.approx(deviation, rel=1e-4)
+    assert result.bits_per_dimension == pytest.approx(-result.mean / (5 * np.log(2)))
+
+
+def chi_square(model, x):
+    """Chi-square divergence of the posterior from q: E_q[w**2] / p(x)**2 - 1, in closed form."""
+    p, s = model.posterior_covariance, np.diag(model.s)
+    difference = (x - model.b) @ model.posterior_matrix.T - model.loc(x)
+    inner = 2 * s - p
+    assert np.linalg.eigvalsh(inner).min() > 0
+    exponent = np.einsum("nk,kl,nl->n", difference, np.linalg.inv(inner), difference)
+    determinants = np.linalg.det(s) / np.sqrt(np.linalg.det(p) * np.linalg.det(inner))
+    return determinants * np.exp(exponent) - 1.0
+
+
+def test_error_ess_and_bias_have_their_known_rates():
+    model = analytic.LinearGaussian.random(seed=4)
+    # Wide enough that the weights have the variance that the closed form speaks of.
+    model = dataclasses.replace(model, s=1.2 * np.diag(model.posterior_covariance))
+    x = np.repeat(model.draw(1), 20_000, axis=0)
+    vae, chi2 = model.vae(), chi_square(model, x[:1])[0]
+    num = 64
+    result = tfvae.log_likelihood(vae, x, num, batch_size=1000, verbose=False)
+    # 20,000 independent estimates of one number: their spread is what the standard error claims.
+    spread = result.per_point.std()
+    assert spread == pytest.approx(np.sqrt(chi2 / num), rel=0.1)
+    assert np.sqrt((result.per_point_standard_error**2).mean()) == pytest.approx(spread, rel=0.1)
+    assert (result.ess / num).mean() == pytest.approx(1 / (1 + chi2), rel=0.05)
+    bias = model.log_p_x(x[:2])[0] - result.mean
+    assert abs(bias - chi2 / (2 * num)) < 5 * result.standard_error < chi2 / (2 * num)
+
+
+def test_blocks_and_batches_do_not_change_what_is_estimated():
+    model = analytic.LinearGaussian.random()
+    x, vae = model.draw(11), model.vae()
+    expected = model.log_p_x(x)
+    # 7,001 draws of 11 or 3 points are cut into blocks with a remainder.
+    for batch_size in (11, 3):
+        result = tfvae.log_likelihood(vae, x, 7001, batch_size=batch_size, verbose=False)
+        z = (result.per_point - expected) / result.per_point_standard_error
+        assert np.abs(z).max() < 5
+        again = tfvae.log_likelihood(vae, x, 7001, batch_size=batch_size, verbose=False)
+        np.testing.assert_array_equal(result.per_point, again.per_point)
+    other = tfvae.log_likelihood(vae, x, 7001, batch_size=3, seed=1, verbose=False)
+    assert np.abs(other.per_point - again.per_point).min() > 0
+
+
+def test_more_samples_raise_the_bound_towards_log_p_x():
+    model = analytic.LinearGaussian.random(seed=4)
+    x, vae = model.draw(2000), model.vae()
+    exact = model.log_p_x(x)
+    results = [
+        tfvae.log_likelihood(vae, x, num, batch_size=1000, verbose=False) for num in (1, 4, 16, 64)
+    ]
+    gaps = [exact - result.per_point for result in results]
+    # S = 1 is the ELBO.
+    error = gaps[0].std() / np.sqrt(len(x))
+    assert abs(gaps[0].mean() - model.gap(x).mean()) < 5 * error
+    for looser, tighter in itertools.pairwise(gaps):
+        assert looser.mean() > tighter.mean() > 0
+
+
+def test_matches_quadrature_for_a_trained_nonlinear_decoder():
+    rng = np.random.default_rng(0)
+    angle = rng.uniform(0, np.pi, 500)
+    curve = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    x = (curve + 0.1 * rng.normal(size=(500, 2))).astype("float32")
+    layers = tfvae.layers
+    encoder = keras.Sequential(
+        [
+            keras.Input((2,)),
+            tfvae.networks.mlp([32], "tanh"),
+            keras.layers.Dense(2),
+            layers.MultivariateNormalDiag(1),
+        ]
+    )
+    decoder = keras.Sequential(
+        [
+            keras.Input((1,)),
+            tfvae.networks.mlp([32], "tanh"),
+            keras.layers.Dense(4),
+            layers.IndependentNormal(2, min_scale=0.05),
+        ]
+    )
+    vae = tfvae.VAE(encoder, decoder, seed=0)
+    vae.compile(keras.optimizers.Adam(0.01))
+    vae.fit(x, epochs=60, batch_size=50, verbose=0)
+
+    points = x[:40]
+    grid = np.linspace(-9, 9, 20_001)
+    z = np.repeat(grid[:, None, None], 40, axis=1).astype("float32")  # [S, B, 1]
+    log_p_x_given_z = vae.log_p_x_given_z(points, z).numpy().astype("float64")
+    log_joint = log_p_x_given_z - 0.5 * grid[:, None] ** 2 - 0.5 * np.log(2 * np.pi)
+    step = grid[1] - grid[0]
+    log_p_x = special.logsumexp(log_joint, axis=0) + np.log(step)
+
+    result = tfvae.log_likelihood(vae, points, num_samples=20_000, verbose=False)
+    deviation = (result.per_point - log_p_x) / result.per_point_standard_error
+    assert np.abs(deviation).max() < 5
+    assert np.median(result.per_point_standard_error) < 0.01
+
+    # The whole balance: ELBO = log p(x) - KL(q || posterior), with the KL on the same grid.
+    q = vae.encode(points)
+    log_q = q.log_prob(grid[:, None, None].astype("float32")).numpy().astype("float64")
+    mass = np.exp(log_q) * step
+    gap = np.sum(mass * (log_q - log_joint + log_p_x), axis=0)
+    ledger = tfvae.decompose(vae, points, num_samples=4000, evidence_samples=4000, verbose=False)
+    assert gap.min() > -1e-4
+    assert abs(ledger.gap.mean - gap.mean()) < 0.02
+    noise = ledger.residuals["elbo = -(distortion + rate)"].standard_error
+    assert abs(ledger.elbo.mean - (log_p_x - gap).mean()) < 5 * noise
+
+
+def test_prints_and_converts(capsys):
+    model = analytic.LinearGaussian.random()
+    result = tfvae.log_likelihood(model.vae(), model.draw(4), 10)
+    print(result)
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 80
+    assert f"{result.mean:.3f}" in text
+    assert "4 points, 10 samples each" in text
+    values = result.to_dict()
+    assert values["mean"] == result.mean
+    assert values["num_points"] == 4
+    with pytest.raises(ValueError, match=r"Received: num_samples=0.5"):
+        tfvae.log_likelihood(model.vae(), model.draw(4), 0.5)
+
+
+def test_memory_does_not_grow_with_samples():
+    """A million draws per point, in blocks that fit the cache."""
+    model = analytic.LinearGaussian.with_exact_posterior(dims=3, latents=1)
+    x = model.draw(2)
+    result = tfvae.log_likelihood(model.vae(), x, num_samples=1_000_000, verbose=False)
+    np.testing.assert_allclose(result.per_point, model.log_p_x(x), atol=1e-3)
