@@ -7,6 +7,7 @@ import pathlib
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -87,7 +88,7 @@ def digits(*, binarize: float | np.random.Generator | None = 0.5) -> Dataset:
             "The digits come with scikit-learn, which cannot be imported. "
             'Run `pip install "tfvae[examples]"`.'
         ) from error
-    data = load_digits()
+    data: Any = load_digits()
     x = _binarized((data["data"].reshape(-1, 8, 8, 1) / 16.0).astype(np.float32), binarize)
     y = data["target"].astype(np.int32)
     train, valid, test = slice(0, 1000), slice(1000, 1350), slice(1350, 1797)
