@@ -156,5 +156,5 @@ def test_bad_arguments():
     q, p = tfd.MultivariateNormalDiag(tf.zeros(2)), tfd.MultivariateNormalDiag(tf.zeros(3))
     with pytest.raises(ValueError, match=r"same event.*Received: q with .*\(2,\), p with .*\(3,\)"):
         kl_divergence(q, p)
-    with pytest.raises(ValueError, match="`num_samples` >= 2. Received: num_samples=1"):
+    with pytest.raises(ValueError, match=r"`num_samples` >= 2. Received: num_samples=1"):
         monte_carlo_kl(q, q, num_samples=1)
