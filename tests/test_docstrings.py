@@ -21,7 +21,7 @@ MODULES = sorted(
 
 @pytest.fixture(scope="module")
 def namespace(tmp_path_factory):
-    """What examples may use without saying so: imports, and a small trained model with its data."""
+    """What examples may use without saying so: imports, small data, and a model trained on it."""
     x = np.random.default_rng(0).integers(0, 2, (20, 8)).astype("float32")
     encoder = keras.Sequential(
         [keras.Input((8,)), keras.layers.Dense(4), tfvae.layers.MultivariateNormalDiag(2)]
@@ -33,6 +33,7 @@ def namespace(tmp_path_factory):
     vae.compile("adam")
     history = vae.fit(x, verbose=0)
     return {
+        "data": _images(),
         "folder": str(tmp_path_factory.mktemp("export")),
         "history": history,
         "keras": keras,
