@@ -1,0 +1,291 @@
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from matplotlib.collections import PathCollection
+from matplotlib.figure import Figure
+
+import tfvae
+from tfvae import plots
+
+TERMS = ("elbo", "distortion", "rate", "mutual_information", "marginal_kl")
+
+
+def image_vae(event_shape=(8, 8, 1), latents=2):
+    keras.utils.set_random_seed(0)
+    size = int(np.prod(event_shape))
+    posterior, likelihood = tfvae.layers.MultivariateNormalDiag, tfvae.layers.IndependentBernoulli
+    encoder = keras.Sequential(
+        [
+            keras.Input(event_shape),
+            keras.layers.Flatten(),
+            keras.layers.Dense(posterior.params_size(latents)),
+            posterior(latents),
+        ]
+    )
+    decoder = keras.Sequential(
+        [keras.Input((latents,)), keras.layers.Dense(size), likelihood(event_shape)]
+    )
+    return tfvae.VAE(encoder, decoder, seed=0)
+
+
+def images(number, event_shape=(8, 8, 1)):
+    return np.random.default_rng(0).integers(0, 2, (number, *event_shape)).astype(np.float32)
+
+
+def history(epochs, validation=True):
+    values = {name: list(np.linspace(-30.0, -20.0, epochs)) for name in TERMS}
+    if validation:
+        values |= {f"val_{name}": list(curve) for name, curve in values.items()}
+    return {**values, "loss": [0.0] * epochs, "learning_rate": [0.1] * epochs}
+
+
+def pixels(figure):
+    (axes,) = figure.axes
+    return [np.asarray(image.get_array()) for image in axes.images]
+
+
+@pytest.fixture(scope="module")
+def vae():
+    return image_vae()
+
+
+@pytest.fixture(scope="module")
+def deep_vae():
+    return image_vae(latents=5)
+
+
+def test_figures_need_no_display_and_leave_nothing_behind(vae, tmp_path):
+    figures = [
+        plots.reconstructions(vae, images(3)),
+        plots.samples(vae, 4, seed=0),
+        plots.latent_space(vae, images(12), np.arange(12) % 3),
+        plots.training_curves(history(3)),
+    ]
+    for index, figure in enumerate(figures):
+        assert isinstance(figure, Figure)
+        path = tmp_path / f"{index}.png"
+        figure.savefig(path)
+        assert path.stat().st_size > 1000
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    assert pyplot is None or pyplot.get_fignums() == []
+
+
+# Reconstructions.
+
+
+def test_reconstructions_stand_below_their_images(vae):
+    x = images(7)
+    figure = plots.reconstructions(vae, x, num_images=5, columns=3)
+    shown = pixels(figure)
+    assert len(shown) == 2 * 5
+    expected = np.asarray(vae.reconstruct(x[:5]))[..., 0]
+    for index in range(5):
+        np.testing.assert_array_equal(shown[2 * index], x[index, ..., 0])
+        np.testing.assert_allclose(shown[2 * index + 1], expected[index], rtol=1e-6)
+    extents = [image.get_extent() for image in figure.axes[0].images]
+    for (left, _, bottom, _), (left_below, _, _, top_below) in zip(
+        extents[::2], extents[1::2], strict=True
+    ):
+        assert left == left_below
+        assert bottom < top_below  # the axis points down
+
+
+def test_images_do_not_overlap(vae):
+    figure = plots.reconstructions(vae, images(6), columns=3)
+    boxes = [image.get_extent() for image in figure.axes[0].images]
+    for index, (left, right, bottom, top) in enumerate(boxes):
+        for other_left, other_right, other_bottom, other_top in boxes[index + 1 :]:
+            assert (
+                right <= other_left
+                or other_right <= left
+                or bottom <= other_top
+                or other_bottom <= top
+            )
+
+
+def test_flat_vectors_are_shown_in_the_given_shape():
+    flat = image_vae((12,))
+    shown = pixels(plots.reconstructions(flat, images(2, (12,)), image_shape=(3, 4)))
+    assert shown[0].shape == (3, 4)
+    assert pixels(plots.samples(flat, 2, image_shape=(3, 4)))[0].shape == (3, 4)
+
+
+def test_colour_images():
+    colour = image_vae((4, 4, 3))
+    assert pixels(plots.reconstructions(colour, images(2, (4, 4, 3))))[0].shape == (4, 4, 3)
+
+
+@pytest.mark.parametrize("image_shape", [None, (3, 5), (2, 3, 2)])
+def test_data_that_is_not_image_shaped(image_shape):
+    flat = image_vae((12,))
+    message = r"`x` is not image-shaped.*Received: shape=\(2, 12\), image_shape="
+    with pytest.raises(ValueError, match=message):
+        plots.reconstructions(flat, images(2, (12,)), image_shape=image_shape)
+    with pytest.raises(ValueError, match=r"`sample` is not image-shaped"):
+        plots.samples(flat, 2, image_shape=image_shape)
+
+
+def test_nothing_to_show(vae):
+    with pytest.raises(ValueError, match=r"no image to show.*\(0, 8, 8, 1\)"):
+        plots.reconstructions(vae, images(0))
+
+
+@pytest.mark.parametrize("argument", ["num_images", "columns"])
+def test_counts_are_positive(vae, argument):
+    with pytest.raises(ValueError, match=f"`{argument}` must be >= 1. Received: {argument}=0"):
+        plots.reconstructions(vae, images(2), **{argument: 0})
+    with pytest.raises(ValueError, match=f"`{argument}` must be >= 1. Received: {argument}=-1"):
+        plots.samples(vae, **{argument: -1})
+
+
+# Samples.
+
+
+def test_samples_are_the_means_of_their_seed(vae):
+    first, again = (pixels(plots.samples(vae, 5, seed=3)) for _ in range(2))
+    expected = np.asarray(vae.generate(5, vae.make_seed(3))["x_mean"])[..., 0]
+    np.testing.assert_allclose(first, expected, rtol=1e-6)
+    np.testing.assert_array_equal(first, again)
+
+
+def test_samples_may_be_draws(vae):
+    assert set(np.unique(pixels(plots.samples(vae, 5, seed=3, mean=False)))) == {0.0, 1.0}
+
+
+def test_grey_levels_beyond_one_are_scaled():
+    assert plots._limits(np.array([0.2, 0.9])) == (0.0, 1.0)
+    assert plots._limits(np.array([-3.0, 255.0])) == (-3.0, 255.0)
+
+
+# Latent space.
+
+
+def scattered(figure):
+    return [c for c in figure.axes[0].collections if isinstance(c, PathCollection)]
+
+
+def test_two_latents_are_shown_as_they_are(vae):
+    x = images(20)
+    labels = np.arange(20) % 4
+    figure = plots.latent_space(vae, x, labels)
+    z = np.asarray(vae.encode(x).mean())
+    groups = scattered(figure)
+    assert len(groups) == 4
+    for label, group in enumerate(groups):
+        np.testing.assert_allclose(group.get_offsets(), z[labels == label], rtol=1e-5, atol=1e-6)
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == list("0123")
+    assert "z_1" in figure.axes[0].get_xlabel()
+
+
+def test_more_latents_are_shown_by_principal_components(deep_vae):
+    x = images(40)
+    figure = plots.latent_space(deep_vae, x)
+    z = np.asarray(deep_vae.encode(x).mean(), np.float64)
+    values = np.sort(np.linalg.eigvalsh(np.cov(z.T)))[::-1]
+    points = np.asarray(scattered(figure)[0].get_offsets())
+    np.testing.assert_allclose(np.cov(points.T), np.diag(values[:2]), atol=1e-4 * values[0])
+    axes = figure.axes[0]
+    for label, which, value in (
+        (axes.get_xlabel(), "first", values[0]),
+        (axes.get_ylabel(), "second", values[1]),
+    ):
+        assert label.startswith(f"{which} principal component")
+        assert f"({value / values.sum():.0%} of variance)" in label
+
+
+def test_classes_differ_in_colour_and_in_marker(vae):
+    groups = scattered(plots.latent_space(vae, images(20), np.arange(20) % 10))
+    assert len({tuple(group.get_facecolor()[0]) for group in groups}) == 10
+    assert len({group.get_paths()[0].vertices.tobytes() for group in groups}) == 10
+
+
+def test_real_labels_get_a_colour_scale(vae):
+    figure = plots.latent_space(vae, images(20), np.linspace(0.0, 1.0, 20))
+    assert len(figure.axes) == 2
+    assert figure.axes[0].get_legend() is None
+
+
+def test_labels_that_do_not_fit(vae):
+    with pytest.raises(ValueError, match=r"Expected shape \(4,\). Received: \(3,\)"):
+        plots.latent_space(vae, images(4), [0, 1, 2])
+    with pytest.raises(ValueError, match=r"Expected at most 10\. Received: 11"):
+        plots.latent_space(vae, images(11), np.arange(11))
+
+
+def test_one_latent_has_no_plane():
+    with pytest.raises(ValueError, match=r"two latents or more.*\(4, 1\)"):
+        plots.latent_space(image_vae(latents=1), images(4))
+
+
+# Training curves.
+
+
+def test_training_curves_show_what_was_logged(vae):
+    vae = image_vae()
+    vae.compile("adam")
+    logged = vae.fit(images(8), epochs=3, verbose=0, validation_data=(images(4),))
+    figure = plots.training_curves(logged)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["ELBO", "distortion", "rate"]
+    curves = [line.get_ydata().tolist() for axes in figure.axes for line in axes.get_lines()]
+    expected = [logged.history[prefix + name] for name in TERMS for prefix in ("", "val_")]
+    assert curves == expected
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "training",
+        "validation",
+        "rate",
+        "mutual information in the batch",
+        "marginal KL",
+    ]
+    colours = [line.get_color() for line in legend.get_lines()[2:]]
+    assert colours == [line.get_color() for line in figure.axes[2].get_lines()[::2]]
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 19, 40])
+def test_training_curves_without_validation(epochs):
+    figure = plots.training_curves(history(epochs, validation=False))
+    assert [len(axes.get_lines()) for axes in figure.axes] == [1, 1, 3]
+    low, high = figure.axes[0].get_ylim()
+    assert low < np.linspace(-30.0, -20.0, epochs)[epochs // 20] < high
+
+
+def test_curves_of_a_diverged_run_are_still_drawn():
+    values = history(3)
+    values["elbo"][1] = np.nan
+    values["rate"] = [np.inf] * 3
+    plots.training_curves(values)
+
+
+@pytest.mark.parametrize("values", [{}, None, {"loss": [1.0]}])
+def test_a_history_that_is_none(values):
+    with pytest.raises(ValueError, match=r"Missing: elbo, distortion, rate.*Received: "):
+        plots.training_curves(values)
+
+
+def test_a_history_without_epochs():
+    with pytest.raises(ValueError, match="Missing: epochs"):
+        plots.training_curves(history(0))
+
+
+def test_a_history_with_validation_for_some_epochs():
+    values = history(4)
+    values["val_elbo"] = values["val_elbo"][::2]
+    with pytest.raises(ValueError, match="4 epochs of training, 2 of validation"):
+        plots.training_curves(values)
+
+
+# Without matplotlib.
+
+
+def test_missing_matplotlib_names_the_remedy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match=r'pip install "tfvae\[examples\]"'):
+        plots.training_curves(history(2))
+
+
+def test_import_works_without_matplotlib():
+    code = "import sys; sys.modules['matplotlib'] = None; import tfvae, tfvae.plots"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300, capture_output=True)

@@ -1,0 +1,442 @@
+"""Figures of a model, its latents and its training, as `matplotlib.figure.Figure` objects.
+
+Nothing here needs a display or leaves a figure behind in `matplotlib.pyplot`: write a file with
+`figure.savefig("figure.pdf")`, or let a notebook show the figure that ends a cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfvae._typing import Seed, Tensor
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from tfvae.models.base import LatentVariableModel
+
+__all__ = ["latent_space", "reconstructions", "samples", "training_curves"]
+
+_FONT_SIZE = 8  # points: that of a caption, since the figures are as wide as a page or a column
+_INCH_PER_IMAGE = 0.55
+_GAP = 0.12  # between images, as a part of their width
+_INK, _FRAME = "#262626", "#c8c8c8"
+
+# Paul Tol's "muted" scheme, made to be told apart by colour-blind readers, in his order.
+_CLASS_COLOURS = (
+    "#cc6677",
+    "#332288",
+    "#ddcc77",
+    "#117733",
+    "#88ccee",
+    "#882255",
+    "#44aa99",
+    "#999933",
+    "#aa4499",
+    "#8c8c8c",
+)
+# Marker → its size relative to the others, so that all look alike in weight.
+_CLASS_MARKERS = {
+    "o": 1,
+    "s": 1,
+    "D": 0.9,
+    "^": 1,
+    "v": 1,
+    "P": 1.3,
+    "X": 1.3,
+    "<": 1,
+    ">": 1,
+    "*": 1.8,
+}
+# Okabe and Ito's colours, by what is drawn.
+_CURVE_COLOURS = {
+    "elbo": "#262626",
+    "distortion": "#0072b2",
+    "rate": "#d55e00",
+    "mutual_information": "#009e73",
+    "marginal_kl": "#cc79a7",
+}
+
+
+def reconstructions(
+    model: LatentVariableModel,
+    x: Tensor,
+    *,
+    num_images: int = 20,
+    columns: int = 10,
+    image_shape: Sequence[int] | None = None,
+) -> Figure:
+    """Shows images, each with its reconstruction below: the mean of p(x|z) at the mean of q(z|x).
+
+    Args:
+        model: Any latent variable model of images.
+        x: Data `[N, *x_event]`.
+        num_images: How many images to show, from the first on.
+        columns: Images per row.
+        image_shape: `(H, W)` or `(H, W, C)` of one image, for models of flat vectors; by default
+            the shape of the data.
+
+    Returns:
+        Figure.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: The data is not image-shaped, or a number is smaller than 1.
+
+    Example:
+        >>> figure = tfvae.plots.reconstructions(vae, data.x_test)
+        >>> figure.savefig("reconstructions.png", dpi=200)
+    """
+    _check_counts(num_images=num_images, columns=columns)
+    shown = np.asarray(x)[:num_images]
+    data = _as_images(shown, "x", image_shape)
+    output = _as_images(np.asarray(model.reconstruct(shown)), "reconstruction", image_shape)
+    limits = _limits(data)
+    columns = min(columns, len(data))
+    rows = -(-len(data) // columns)
+    pair = 2 + _GAP / 2  # height of a row of images and of their reconstructions below
+    axes = _image_axes(columns, rows * (pair + 2 * _GAP) - 2 * _GAP, left=0.9)
+    for index in range(len(data)):
+        row, column = divmod(index, columns)
+        top = row * (pair + 2 * _GAP)
+        _draw_image(axes, data[index], column, top, limits)
+        _draw_image(axes, output[index], column, top + pair - 1, limits)
+    for row in range(rows):
+        top = row * (pair + 2 * _GAP)
+        style: dict[str, Any] = {"ha": "right", "va": "center", "fontsize": _FONT_SIZE}
+        axes.text(-_GAP, top + 0.5, "data", **style)
+        axes.text(-_GAP, top + pair - 0.5, "reconstructed", **style)
+    return axes.figure  # pyright: ignore[reportReturnType]
+
+
+def samples(
+    model: LatentVariableModel,
+    num_images: int = 64,
+    seed: Seed = None,
+    *,
+    mean: bool = True,
+    columns: int | None = None,
+    image_shape: Sequence[int] | None = None,
+) -> Figure:
+    """Shows new data of the model: z drawn from p(z), and then the mean of p(x|z) or a draw of it.
+
+    Args:
+        model: Any latent variable model of images.
+        num_images: How many images to draw.
+        seed: Int or pair of ints; None advances the model's seed generator.
+        mean: Shows the means of p(x|z); False shows draws, which have the noise of the likelihood.
+        columns: Images per row; by default as many as make the grid square.
+        image_shape: See `reconstructions`.
+
+    Returns:
+        Figure.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: The model's data is not image-shaped, or a number is smaller than 1.
+
+    Example:
+        >>> figure = tfvae.plots.samples(vae, 64, seed=0)
+    """
+    _check_counts(num_images=num_images)
+    columns = int(np.ceil(np.sqrt(num_images))) if columns is None else columns
+    _check_counts(columns=columns)
+    drawn = model.generate(num_images, model.make_seed(seed))
+    images = _as_images(np.asarray(drawn["x_mean" if mean else "x"]), "sample", image_shape)
+    limits = _limits(images)
+    columns = min(columns, num_images)
+    rows = -(-num_images // columns)
+    axes = _image_axes(columns, rows * (1 + _GAP) - _GAP)
+    for index, image in enumerate(images):
+        row, column = divmod(index, columns)
+        _draw_image(axes, image, column, row * (1 + _GAP), limits)
+    return axes.figure  # pyright: ignore[reportReturnType]
+
+
+def latent_space(
+    model: LatentVariableModel,
+    x: Tensor,
+    labels: Any = None,
+) -> Figure:
+    """Shows the posterior means of data in the plane, coloured by label.
+
+    Two latents are shown as they are. Of more, the first two principal components of the posterior
+    means are shown, with the part of their variance that each carries on its axis.
+
+    Args:
+        model: Any latent variable model with two latents or more.
+        x: Data `[N, *x_event]`.
+        labels: `[N]`: up to ten classes, each with its colour and marker, or real numbers, shown
+            on a colour scale; None shows all points alike.
+
+    Returns:
+        Figure.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: The model has one latent, or the labels do not fit the data.
+
+    Example:
+        >>> figure = tfvae.plots.latent_space(vae, data.x_test, data.y_test)
+    """
+    labels = None if labels is None else _check_labels(np.asarray(labels), len(x))
+    z = np.asarray(model.predict(np.asarray(x), verbose=0)["z_mean"])
+    points, names = _plane(z.reshape(len(z), -1))
+    figure = _figure(4.0, 3.4)
+    axes = figure.add_subplot()
+    # Many points are drawn smaller, so that they do not hide each other.
+    size = float(np.clip(6000 / len(points), 2, 14))
+    style: dict[str, Any] = {"s": size, "linewidths": 0.3, "edgecolors": "white"}
+    if labels is None:
+        axes.scatter(*points.T, c=_CURVE_COLOURS["distortion"], **style)
+    elif np.issubdtype(labels.dtype, np.floating):
+        drawn = axes.scatter(*points.T, c=labels, cmap="viridis", **style)
+        bar = figure.colorbar(drawn, ax=axes, pad=0.02)
+        bar.ax.tick_params(labelsize=_FONT_SIZE)
+        bar.set_label("label", fontsize=_FONT_SIZE)
+        bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+    else:
+        looks = zip(_CLASS_COLOURS, _CLASS_MARKERS.items(), strict=True)
+        for label, (colour, (marker, scale)) in zip(np.unique(labels), looks, strict=False):
+            axes.scatter(
+                *points[labels == label].T,
+                c=colour,
+                marker=marker,
+                label=str(label),
+                **{**style, "s": size * scale},
+            )
+        axes.legend(
+            loc="center left",
+            bbox_to_anchor=(1.0, 0.5),
+            frameon=False,
+            fontsize=_FONT_SIZE,
+            handletextpad=0.1,
+            markerscale=1.4,
+        )
+    axes.set_xlabel(names[0], fontsize=_FONT_SIZE)
+    axes.set_ylabel(names[1], fontsize=_FONT_SIZE)
+    # One scale on both axes: distances, and the circle of the prior, keep their shape.
+    axes.set_aspect("equal", adjustable="datalim")
+    _open_frame(axes)
+    return figure
+
+
+def training_curves(history: Any) -> Figure:
+    """Shows how the ELBO and its terms went over the epochs, in training and validation.
+
+        elbo = -(distortion + rate),   rate = mutual information + marginal KL
+
+    From twenty epochs on, the first twentieth of them does not set the scales: the curves enter
+    from beyond the edge, and the later part can be read. The mutual information is estimated
+    within batches, of M points each, and cannot exceed log M there.
+
+    Args:
+        history: What `fit` returned, or its dict `history`. Validation is shown where it is there.
+
+    Returns:
+        Figure.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: The history is empty, lacks a term, or has validation for some epochs only.
+
+    Example:
+        >>> figure = tfvae.plots.training_curves(vae.fit(x, validation_data=(x_valid,)))
+    """
+    values = _check_history(getattr(history, "history", history))
+    figure = _figure(6.8, 2.5)
+    epochs = np.arange(1, len(values["elbo"]) + 1)
+    style: dict[str, Any] = {"marker": "o" if len(epochs) == 1 else None, "markersize": 3}
+    parts = {"": {"label": "training", "linewidth": 0.9, "linestyle": (0, (3, 1.5)), **style}}
+    if "val_elbo" in values:
+        parts["val_"] = {"label": "validation", "linewidth": 1.4, "linestyle": "solid", **style}
+    panels = {
+        "ELBO": ("elbo",),
+        "distortion": ("distortion",),
+        "rate": ("rate", "mutual_information", "marginal_kl"),
+    }
+    all_axes = figure.subplots(1, len(panels))
+    for axes, (title, names) in zip(all_axes, panels.items(), strict=True):
+        curves = {(name, prefix): values[prefix + name] for name in names for prefix in parts}
+        for (name, prefix), curve in curves.items():
+            axes.plot(epochs, curve, color=_CURVE_COLOURS[name], **parts[prefix])
+        axes.set_ylim(*_range([curve[len(epochs) // 20 :] for curve in curves.values()]))
+        axes.set_title(title, fontsize=_FONT_SIZE + 1, loc="left")
+        axes.set_xlabel("epoch", fontsize=_FONT_SIZE)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        _open_frame(axes)
+    all_axes[0].set_ylabel("nats per data point", fontsize=_FONT_SIZE)
+    # Below the panels, where no curve can run into it: first the parts of the data, then the terms.
+    lines = list(all_axes[0].get_lines())
+    lines += all_axes[-1].get_lines()[:: -len(parts)][::-1]
+    texts = [str(line.get_label()) for line in lines[: len(parts)]]
+    texts += ["rate", "mutual information in the batch", "marginal KL"]
+    figure.legend(
+        lines,
+        texts,
+        loc="outside lower center",
+        ncols=len(lines),
+        frameon=False,
+        fontsize=_FONT_SIZE,
+        handlelength=1.8,
+        columnspacing=1.5,
+    )
+    return figure
+
+
+def _plane(z: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
+    """Returns points `[N, 2]` and the names of the axes, of latents `[N, K]`."""
+    if min(z.shape) < 2:
+        raise ValueError(
+            "There is no plane to show. Expected a model with two latents or more, and two data "
+            f"points or more. Received: posterior means of shape {z.shape}."
+        )
+    if z.shape[1] == 2:
+        return z, ("posterior mean of $z_1$", "posterior mean of $z_2$")
+    centred = z - z.mean(axis=0)
+    _, scales, directions = np.linalg.svd(centred, full_matrices=False)
+    parts = scales**2 / max(np.sum(scales**2), np.finfo(z.dtype).tiny)
+    first, second = (
+        f"{which} principal component of $z$ ({part:.0%} of variance)"
+        for which, part in zip(("first", "second"), parts[:2], strict=True)
+    )
+    return centred @ directions[:2].T, (first, second)
+
+
+def _figure(width: float, height: float) -> Figure:
+    """Returns an empty figure of a size in inches; the one place that imports matplotlib."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            "Figures are drawn by matplotlib, which cannot be imported. "
+            'Run `pip install "tfvae[examples]"`.'
+        ) from error
+    return Figure(figsize=(width, height), dpi=150, layout="constrained")
+
+
+def _image_axes(width: float, height: float, left: float = 0.0) -> Axes:
+    """Returns axes whose unit is one image, `height` pointing down, with room for text left."""
+    inches = _INCH_PER_IMAGE
+    across = width + (width - 1) * _GAP
+    figure = _figure(across * inches + left, height * inches)
+    figure.set_layout_engine("none")
+    share = left / (across * inches + left)
+    axes = figure.add_axes((share, 0.0, 1.0 - share, 1.0))
+    margin = 0.02  # for the outer half of the frames
+    axes.set_xlim(-margin, across + margin)
+    axes.set_ylim(height + margin, -margin)
+    axes.set_axis_off()
+    return axes
+
+
+def _draw_image(
+    axes: Axes, image: np.ndarray, column: int, top: float, limits: tuple[float, float]
+) -> None:
+    left = column * (1 + _GAP)
+    extent = (left, left + 1, top + 1, top)
+    if image.shape[-1] == 1:
+        # Ink on paper; nothing is smoothed, so that every pixel can be seen.
+        axes.imshow(
+            image[..., 0],
+            cmap="gray_r",
+            vmin=limits[0],
+            vmax=limits[1],
+            extent=extent,
+            interpolation="nearest",
+        )
+    else:
+        scaled = (image - limits[0]) / max(limits[1] - limits[0], 1e-12)
+        axes.imshow(np.clip(scaled, 0.0, 1.0), extent=extent, interpolation="nearest")
+    right, bottom = left + 1, top + 1
+    axes.plot(
+        [left, right, right, left, left],
+        [top, top, bottom, bottom, top],
+        color=_FRAME,
+        linewidth=0.5,
+    )
+
+
+def _open_frame(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=_FONT_SIZE, color=_INK, width=0.6)
+    axes.spines[["left", "bottom"]].set_linewidth(0.6)
+
+
+def _limits(images: np.ndarray) -> tuple[float, float]:
+    """Returns the values of white and black ink: [0, 1] for data that lies within."""
+    low, high = float(images.min()), float(images.max())
+    return (0.0, 1.0) if low >= 0.0 and high <= 1.0 else (low, high)
+
+
+def _range(curves: Sequence[Sequence[float]]) -> tuple[float, float]:
+    """Returns limits with a margin around all finite values."""
+    values = np.asarray(curves, dtype=float)
+    values = values[np.isfinite(values)]
+    low, high = (values.min(), values.max()) if values.size else (0.0, 0.0)
+    margin = 0.05 * (high - low) or 1.0
+    return low - margin, high + margin
+
+
+def _as_images(x: np.ndarray, name: str, image_shape: Sequence[int] | None) -> np.ndarray:
+    """Returns `[N, H, W, C]` of images `[N, H, W]`, `[N, H, W, C]`, or of vectors `[N, D]`."""
+    if len(x) == 0:
+        raise ValueError(f"There is no image to show. Received: `{name}` of shape {x.shape}.")
+    shape = x.shape[1:] if image_shape is None else tuple(image_shape)
+    if len(shape) == 2:
+        shape = (*shape, 1)
+    if len(shape) != 3 or shape[-1] not in (1, 3) or np.prod(shape) != np.prod(x.shape[1:]):
+        raise ValueError(
+            f"`{name}` is not image-shaped. Expected [N, H, W] or [N, H, W, C] with 1 or 3 "
+            f"channels. Received: shape={x.shape}, image_shape={image_shape}. For a model of flat "
+            "vectors pass `image_shape=(H, W)` with H * W values."
+        )
+    return x.reshape(-1, *shape)
+
+
+def _check_counts(**counts: int) -> None:
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"`{name}` must be >= 1. Received: {name}={count}")
+
+
+def _check_labels(labels: np.ndarray, size: int) -> np.ndarray:
+    if labels.shape != (size,):
+        raise ValueError(
+            f"`labels` must hold one label per data point. Expected shape ({size},). "
+            f"Received: {labels.shape}."
+        )
+    if not np.issubdtype(labels.dtype, np.floating):
+        classes = np.unique(labels)
+        if len(classes) > len(_CLASS_COLOURS):
+            raise ValueError(
+                f"`labels` hold more classes than there are colours that can be told apart. "
+                f"Expected at most {len(_CLASS_COLOURS)}. Received: {len(classes)}. Pass floats "
+                "for a colour scale, or fewer classes."
+            )
+    return labels
+
+
+def _check_history(history: Any) -> Mapping[str, Sequence[float]]:
+    names = ("elbo", *(name for name in _CURVE_COLOURS if name != "elbo"))
+    missing = [name for name in names if name not in history] if history else list(names)
+    if missing or not len(history["elbo"]):
+        raise ValueError(
+            "`history` must be what `fit` of a latent variable model returned, of one epoch or "
+            f"more. Missing: {', '.join(missing) or 'epochs'}. Received: "
+            f"{sorted(history) if history else history!r}"
+        )
+    lengths = {
+        len(values) for name, values in history.items() if name.removeprefix("val_") in names
+    }
+    if len(lengths) != 1:
+        raise ValueError(
+            "`history` must have validation for all epochs or for none. Received: "
+            f"{len(history['elbo'])} epochs of training, {len(history.get('val_elbo', []))} of "
+            "validation. Fit with `validation_freq=1`, or leave out the entries `val_...`."
+        )
+    return history
