@@ -7,6 +7,7 @@ import pathlib
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -87,7 +88,7 @@ def digits(*, binarize: float | np.random.Generator | None = 0.5) -> Dataset:
             "The digits come with scikit-learn, which cannot be imported. "
             'Run `pip install "tfvae[examples]"`.'
         ) from error
-    data = load_digits()
+    data: Any = load_digits()
     x = _binarized((data["data"].reshape(-1, 8, 8, 1) / 16.0).astype(np.float32), binarize)
     y = data["target"].astype(np.int32)
     train, valid, test = slice(0, 1000), slice(1000, 1350), slice(1350, 1797)
@@ -156,7 +157,7 @@ def binarized_mnist(folder: Folder = None) -> Dataset:
         ValueError: The file is not what it should be.
 
     Example:
-        >>> data = tfvae.datasets.binarized_mnist("data")
+        >>> data = tfvae.datasets.binarized_mnist()  # from the folder that TFVAE_DATA names
 
     Reference: On the Quantitative Analysis of Deep Belief Networks (Salakhutdinov and Murray,
     2008), https://doi.org/10.1145/1390156.1390266

@@ -245,7 +245,8 @@ def training_curves(history: Any) -> Figure:
         ValueError: The history is empty, lacks a term, or has validation for some epochs only.
 
     Example:
-        >>> figure = tfvae.plots.training_curves(vae.fit(x, validation_data=(x_valid,)))
+        >>> history = vae.fit(x, validation_data=(x_valid,), verbose=0)
+        >>> figure = tfvae.plots.training_curves(history)
     """
     values = _check_history(getattr(history, "history", history))
     figure = _figure(6.8, 2.5)
