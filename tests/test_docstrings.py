@@ -21,20 +21,26 @@ MODULES = sorted(
 
 @pytest.fixture(scope="module")
 def namespace(tmp_path_factory):
-    """What examples may use without saying so: imports, and a small trained model with its data."""
-    x = np.random.default_rng(0).integers(0, 2, (20, 8)).astype("float32")
+    """What examples may use without saying so: imports, small data, and a model trained on it."""
+    data = tfvae.datasets.digits()
+    x, shape = data.x_train[:20], (8, 8, 1)
     encoder = keras.Sequential(
-        [keras.Input((8,)), keras.layers.Dense(4), tfvae.layers.MultivariateNormalDiag(2)]
+        [
+            keras.Input(shape),
+            keras.layers.Flatten(),
+            keras.layers.Dense(4),
+            tfvae.layers.MultivariateNormalDiag(2),
+        ]
     )
     decoder = keras.Sequential(
-        [keras.Input((2,)), keras.layers.Dense(8), tfvae.layers.IndependentBernoulli(8)]
+        [keras.Input((2,)), keras.layers.Dense(64), tfvae.layers.IndependentBernoulli(shape)]
     )
     vae = tfvae.VAE(encoder, decoder, seed=0)
     vae.compile("adam")
-    history = vae.fit(x, verbose=0)
+    vae.fit(x, verbose=0)
     return {
+        "data": data,
         "folder": str(tmp_path_factory.mktemp("export")),
-        "history": history,
         "keras": keras,
         "np": np,
         "terms": vae.terms(x, 3, seed=0),
@@ -43,11 +49,26 @@ def namespace(tmp_path_factory):
         "tfvae": tfvae,
         "vae": vae,
         "x": x,
+        "x_valid": data.x_valid,
     }
 
 
+@pytest.fixture(scope="module")
+def data_folder(tmp_path_factory):
+    """The files that the loaders of MNIST read, with black images in them."""
+    folder = tmp_path_factory.mktemp("data")
+    mnist = {"x_train": (60_000, 28, 28), "y_train": 60_000, "x_test": (10_000, 28, 28)}
+    binarized = {"train": (50_000, 98), "valid": (10_000, 98), "test": (10_000, 98)}
+    for name, shapes in (("mnist", {**mnist, "y_test": 10_000}), ("binarized_mnist", binarized)):
+        arrays = {key: np.zeros(shape, np.uint8) for key, shape in shapes.items()}
+        np.savez_compressed(folder / f"{name}.npz", **arrays)
+    return folder
+
+
 @pytest.mark.parametrize("name", MODULES)
-def test_examples_run(name, namespace):
+def test_examples_run(name, namespace, data_folder, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TFVAE_DATA", str(data_folder))
     module = importlib.import_module(name)
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     for example in doctest.DocTestFinder().find(module):

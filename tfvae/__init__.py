@@ -1,7 +1,11 @@
 """Deep latent variable models on TensorFlow, Keras 3 and TensorFlow Probability."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from tfvae import (
     _requirements,  # noqa: F401  first: one clear error beats a traceback of imports
+    datasets,
     distributions,
     divergences,
     evaluation,
@@ -16,12 +20,16 @@ from tfvae.losses import NegativeLogLikelihood
 from tfvae.models import VAE, LatentVariableModel
 from tfvae.terms import Terms
 
+if TYPE_CHECKING:
+    from tfvae import plots
+
 __all__ = [
     "VAE",
     "LatentVariableModel",
     "NegativeLogLikelihood",
     "Terms",
     "__version__",
+    "datasets",
     "decompose",
     "distributions",
     "divergences",
@@ -30,5 +38,13 @@ __all__ = [
     "log_likelihood",
     "networks",
     "objectives",
+    "plots",
     "priors",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what most programs do not need on first use."""
+    if name == "plots":
+        return importlib.import_module("tfvae.plots")
+    raise AttributeError(f"module 'tfvae' has no attribute {name!r}")

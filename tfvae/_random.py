@@ -23,10 +23,10 @@ def stateless_seed(seed: int | Sequence[int] | Tensor) -> Tensor:
         bits = [seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF]
         return tf.constant([b - 2**32 if b >= 2**31 else b for b in bits], tf.int32)
     pair = tf.convert_to_tensor(seed)
-    if not pair.dtype.is_integer or pair.shape.num_elements() not in (1, 2):
+    if not pair.dtype.is_integer or pair.shape.rank > 1 or pair.shape.num_elements() not in (1, 2):
         raise ValueError(f"`seed` must be an int or a pair of ints. Received: seed={seed}")
     pair = tf.cast(pair, tf.int32)
-    return pair if pair.shape.rank == 1 else tf.stack([tf.reshape(pair, []), 0])
+    return pair if pair.shape == (2,) else tf.stack([tf.reshape(pair, []), 0])
 
 
 def next_seed(generator: keras.random.SeedGenerator) -> Tensor:

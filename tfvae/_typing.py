@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
@@ -25,10 +26,14 @@ def event_tuple(event_shape: int | Sequence[int] | tf.TensorShape) -> Shape:
     Raises:
         ValueError: A size is unknown or smaller than one.
     """
-    sizes: Any = (event_shape,) if isinstance(event_shape, int) else tuple(event_shape)
-    if any(size is None or int(size) != size or size < 1 for size in sizes):
+    try:
+        given: Any = event_shape if isinstance(event_shape, Iterable) else (event_shape,)
+        sizes = tuple(operator.index(size) for size in given)
+    except TypeError:
+        sizes = (0,)
+    if any(size < 1 for size in sizes):
         raise ValueError(
-            "`event_shape` must hold known, positive sizes. "
-            f"Expected an int or a sequence of ints >= 1. Received: event_shape={event_shape}"
+            "An event shape holds known, positive sizes: an int or a sequence of ints >= 1. "
+            f"Received: event_shape={event_shape!r}"
         )
-    return tuple(int(size) for size in sizes)
+    return sizes

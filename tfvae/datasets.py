@@ -118,7 +118,7 @@ def mnist(folder: Folder = None, *, binarize: float | np.random.Generator | None
         ValueError: The file is not what it should be, or `binarize` is no such number.
 
     Example:
-        data = tfvae.datasets.mnist(binarize=np.random.default_rng(0))
+        >>> data = tfvae.datasets.mnist(binarize=np.random.default_rng(0))
 
     Reference: Gradient-Based Learning Applied to Document Recognition (LeCun et al., 1998),
     https://doi.org/10.1109/5.726791
@@ -157,7 +157,7 @@ def binarized_mnist(folder: Folder = None) -> Dataset:
         ValueError: The file is not what it should be.
 
     Example:
-        data = tfvae.datasets.binarized_mnist("data")
+        >>> data = tfvae.datasets.binarized_mnist()  # from the folder that TFVAE_DATA names
 
     Reference: On the Quantitative Analysis of Deep Belief Networks (Salakhutdinov and Murray,
     2008), https://doi.org/10.1145/1390156.1390266

@@ -34,6 +34,7 @@ class NegativeLogLikelihood(keras.losses.Loss):
 
     Raises:
         TypeError: `y_pred` is no distribution.
+        ValueError: `y_true` has another shape than draws of `y_pred`, but for a last axis of one.
 
     Example:
         >>> model = keras.Sequential([
@@ -74,4 +75,25 @@ class NegativeLogLikelihood(keras.losses.Loss):
                 f"{type(y_pred).__name__} of shape {getattr(y_pred, 'shape', None)}. "
                 "End the model with a layer of `tfvae.layers`."
             )
+        y_true = _aligned(tf.convert_to_tensor(y_true), y_pred.batch_shape + y_pred.event_shape)
         return -y_pred.log_prob(tf.cast(y_true, y_pred.dtype))
+
+
+def _aligned(y_true: Tensor, expected: tf.TensorShape) -> Tensor:
+    """Returns the labels without, or with, a last axis of one, as Keras's own losses do.
+
+    Left to broadcasting, [B] against [B, 1] would be scored as [B, B].
+    """
+    rank, shape = len(expected), y_true.shape
+    if len(shape) == rank - 1 and expected[-1] == 1 and shape[-1:] != [1]:
+        y_true = tf.expand_dims(y_true, -1)
+    elif len(shape) == rank + 1 and shape[-1] == 1:
+        y_true = tf.squeeze(y_true, -1)
+    # Leading axes may be missing: a model with samples in front of its batch scores each of them.
+    if not y_true.shape.is_compatible_with(expected[max(0, rank - len(y_true.shape)) :]):
+        raise ValueError(
+            "`y_true` must hold one example per distribution that the model returns. "
+            f"Expected: {expected.as_list()}. Received: {shape.as_list()}. "
+            "Set `event_shape` on the model's last layer to the shape of one example."
+        )
+    return y_true

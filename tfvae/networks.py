@@ -52,10 +52,8 @@ class GatedDense(keras.layers.Layer):
 
         def both_halves(shape: Shape, dtype: Any = None) -> Tensor:
             del shape
-            # One clone each: a seeded initializer object gives the same values at every call.
-            first = self.kernel_initializer(half, dtype=dtype)
-            second = self.kernel_initializer.clone()(half, dtype=dtype)
-            return keras.ops.concatenate([first, second], axis=-1)
+            parts = (self.kernel_initializer, _another(self.kernel_initializer))
+            return keras.ops.concatenate([part(half, dtype=dtype) for part in parts], axis=-1)
 
         self.kernel = self.add_weight(
             shape=(half[0], 2 * self.units), initializer=both_halves, name="kernel"
@@ -77,6 +75,20 @@ class GatedDense(keras.layers.Layer):
             "units": self.units,
             "kernel_initializer": initializer,
         }
+
+
+def _another(initializer: Any) -> Any:
+    """Returns an initializer of the same kind that gives other random values.
+
+    An initializer object gives the same values at every call, and so does a copy with its seed:
+    the gate would start as a copy of what it gates.
+    """
+    if not isinstance(initializer, keras.initializers.Initializer):
+        return initializer
+    config = initializer.get_config()
+    if isinstance(config.get("seed"), int):
+        config["seed"] += 1
+    return type(initializer).from_config(config)
 
 
 def mlp(

@@ -88,7 +88,8 @@ def reconstructions(
         ValueError: The data is not image-shaped, or a number is smaller than 1.
 
     Example:
-        >>> figure = tfvae.plots.reconstructions(vae, x, image_shape=(2, 4))
+        >>> figure = tfvae.plots.reconstructions(vae, data.x_test)
+        >>> figure.savefig("reconstructions.png", dpi=200)
     """
     _check_counts(num_images=num_images, columns=columns)
     shown = np.asarray(x)[:num_images]
@@ -139,7 +140,7 @@ def samples(
         ValueError: The model's data is not image-shaped, or a number is smaller than 1.
 
     Example:
-        >>> figure = tfvae.plots.samples(vae, 64, seed=0, image_shape=(2, 4))
+        >>> figure = tfvae.plots.samples(vae, 64, seed=0)
     """
     _check_counts(num_images=num_images)
     columns = int(np.ceil(np.sqrt(num_images))) if columns is None else columns
@@ -180,7 +181,7 @@ def latent_space(
         ValueError: The model has one latent, or the labels do not fit the data.
 
     Example:
-        >>> figure = tfvae.plots.latent_space(vae, x, labels=x[:, 0].astype(int))
+        >>> figure = tfvae.plots.latent_space(vae, data.x_test, data.y_test)
     """
     labels = None if labels is None else _check_labels(np.asarray(labels), len(x))
     z = np.asarray(model.predict(np.asarray(x), verbose=0)["z_mean"])
@@ -244,6 +245,7 @@ def training_curves(history: Any) -> Figure:
         ValueError: The history is empty, lacks a term, or has validation for some epochs only.
 
     Example:
+        >>> history = vae.fit(x, validation_data=(x_valid,), verbose=0)
         >>> figure = tfvae.plots.training_curves(history)
     """
     values = _check_history(getattr(history, "history", history))

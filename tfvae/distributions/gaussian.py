@@ -16,14 +16,12 @@ def as_diagonal_normal(distribution: Distribution) -> Distribution | None:
 
     Its batch shape is the batch shape followed by the event shape of `distribution`.
     """
+    if isinstance(distribution, tfd.Normal):
+        return distribution
     if isinstance(distribution, tfd.MultivariateNormalDiag):
         return tfd.Normal(distribution.mean(), distribution.stddev())
     if isinstance(distribution, tfd.Independent):
-        inner = distribution.distribution
-        if type(inner) is tfd.Normal:
-            return inner
-        # Nested: the elementwise distribution of an Independent of an Independent.
-        return as_diagonal_normal(inner) if isinstance(inner, tfd.Independent) else None
+        return as_diagonal_normal(distribution.distribution)
     return None
 
 

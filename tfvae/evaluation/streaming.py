@@ -29,10 +29,16 @@ class Stream:
         batch_size: Points per chunk of an array; datasets bring batches of their own.
 
     Raises:
+        TypeError: `model` is no latent variable model.
         ValueError: The data is empty or not what the model is for, or `batch_size` < 1.
     """
 
     def __init__(self, model: LatentVariableModel, data: Any, batch_size: int) -> None:
+        if not isinstance(model, LatentVariableModel):
+            raise TypeError(
+                "`model` must be a model of `tfvae`, such as a `tfvae.VAE`. "
+                f"Received: {type(model).__name__}"
+            )
         if batch_size < 1:
             raise ValueError(f"`batch_size` must be >= 1. Received: batch_size={batch_size}")
         if isinstance(data, tuple):

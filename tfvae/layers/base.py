@@ -169,7 +169,8 @@ def _named_conversion(
 def _conversion_config(convert: Any, layer_name: str) -> Any:
     if isinstance(convert, str):
         return convert
-    if ">" not in keras.saving.get_registered_name(convert):
+    registered = keras.saving.get_registered_object(keras.saving.get_registered_name(convert))
+    if registered is not convert:
         raise ValueError(
             f"The `convert_to_tensor_fn` of layer '{layer_name}' cannot be stored as data: "
             f"{convert!r}. Use one of {', '.join(map(repr, _NAMED_CONVERSIONS))}, or decorate the "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +28,8 @@ class TensorCoercible:
     def _as_tensor(self) -> Tensor:
         value = self.__dict__.get("_coerced_value")
         if value is None:
-            value = tf.convert_to_tensor(type(self)._coerce(self))
+            with _scope_of(self):
+                value = tf.convert_to_tensor(type(self)._coerce(self))
             # Past tf.Module's attribute tracking, which copies what it is given.
             object.__setattr__(self, "_coerced_value", value)
         return value
@@ -40,6 +42,17 @@ class TensorCoercible:
         """Shape of the tensor that this distribution turns into."""
         value = self.__dict__.get("_coerced_value")
         return value.shape if value is not None else self.batch_shape + self.event_shape  # type: ignore[attr-defined]
+
+
+def _scope_of(distribution: Distribution) -> contextlib.AbstractContextManager:
+    """Returns the scope whose tensors live as long as the distribution's parameters.
+
+    A distribution made in eager code may first be read inside of a function that closes over it: a
+    tensor made there would belong to that function's graph and be of no use to later readers.
+    """
+    parts = tf.nest.flatten(distribution, expand_composites=True)
+    outlives_graph = tf.inside_function() and all(hasattr(part, "numpy") for part in parts)
+    return tf.init_scope() if outlives_graph else contextlib.nullcontext()
 
 
 def _to_tensor(value: Any, dtype: Any = None, name: Any = None, as_ref: bool = False) -> Tensor:

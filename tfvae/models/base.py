@@ -329,7 +329,14 @@ class LatentVariableModel(keras.Model):
         """
         if x is None:
             raise ValueError(f"`{name}` is missing. Expected an array or a dataset.")
-        if isinstance(x, (tf.data.Dataset, keras.utils.PyDataset)) or not hasattr(x, "__array__"):
+        if isinstance(x, list):
+            raise ValueError(
+                f"`{name}` must be an array or a dataset. Received: a list of {len(x)}. "
+                "Make an array of it: `numpy.asarray(...)`."
+            )
+        if isinstance(x, tf.data.Dataset) and int(x.cardinality()) == 0:
+            raise ValueError(f"`{name}` is empty. Expected a dataset of at least one batch.")
+        if not hasattr(x, "__array__"):
             return
         x = np.asarray(x)
         self._describe_data(x)

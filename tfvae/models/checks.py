@@ -71,7 +71,7 @@ def check_event_shape(x: Any, event_shape: Shape, name: str = "x") -> None:
         expected = ", ".join(["batch", *map(str, event_shape)])
         hint = ""
         if shape == event_shape:
-            hint = f" Add a batch axis: `{name}[None]`."
+            hint = f" Add a batch axis: `{name}[None]`, or `.batch(n)` to a dataset."
         elif None not in shape[1:] and np.prod(shape[1:]) == np.prod(event_shape):
             hint = f" Reshape it: `{name}.reshape(-1, {', '.join(map(str, event_shape))})`."
         raise ValueError(

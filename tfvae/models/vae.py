@@ -12,7 +12,7 @@ from tfvae._typing import Distribution, Seed, Tensor, register
 from tfvae.distributions.support import support_of
 from tfvae.divergences import closed_form_kl
 from tfvae.models.base import LatentVariableModel
-from tfvae.models.checks import check_distribution
+from tfvae.models.checks import check_distribution, check_event_shape
 from tfvae.priors import Prior, StandardNormal
 from tfvae.terms import Terms
 
@@ -102,7 +102,10 @@ class VAE(LatentVariableModel):
             x: `[B, *x_event]`.
             training: Whether the encoder runs in training mode.
         """
-        q_z = self.encoder(tf.convert_to_tensor(x), training=training)
+        x = tf.convert_to_tensor(x)
+        if self.built:
+            check_event_shape(x, self.event_shape)
+        q_z = self.encoder(x, training=training)
         return check_distribution(q_z, "encoder", "one latent", "MultivariateNormalDiag")
 
     def decode(self, z: Tensor, *, training: bool = False) -> Distribution:
@@ -113,13 +116,19 @@ class VAE(LatentVariableModel):
             training: Whether the decoder runs in training mode.
         """
         z = tf.convert_to_tensor(z)
-        leading = tf.shape(z)[: z.shape.rank - self._latent_rank]
-        flat = tf.reshape(z, tf.concat([[-1], tf.shape(z)[z.shape.rank - self._latent_rank :]], 0))
-        p_x = self.decoder(flat, training=training)
+        latent = self.prior.event_shape
+        num_leading = z.shape.rank - len(latent)
+        if num_leading < 1 or not z.shape[num_leading:].is_compatible_with(latent):
+            raise ValueError(
+                "`z` does not have the shape of this model's latents. "
+                f"Expected: [..., {', '.join(map(str, latent))}] with a batch axis in front. "
+                f"Received: {list(z.shape)}."
+            )
+        p_x = self.decoder(tf.reshape(z, [-1, *latent]), training=training)
         p_x = check_distribution(p_x, "decoder", "one example of `x`", "IndependentBernoulli")
-        if z.shape.rank - self._latent_rank == 1:
+        if num_leading == 1:
             return p_x
-        return tfp.distributions.BatchReshape(p_x, leading)
+        return tfp.distributions.BatchReshape(p_x, tf.shape(z)[:num_leading])
 
     def prior_distribution(self, x: Tensor | None = None) -> Distribution:
         """Returns p(z), batch shape `[]`, event shape `E`; `x` does not matter to it."""
@@ -183,14 +192,14 @@ class VAE(LatentVariableModel):
     def _build_parts(self, x: Tensor) -> None:
         q_z = self.encode(x)
         self.prior.build(q_z.event_shape)
-        self._latent_rank = q_z.event_shape.rank
-        try:
-            p_x = self.decode(q_z.sample(seed=[0, 0]))
-        except ValueError as error:
+        inputs = getattr(self.decoder, "inputs", None)
+        if inputs and not q_z.event_shape.is_compatible_with(inputs[0].shape[1:]):
             raise ValueError(
-                f"`decoder` does not take the latents of `encoder`, of shape {q_z.event_shape}: "
-                f"{error}"
-            ) from error
+                "`decoder` must take the latents that `encoder` gives. "
+                f"Expected: an input of shape [batch, {', '.join(map(str, q_z.event_shape))}]. "
+                f"Received: a decoder with an input of shape {list(inputs[0].shape)}."
+            )
+        p_x = self.decode(q_z.sample(seed=[0, 0]))
         if not p_x.event_shape.is_compatible_with(x.shape[1:]):
             raise ValueError(
                 "`decoder` must return a distribution over one example of `x`. "

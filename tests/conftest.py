@@ -1,0 +1,60 @@
+"""What all tests share: quiet logs, fixed seeds, and factories of tiny models and data."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+import pytest
+
+import tfvae
+
+
+@pytest.fixture(autouse=True)
+def fixed_seed():
+    """Every test starts from the same state of all generators, whatever ran before it."""
+    keras.utils.set_random_seed(20_240_229)
+
+
+def binary_data(num: int = 24, event_shape: tuple = (6,), seed: int = 0) -> np.ndarray:
+    """Returns float32 zeros and ones `[num, *event_shape]`."""
+    generator = np.random.default_rng(seed)
+    return generator.integers(0, 2, (num, *event_shape)).astype("float32")
+
+
+def real_data(num: int = 24, event_shape: tuple = (6,), seed: int = 0) -> np.ndarray:
+    """Returns float32 standard normal values `[num, *event_shape]`."""
+    return np.random.default_rng(seed).normal(size=(num, *event_shape)).astype("float32")
+
+
+def mlp_encoder(size: int = 6, latents: int = 2, hidden: int = 5, **dense) -> keras.Sequential:
+    """Returns q(z|x) `[B, size]` → `[B, latents]` with one hidden layer."""
+    return keras.Sequential(
+        [
+            keras.Input((size,)),
+            keras.layers.Dense(hidden, "tanh", **dense),
+            keras.layers.Dense(tfvae.layers.MultivariateNormalDiag.params_size(latents)),
+            tfvae.layers.MultivariateNormalDiag(latents),
+        ],
+        name="encoder",
+    )
+
+
+def mlp_decoder(
+    size: int = 6, latents: int = 2, likelihood: type = tfvae.layers.IndependentBernoulli
+) -> keras.Sequential:
+    """Returns p(x|z) `[B, latents]` → `[B, size]`, linear in z."""
+    return keras.Sequential(
+        [
+            keras.Input((latents,)),
+            keras.layers.Dense(likelihood.params_size(size)),
+            likelihood(size),
+        ],
+        name="decoder",
+    )
+
+
+def mlp_vae(*, size: int = 6, latents: int = 2, seed: int | None = 1, **kwargs) -> tfvae.VAE:
+    """Returns a VAE of binary vectors, as small as they come."""
+    return tfvae.VAE(mlp_encoder(size, latents), mlp_decoder(size, latents), seed=seed, **kwargs)

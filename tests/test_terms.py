@@ -1,0 +1,73 @@
+"""The quantities that follow from one pass, by hand and in their limits."""
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tfvae
+
+tfd = tfp.distributions
+
+
+def make_terms(loc, scale, num_samples=2, **scores):
+    """Returns `Terms` of draws from N(loc, scale**2), with zeros for the scores not given."""
+    q_z = tfd.MultivariateNormalDiag(loc, scale)
+    p_z = tfvae.priors.StandardNormal(q_z.event_shape).distribution()
+    z = q_z.sample(num_samples, seed=[3, 4])
+    zeros = tf.zeros([num_samples, q_z.batch_shape[0]])
+    scores = {"log_p_x": zeros, "log_p_z": zeros, "log_q_z": zeros, "kl": None, **scores}
+    return tfvae.Terms(**scores, z=z, q_z=q_z, p_z=p_z)
+
+
+def test_sums_and_means_by_hand():
+    log_p_x = tf.constant([[-1.0, -2.0, -3.0], [-3.0, -2.0, 1.0]])  # [S, B]
+    log_p_z = tf.constant([[-4.0, 0.0, -1.0], [-2.0, -1.0, -1.0]])
+    log_q_z = tf.constant([[1.0, 0.5, -1.0], [0.0, 0.5, -3.0]])
+    terms = make_terms(
+        tf.zeros([3, 2]), tf.ones([3, 2]), log_p_x=log_p_x, log_p_z=log_p_z, log_q_z=log_q_z
+    )
+    np.testing.assert_allclose(terms.log_w, [[-6.0, -2.5, -3.0], [-5.0, -3.5, 3.0]])
+    np.testing.assert_allclose(terms.distortion, [2.0, 2.0, 1.0])
+    np.testing.assert_allclose(terms.sampled_rate, [3.5, 1.0, -1.0])
+    np.testing.assert_allclose(terms.rate, terms.sampled_rate)
+    np.testing.assert_allclose(terms.elbo, [-5.5, -3.0, 0.0])
+    # Without a closed form the ELBO is the mean log weight, to the rounding.
+    np.testing.assert_allclose(terms.elbo, tf.reduce_mean(terms.log_w, axis=0), rtol=1e-6)
+    exact = terms._replace(kl=tf.constant([3.0, 1.0, 0.5]))
+    np.testing.assert_allclose(exact.rate, [3.0, 1.0, 0.5])
+    np.testing.assert_allclose(exact.sampled_rate, [3.5, 1.0, -1.0])
+    np.testing.assert_allclose(exact.elbo, [-5.0, -3.0, -1.5])
+
+
+def test_mutual_information_in_its_limits():
+    generator = np.random.default_rng(0)
+    scale = generator.uniform(0.5, 2.0, size=(1, 3)).astype("float32")
+    equal = make_terms(tf.zeros([7, 3]), tf.repeat(scale, 7, axis=0))
+    np.testing.assert_allclose(equal.batch_mutual_information, np.zeros(7), atol=1e-5)
+    # 1000 standard deviations apart, every posterior is known by its draw: I = log B.
+    apart = make_terms(1000.0 * tf.range(7.0)[:, None] * tf.ones([7, 3]), tf.ones([7, 3]))
+    np.testing.assert_allclose(apart.batch_mutual_information, np.log(7.0), rtol=1e-5)
+    # Two groups of posteriors, equal within and far apart between: I = log 2.
+    groups = make_terms(1000.0 * tf.constant([0.0, 0.0, 1.0, 1.0])[:, None], tf.ones([4, 1]))
+    np.testing.assert_allclose(groups.batch_mutual_information, np.log(2.0), rtol=1e-5)
+
+
+def test_mutual_information_of_one_point_is_nothing():
+    terms = make_terms(tf.ones([1, 2]), tf.ones([1, 2]))
+    np.testing.assert_array_equal(terms.batch_mutual_information, [0.0])
+
+
+@settings(derandomize=True, deadline=None, max_examples=40, database=None)
+@given(
+    st.integers(1, 6).flatmap(
+        lambda size: st.lists(
+            st.tuples(st.floats(-100, 100), st.floats(0.05, 20)), min_size=size, max_size=size
+        )
+    )
+)
+def test_mutual_information_never_exceeds_log_of_the_batch(values):
+    loc, scale = (np.array(part, "float32")[:, None] for part in zip(*values, strict=True))
+    information = make_terms(loc, scale, num_samples=3).batch_mutual_information
+    assert np.max(information) <= np.log(len(values)) + 1e-4
