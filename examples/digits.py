@@ -18,7 +18,7 @@ import platform
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,31 +60,7 @@ def build_vae(num_latents: int, hidden: int, seed: int) -> tfvae.VAE:
     return tfvae.VAE(encoder, decoder, seed=seed)
 
 
-class PrintTerms(keras.callbacks.Callback):
-    """Prints the validation ELBO and its terms every few epochs, in lines of 80 columns."""
-
-    COLUMNS = ("elbo", "val_elbo", "val_distortion", "val_rate", "val_mutual_information")
-
-    def __init__(self, every: int) -> None:
-        super().__init__()
-        self.every = every
-
-    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
-        """Prints the head of the table."""
-        print("        training | validation, nats per digit")
-        print("epoch       ELBO |     ELBO  = -(distortion   + rate)  of it mutual information")
-
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Prints one row."""
-        if logs and (epoch == 0 or (epoch + 1) % self.every == 0):
-            elbo, *terms = (logs[name] for name in self.COLUMNS)
-            validation = "{:8.2f}  {:14.2f}  {:6.2f}  {:25.2f}".format(*terms)
-            print(f"{epoch + 1:5d}  {elbo:9.2f} | {validation}", flush=True)
-
-
-def train(
-    vae: tfvae.VAE, data: datasets.Dataset, epochs: int, keras_bar: bool
-) -> keras.callbacks.History:
+def train(vae: tfvae.VAE, data: datasets.Dataset, epochs: int) -> keras.callbacks.History:
     """Fits `vae` and leaves it with the weights of the best validation ELBO."""
     vae.compile(keras.optimizers.Adam(2e-3))
     stop = keras.callbacks.EarlyStopping(
@@ -95,8 +71,8 @@ def train(
         epochs=epochs,
         batch_size=50,
         validation_data=(data.x_valid,),
-        callbacks=[stop] if keras_bar else [stop, PrintTerms(every=10)],
-        verbose=int(keras_bar),
+        callbacks=[stop, tfvae.callbacks.ProgressBar()],
+        verbose=0,  # one bar for all epochs in place of Keras's one for each
     )
 
 
@@ -178,7 +154,6 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--seed", type=int, default=0, help="of weights, training and evaluation")
     add("--output", type=Path, default=Path("outputs/digits"), help="folder of the pictures")
     add("--export", type=Path, default=Path("saved_models/digits/1"), help="folder of the export")
-    add("--keras-bar", action="store_true", help="Keras's progress bar: all terms, every epoch")
     add("--scores", type=Path, help="JSON file to record the export's scores in, with their seed")
     return parser.parse_args(arguments)
 
@@ -191,7 +166,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     vae = build_vae(options.latents, options.hidden, options.seed)
 
     start = time.perf_counter()
-    history = train(vae, data, options.epochs, options.keras_bar)
+    history = train(vae, data, options.epochs)
     best = 1 + int(np.argmax(history.history["val_elbo"]))
     seconds = time.perf_counter() - start
     print(f"\nTrained in {seconds:.0f} s; the weights are those of epoch {best}.\n")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfvae import (
     _requirements,  # noqa: F401  first: one clear error beats a traceback of imports
+    callbacks,
     datasets,
     distributions,
     divergences,
@@ -29,6 +30,7 @@ __all__ = [
     "NegativeLogLikelihood",
     "Terms",
     "__version__",
+    "callbacks",
     "datasets",
     "decompose",
     "distributions",
