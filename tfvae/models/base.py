@@ -268,7 +268,10 @@ class LatentVariableModel(keras.Model):
             return super().fit(x, *args, **kwargs)
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Returns the logged values on data, as `keras.Model.evaluate` does."""
+        """Returns the logged values on data, as `keras.Model.evaluate` does.
+
+        Every call draws the same noise, from the model's `seed`.
+        """
         self.check_data(x, "x")
         with translated_errors():
             return super().evaluate(x, *args, **kwargs)
@@ -363,13 +366,21 @@ class LatentVariableModel(keras.Model):
         return self._log(loss, terms, sample_weight)
 
     def _score(self, x: Tensor, sample_weight: Tensor | None) -> dict[str, Tensor]:
-        loss, terms = self._loss_and_terms(x, sample_weight, training=False)
+        # Each pass over the data draws the same noise, told apart by the points seen so far: epochs
+        # can be compared, and validation does not change what training draws.
+        seed = fold_in(stateless_seed(self.seed or 0), self._loss_tracker.count)
+        loss, terms = self._loss_and_terms(x, sample_weight, seed=seed)
         return self._log(loss, terms, sample_weight)
 
     def _loss_and_terms(
-        self, x: Tensor, sample_weight: Tensor | None, *, training: bool
+        self,
+        x: Tensor,
+        sample_weight: Tensor | None,
+        *,
+        seed: Tensor | None = None,
+        training: bool = False,
     ) -> tuple[Tensor, Terms]:
-        terms = self.terms(x, self.objective.num_samples, training=training)
+        terms = self.terms(x, self.objective.num_samples, seed, training=training)
         bound = self.objective(terms, self.optimizer.iterations)  # [B]
         if sample_weight is not None:
             bound = bound * tf.cast(tf.reshape(sample_weight, [-1]), bound.dtype)

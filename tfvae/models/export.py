@@ -105,7 +105,6 @@ def export_saved_model(
             "Only a built model can be exported. Call `model.build(x.shape)`, or fit the model."
         )
     archive: Any = keras.export.ExportArchive()
-    archive.track(model)
     endpoints = signatures(model)
     for name, (function, specs) in endpoints.items():
         archive.add_endpoint(name, function, input_signature=specs)
