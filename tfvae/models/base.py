@@ -13,7 +13,7 @@ from tfvae._random import fold_in, next_seed, stateless_seed
 from tfvae._typing import Distribution, Seed, Shape, Tensor
 from tfvae.distributions.support import Support
 from tfvae.models.checks import check_array, check_event_shape, guard, translated_errors
-from tfvae.models.compilation import Step, warn_not_compiled
+from tfvae.models.compilation import FallbackNotice, Step
 from tfvae.objectives import ELBO, Objective
 from tfvae.terms import Terms
 
@@ -214,7 +214,7 @@ class LatentVariableModel(keras.Model):
             "auto_scale_loss": auto_scale_loss,
         }
         # In a tuple, which Keras leaves alone: steps hold no weights of their own.
-        self._steps = (self._make_step(self._update), self._make_step(self._score))
+        self._steps = self._make_steps(self._update, self._score)
 
     def get_compile_config(self) -> dict[str, Any]:
         """Returns the arguments of `compile` as plain data."""
@@ -311,18 +311,17 @@ class LatentVariableModel(keras.Model):
 
     # Private.
 
-    def _make_step(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def _make_steps(self, *functions: Callable[..., Any]) -> tuple[Callable[..., Any], ...]:
         if self.run_eagerly:
-            return function
-        jit_compile = self._compile_arguments["jit_compile"]
+            return functions
+        jit_compile, notice = self._compile_arguments["jit_compile"], FallbackNotice()
         if jit_compile == "auto":
-            jit_compile = None
-            for layer in self._flatten_layers(include_self=False):
-                if not layer.supports_jit:
-                    warn_not_compiled(f"layer '{layer.name}' ({type(layer).__name__})")
-                    jit_compile = False
-                    break
-        return Step(function, jit_compile)
+            layers = self._flatten_layers(include_self=False)
+            refusing = next((layer for layer in layers if not layer.supports_jit), None)
+            jit_compile = None if refusing is None else False
+            if refusing is not None:
+                notice(f"layer '{refusing.name}' ({type(refusing).__name__})")
+        return tuple(Step(function, jit_compile, notice) for function in functions)
 
     def _update(self, x: Tensor, sample_weight: Tensor | None) -> dict[str, Tensor]:
         with tf.GradientTape() as tape:

@@ -9,11 +9,30 @@ from typing import Any
 
 import tensorflow as tf
 
-__all__ = ["Step", "warn_not_compiled"]
+__all__ = ["FallbackNotice", "Step"]
 
 
 # Arguments of the traced function; XLA passes them in by itself.
 _ARGUMENTS = {"Placeholder", "PlaceholderWithDefault"}
+
+
+class FallbackNotice:
+    """The warning that a model trains without XLA, given once whatever the number of its steps."""
+
+    def __init__(self) -> None:
+        self._given = False
+
+    def __call__(self, part: str) -> None:
+        """Warns, the first time, that `part` is not supported."""
+        if not self._given:
+            self._given = True
+            warnings.warn(
+                f"Training without XLA, which does not support the {part}. Results stay the same "
+                "and steps take longer; pass `jit_compile=False` to `compile` to silence this "
+                "warning.",
+                UserWarning,
+                stacklevel=3,
+            )
 
 
 class Step:
@@ -25,32 +44,26 @@ class Step:
     Args:
         function: Takes and returns structures of tensors; may read and assign variables.
         jit_compile: True compiles or fails, False never compiles, None compiles where possible.
+        notice: Told which part stands in the way.
     """
 
-    def __init__(self, function: Callable[..., Any], jit_compile: bool | None) -> None:
+    def __init__(
+        self, function: Callable[..., Any], jit_compile: bool | None, notice: FallbackNotice
+    ) -> None:
         self._plain = tf.function(function, autograph=False, reduce_retracing=True)
         self._compiled = tf.function(
             function, autograph=False, reduce_retracing=True, jit_compile=True
         )
         self._jit_compile = jit_compile
+        self._notice = notice
 
     def __call__(self, *args: Any) -> Any:
         if self._jit_compile is None:
             found = _not_compilable(self._compiled.get_concrete_function(*args))
             self._jit_compile = found is None
             if found is not None:
-                warn_not_compiled(f"operation {found[0]} at '{found[1]}'")
+                self._notice(f"operation {found[0]} at '{found[1]}'")
         return (self._compiled if self._jit_compile else self._plain)(*args)
-
-
-def warn_not_compiled(part: str) -> None:
-    """Warns that a model trains without XLA, and because of which part."""
-    warnings.warn(
-        f"Training without XLA, which does not support the {part}. Results stay the same and steps "
-        "take longer; pass `jit_compile=False` to `compile` to silence this warning.",
-        UserWarning,
-        stacklevel=3,
-    )
 
 
 def _not_compilable(function: Any) -> tuple[str, str] | None:
