@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfvae._random import fold_in, next_seed, stateless_seed
 from tfvae._typing import Distribution, Seed, Shape, Tensor
 from tfvae.distributions.support import Support
-from tfvae.models.checks import check_array, check_event_shape, guard, translated_errors
+from tfvae.models.checks import check_array, check_batch, translated_errors
 from tfvae.models.compilation import FallbackNotice, Step
 from tfvae.objectives import ELBO, Objective
 from tfvae.terms import Terms
@@ -134,6 +134,7 @@ class LatentVariableModel(keras.Model):
             x: Data `[B, ...]`.
             seed: Where given, z is a draw from q(z|x); None takes the posterior mean.
         """
+        self._describe_data(x)
         q_z = self.encode(x)
         z = centre(q_z) if seed is None else q_z.sample(seed=stateless_seed(seed))
         return centre(self.decode(z))
@@ -260,7 +261,8 @@ class LatentVariableModel(keras.Model):
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Returns the logged values on data, as `keras.Model.evaluate` does."""
-        self._check_data(x, "x")
+        if not kwargs.get("_use_cached_eval_dataset"):  # else validation data, which `fit` checked
+            self._check_data(x, "x")
         with translated_errors():
             return super().evaluate(x, *args, **kwargs)
 
@@ -272,18 +274,15 @@ class LatentVariableModel(keras.Model):
 
     def train_step(self, data: Any) -> dict[str, Tensor]:
         """Checks one batch, then updates the weights by it; returns what is logged."""
-        x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        return self._steps[0](self._guarded(x), sample_weight)
+        return self._run_checked(self._steps[0], data)
 
     def test_step(self, data: Any) -> dict[str, Tensor]:
         """Checks and scores one batch; returns what is logged."""
-        x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        return self._steps[1](self._guarded(x), sample_weight)
+        return self._run_checked(self._steps[1], data)
 
     def predict_step(self, data: Any) -> dict[str, Tensor]:
         """Checks one batch and describes its posteriors; draws nothing at random."""
-        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        return self.describe(self.encode(self._guarded(x)))
+        return self._run_checked(lambda x, _: self.describe(self.encode(x)), data)
 
     def export(self, filepath: Any, *, verbose: bool = True) -> None:
         """Writes a SavedModel that serves with TensorFlow alone.
@@ -364,11 +363,15 @@ class LatentVariableModel(keras.Model):
             getattr(self, f"_{name}_tracker").update_state(value, sample_weight=sample_weight)
         return self.get_metrics_result()
 
-    def _guarded(self, x: Tensor) -> Tensor:
-        """Returns one batch of data, to be read only after its values have been checked."""
+    def _run_checked(self, step: Callable[[Tensor, Any], Any], data: Any) -> Any:
+        """Calls `step(x, sample_weight)`, nothing of which runs before its data is checked."""
+        x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        x = tf.convert_to_tensor(x)
         self._describe_data(x)
-        check_event_shape(x, self.event_shape)
-        return guard(x, self.support)
+        x, checks = check_batch(x, self.event_shape, self.support)
+        # Not only what reads `x` has to wait: weight decay and counters change without it.
+        with tf.control_dependencies(checks):
+            return step(x, sample_weight)
 
     def _check_data(self, x: Any, name: str) -> None:
         """Checks arrays as a whole, before anything is computed from them."""

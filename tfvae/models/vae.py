@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfvae._typing import Distribution, Seed, Tensor, register
+from tfvae._typing import Distribution, Seed, Shape, Tensor, register
 from tfvae.distributions.support import support_of
 from tfvae.divergences import closed_form_kl
 from tfvae.models.base import LatentVariableModel
@@ -112,11 +112,12 @@ class VAE(LatentVariableModel):
             training: Whether the decoder runs in training mode.
         """
         z = tf.convert_to_tensor(z)
-        leading = tf.shape(z)[: z.shape.rank - self._latent_rank]
-        flat = tf.reshape(z, tf.concat([[-1], tf.shape(z)[z.shape.rank - self._latent_rank :]], 0))
+        num_leading = z.shape.rank - len(self.latent_shape)
+        leading = tf.shape(z)[:num_leading]
+        flat = tf.reshape(z, tf.concat([[-1], tf.shape(z)[num_leading:]], axis=0))
         p_x = self.decoder(flat, training=training)
         p_x = check_distribution(p_x, "decoder", "one example of `x`", "IndependentBernoulli")
-        if z.shape.rank - self._latent_rank == 1:
+        if num_leading == 1:
             return p_x
         return tfp.distributions.BatchReshape(p_x, leading)
 
@@ -147,6 +148,7 @@ class VAE(LatentVariableModel):
         training: bool = False,
     ) -> Terms:
         """See `LatentVariableModel.terms`."""
+        self._describe_data(x)
         q_z = self.encode(x, training=training) if posterior is None else posterior
         p_z = self.prior_distribution(x) if prior is None else prior
         z, log_q_z = q_z.experimental_sample_and_log_prob(num_samples, seed=self.make_seed(seed))
@@ -159,6 +161,20 @@ class VAE(LatentVariableModel):
             q_z=q_z,
             p_z=p_z,
         )
+
+    @property
+    def latent_shape(self) -> Shape:
+        """Shape of one latent, `E`.
+
+        Raises:
+            ValueError: The model has seen neither data nor the shape of it.
+        """
+        if self.prior.event_shape is None:
+            raise ValueError(
+                "This model does not know the shape of its latents before it is built. Give its "
+                "encoder a `keras.Input`, or build the model: `model.build((None, *x.shape[1:]))`."
+            )
+        return self.prior.event_shape
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments as plain data."""
@@ -182,14 +198,15 @@ class VAE(LatentVariableModel):
     def _build_parts(self, x: Tensor) -> None:
         q_z = self.encode(x)
         self.prior.build(q_z.event_shape)
-        self._latent_rank = q_z.event_shape.rank
-        try:
-            p_x = self.decode(q_z.sample(seed=[0, 0]))
-        except ValueError as error:
+        inputs = getattr(self.decoder, "inputs", None)
+        if inputs and not q_z.event_shape.is_compatible_with(inputs[0].shape[1:]):
             raise ValueError(
-                f"`decoder` does not take the latents of `encoder`, of shape {q_z.event_shape}: "
-                f"{error}"
-            ) from error
+                "`decoder` does not take the latents of `encoder`. "
+                f"Expected: latents of shape {inputs[0].shape[1:]}, the input of `decoder`. "
+                f"Received: latents of shape {q_z.event_shape}, the output of `encoder`. "
+                "Change one to the shape of the other."
+            )
+        p_x = self.decode(q_z.sample(seed=[0, 0]))
         if not p_x.event_shape.is_compatible_with(x.shape[1:]):
             raise ValueError(
                 "`decoder` must return a distribution over one example of `x`. "
