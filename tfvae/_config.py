@@ -6,8 +6,11 @@ import dataclasses
 from typing import Any
 
 import keras
+import numpy as np
 
-__all__ = ["Configured"]
+__all__ = ["NUMBERS", "Configured", "check_count"]
+
+NUMBERS = (int, float, np.integer, np.floating)
 
 
 class Configured:
@@ -35,3 +38,13 @@ class Configured:
                 for name, value in config.items()
             }
         )
+
+
+def check_count(name: str, value: Any) -> None:
+    """Checks that an argument is a whole number of at least one.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if not (isinstance(value, NUMBERS) and value % 1 == 0 and value >= 1):
+        raise ValueError(f"`{name}` must be a whole number >= 1. Received: {name}={value!r}")

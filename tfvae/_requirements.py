@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import re
 
 __all__: list[str] = []
 
@@ -16,7 +17,8 @@ def _check_versions() -> None:
             version = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue  # A build under another name: the import says whether it is there.
-        found = tuple(int(part) for part in version.split(".")[:2])
+        # Release candidates and development builds spell the second part in many ways.
+        found = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
         if found < minimum:
             expected = ".".join(map(str, minimum))
             raise ImportError(

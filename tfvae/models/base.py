@@ -13,7 +13,7 @@ from tfvae._random import fold_in, next_seed, stateless_seed
 from tfvae._typing import Distribution, Seed, Shape, Tensor
 from tfvae.distributions.statistics import centre, statistic
 from tfvae.distributions.support import Support
-from tfvae.models.checks import check_array, check_event_shape, guard, translated_errors
+from tfvae.models.checks import check_array, check_batch, translated_errors
 from tfvae.models.compilation import Compiler
 from tfvae.models.export import export_saved_model
 from tfvae.objectives import ELBO, Objective
@@ -272,7 +272,8 @@ class LatentVariableModel(keras.Model):
 
         Every call draws the same noise, from the model's `seed`.
         """
-        self.check_data(x, "x")
+        if not kwargs.get("_use_cached_eval_dataset"):  # else validation data, which `fit` checked
+            self.check_data(x, "x")
         with translated_errors():
             return super().evaluate(x, *args, **kwargs)
 
@@ -284,20 +285,17 @@ class LatentVariableModel(keras.Model):
 
     def train_step(self, data: Any) -> dict[str, Tensor]:
         """Checks one batch, then updates the weights by it; returns what is logged."""
-        x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        return self.compiled_function("train", lambda: self._update)(
-            self._guarded(x), sample_weight
-        )
+        step = self.compiled_function("train", lambda: self._update)
+        return self._run_checked(step, data)
 
     def test_step(self, data: Any) -> dict[str, Tensor]:
         """Checks and scores one batch; returns what is logged."""
-        x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        return self.compiled_function("test", lambda: self._score)(self._guarded(x), sample_weight)
+        step = self.compiled_function("test", lambda: self._score)
+        return self._run_checked(step, data)
 
     def predict_step(self, data: Any) -> dict[str, Tensor]:
         """Checks one batch and describes its posteriors; draws nothing at random."""
-        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        return self.describe(self._guarded(x))
+        return self._run_checked(lambda x, _: self.describe(x), data)
 
     def export(self, filepath: Any, *, verbose: bool = True) -> None:
         """Writes a SavedModel that serves with TensorFlow alone.
@@ -405,11 +403,15 @@ class LatentVariableModel(keras.Model):
             getattr(self, f"_{name}_tracker").update_state(value, sample_weight=sample_weight)
         return self.get_metrics_result()
 
-    def _guarded(self, x: Tensor) -> Tensor:
-        """Returns one batch of data, to be read only after its values have been checked."""
+    def _run_checked(self, step: Callable[[Tensor, Any], Any], data: Any) -> Any:
+        """Calls `step(x, sample_weight)`, nothing of which runs before its data is checked."""
+        x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        x = tf.convert_to_tensor(x)
         self._describe_data(x)
-        check_event_shape(x, self.event_shape)
-        return guard(x, self.support)
+        x, checks = check_batch(x, self.event_shape, self.support)
+        # Not only what reads `x` has to wait: weight decay and counters change without it.
+        with tf.control_dependencies(checks):
+            return step(x, sample_weight)
 
     def _describe_data(self, x: Tensor) -> None:
         """Sets `event_shape` and `support`, where building the model had to wait for data."""

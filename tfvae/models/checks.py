@@ -17,9 +17,9 @@ from tfvae.distributions.support import Support
 
 __all__ = [
     "check_array",
+    "check_batch",
     "check_distribution",
     "check_event_shape",
-    "guard",
     "translated_errors",
 ]
 
@@ -42,7 +42,9 @@ def check_distribution(output: Any, part: str, shape_of: str, layer: str) -> Dis
     """
     if not isinstance(output, Distribution):
         what = (
-            f"a tensor of shape {output.shape}" if tf.is_tensor(output) else type(output).__name__
+            f"a tensor of shape {_per_batch(output.shape)}"
+            if tf.is_tensor(output)
+            else type(output).__name__
         )
         raise TypeError(
             f"`{part}` must return a tfp distribution over {shape_of}. Received: {what}. "
@@ -51,33 +53,27 @@ def check_distribution(output: Any, part: str, shape_of: str, layer: str) -> Dis
     if output.batch_shape.rank != 1:
         raise ValueError(
             f"`{part}` must return one distribution over {shape_of} per example, batch shape [B]. "
-            f"Received: batch_shape={output.batch_shape}, event_shape={output.event_shape}. "
+            f"Received: batch_shape={_per_batch(output.batch_shape)}, "
+            f"event_shape={output.event_shape}. "
             "Set `event_shape` on its last layer to the shape of a whole example."
         )
     return output
 
 
 def check_event_shape(x: Any, event_shape: Shape, name: str = "x") -> None:
-    """Checks that `x` is a batch of the examples that the model is for.
+    """Checks that `x` is a batch of the examples that the model is for, as far as is known.
 
     Raises:
         ValueError: The rank or the sizes after the batch axis differ.
     """
-    shape = tuple(x.shape)
-    if len(shape) != len(event_shape) + 1 or any(
-        size is not None and size != expected
-        for size, expected in zip(shape[1:], event_shape, strict=True)
-    ):
-        expected = ", ".join(["batch", *map(str, event_shape)])
-        hint = ""
-        if shape == event_shape:
-            hint = f" Add a batch axis: `{name}[None]`, or `.batch(n)` to a dataset."
-        elif None not in shape[1:] and np.prod(shape[1:]) == np.prod(event_shape):
-            hint = f" Reshape it: `{name}.reshape(-1, {', '.join(map(str, event_shape))})`."
-        raise ValueError(
-            f"`{name}` does not have the shape that this model is for. Expected: [{expected}]. "
-            f"Received: {list(shape)}.{hint}"
-        )
+    if tf.TensorShape(x.shape).is_compatible_with([None, *event_shape]):
+        return
+    shape, hint = tuple(x.shape), ""
+    if shape == event_shape:
+        hint = f" Add a batch axis: `{name}[None]`, or `.batch(n)` to a dataset."
+    elif None not in shape[1:] and np.prod(shape[1:]) == np.prod(event_shape):
+        hint = f" Reshape it: `{name}.reshape(-1, {', '.join(map(str, event_shape))})`."
+    raise ValueError(f"{_shape_text(name, event_shape)} Received: {list(shape)}.{hint}")
 
 
 def check_array(x: np.ndarray, name: str, event_shape: Shape, support: Support) -> None:
@@ -117,32 +113,60 @@ def check_array(x: np.ndarray, name: str, event_shape: Shape, support: Support) 
         )
 
 
-def guard(x: Tensor, support: Support) -> Tensor:
-    """Returns `x`, to be read only after run-time checks of a batch have passed.
+def check_batch(
+    x: Tensor, event_shape: Shape, support: Support
+) -> tuple[Tensor, list[tf.Operation]]:
+    """Checks one batch: what is known of it at once, the rest when it comes.
 
     Must stand outside of XLA, which drops assertions.
+
+    Returns:
+        `x`, with its shape set and truth values as numbers; and the assertions that all that reads
+        it or changes weights has to wait for.
+
+    Raises:
+        ValueError: The shape or the type is known and wrong.
     """
-    if x.dtype.is_bool:
-        return tf.cast(x, keras.config.floatx())
+    if not (x.dtype.is_floating or x.dtype.is_integer or x.dtype.is_bool):
+        raise ValueError(f"`x` must hold numbers. Received: dtype={x.dtype.name}")
+    check_event_shape(x, event_shape)
     checks = []
+    if x.shape.rank is None or None in x.shape[1:]:
+        same = tf.raw_ops.Equal(
+            x=tf.shape(x)[1:], y=list(event_shape), incompatible_shape_error=False
+        )
+        fits = tf.logical_and(tf.rank(x) == len(event_shape) + 1, tf.reduce_all(same))
+        text = _shape_text("x", event_shape) + " Received: {}."
+        checks.append(_assertion(fits, tf.strings.format(text, tf.shape(x))))
+        # A reshape, because TensorFlow reads backwards from what multiplies `x` by weights what
+        # shape it must have, and then drops a check of that shape as true.
+        with tf.control_dependencies(checks):
+            x = tf.reshape(x, [-1, *event_shape])
+    if x.dtype.is_bool:
+        return tf.cast(x, keras.config.floatx()), checks
     if x.dtype.is_floating:
-        # A sum is finite where all its terms are, and is the cheapest reduction there is.
-        finite = tf.math.is_finite(tf.reduce_sum(x))
+        # A sum is the cheapest reduction there is, and finite only where all its terms are; finite
+        # numbers may add up to infinity, so that only a second look tells.
+        finite = tf.cond(
+            tf.math.is_finite(tf.reduce_sum(x)),
+            lambda: True,
+            lambda: tf.reduce_all(tf.math.is_finite(x)),
+        )
         message = "`x` holds NaN or infinite values in a batch. Remove or impute them."
-        checks = [tf.debugging.Assert(finite, [_START + message + _END])]
-    low = support.lower is None or tf.reduce_min(x) >= tf.cast(support.lower, x.dtype)
-    high = support.upper is None or tf.reduce_max(x) <= tf.cast(support.upper, x.dtype)
-    if support.lower is not None or support.upper is not None:
-        message = f"{_outside_text('x', support)} {support.remedy}"
-        inside = tf.logical_and(low, high)
-        checks.append(tf.debugging.Assert(inside, [_START + message + _END]))
-    with tf.control_dependencies([check for check in checks if check is not None]):
-        return tf.identity(x)
+        checks.append(_assertion(finite, message))
+    message = f"{_outside_text('x', support)} {support.remedy}"
+    if support.lower is not None:
+        inside = tf.reduce_min(x) >= tf.cast(support.lower, x.dtype)
+        checks.append(_assertion(inside, message))
+    if support.upper is not None:
+        inside = tf.reduce_max(x) <= tf.cast(support.upper, x.dtype)
+        checks.append(_assertion(inside, message))
+    return x, [check for check in checks if check is not None]  # None in eager code
 
 
 @contextlib.contextmanager
 def translated_errors() -> Iterator[None]:
-    """Turns the error of a `guard` into a `ValueError` with its one sentence."""
+    """Turns the error of a `check_batch` into a `ValueError` with its one sentence."""
     try:
         yield
     except tf.errors.InvalidArgumentError as error:
@@ -150,6 +174,19 @@ def translated_errors() -> Iterator[None]:
         if found is None:
             raise
         raise ValueError(found[1]) from None
+
+
+def _per_batch(shape: tf.TensorShape) -> str:
+    return f"[{', '.join(['batch', *map(str, shape[1:])])}]" if shape.rank else "[]"
+
+
+def _shape_text(name: str, event_shape: Shape) -> str:
+    expected = ", ".join(["batch", *map(str, event_shape)])
+    return f"`{name}` does not have the shape that this model is for. Expected: [{expected}]."
+
+
+def _assertion(condition: Tensor, message: str | Tensor) -> tf.Operation:
+    return tf.debugging.Assert(condition, [tf.strings.join([_START, message, _END])])
 
 
 def _outside(lower: float, upper: float, support: Support) -> bool:

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfvae._typing import Distribution, Seed, Tensor, register
+from tfvae._typing import Distribution, Seed, Shape, Tensor, register
 from tfvae.distributions.support import support_of
 from tfvae.divergences import closed_form_kl
 from tfvae.models.base import LatentVariableModel
@@ -116,7 +116,7 @@ class VAE(LatentVariableModel):
             training: Whether the decoder runs in training mode.
         """
         z = tf.convert_to_tensor(z)
-        latent = self.prior.event_shape
+        latent = self.latent_shape
         num_leading = z.shape.rank - len(latent)
         if num_leading < 1 or not z.shape[num_leading:].is_compatible_with(latent):
             raise ValueError(
@@ -170,6 +170,20 @@ class VAE(LatentVariableModel):
             p_z=p_z,
         )
 
+    @property
+    def latent_shape(self) -> Shape:
+        """Shape of one latent, `E`.
+
+        Raises:
+            ValueError: The model has seen neither data nor the shape of it.
+        """
+        if self.prior.event_shape is None:
+            raise ValueError(
+                "This model does not know the shape of its latents before it is built. Give its "
+                "encoder a `keras.Input`, or build the model: `model.build((None, *x.shape[1:]))`."
+            )
+        return self.prior.event_shape
+
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments as plain data."""
         parts = {"encoder": self.encoder, "decoder": self.decoder, "prior": self.prior}
@@ -195,16 +209,17 @@ class VAE(LatentVariableModel):
         inputs = getattr(self.decoder, "inputs", None)
         if inputs and not q_z.event_shape.is_compatible_with(inputs[0].shape[1:]):
             raise ValueError(
-                "`decoder` must take the latents that `encoder` gives. "
-                f"Expected: an input of shape [batch, {', '.join(map(str, q_z.event_shape))}]. "
-                f"Received: a decoder with an input of shape {list(inputs[0].shape)}."
+                "`decoder` does not take the latents of `encoder`. "
+                f"Expected: latents of shape {inputs[0].shape[1:]}, the input of `decoder`. "
+                f"Received: latents of shape {q_z.event_shape}, the output of `encoder`. "
+                "Change one to the shape of the other."
             )
         p_x = self.decode(q_z.sample(seed=[0, 0]))
         if not p_x.event_shape.is_compatible_with(x.shape[1:]):
             raise ValueError(
                 "`decoder` must return a distribution over one example of `x`. "
-                f"Expected: event_shape={x.shape[1:]}. Received: event_shape={p_x.event_shape}, "
-                f"batch_shape={p_x.batch_shape}. Set `event_shape` on its last layer."
+                f"Expected: event_shape={x.shape[1:]}. Received: event_shape={p_x.event_shape}. "
+                "Set `event_shape` on its last layer."
             )
         self.event_shape = tuple(p_x.event_shape)
         self.support = support_of(p_x)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from tfvae._config import NUMBERS, check_count
 from tfvae._typing import Tensor, register
 from tfvae.objectives.base import Objective
 from tfvae.objectives.schedules import Schedule
@@ -54,16 +55,12 @@ class ELBO(Objective):
     num_samples: int = 1
 
     def __post_init__(self) -> None:
-        number = isinstance(self.beta, (int, float)) and self.beta >= 0.0
+        number = isinstance(self.beta, NUMBERS) and self.beta >= 0.0
         if not number and not isinstance(self.beta, Schedule):
             raise ValueError(
                 f"`beta` must be a number >= 0 or a schedule. Received: beta={self.beta!r}"
             )
-        if int(self.num_samples) != self.num_samples or self.num_samples < 1:
-            raise ValueError(
-                "`num_samples` must be a whole number >= 1. "
-                f"Received: num_samples={self.num_samples!r}"
-            )
+        check_count("num_samples", self.num_samples)
 
     def __call__(self, terms: Terms, step: int | Tensor = 0) -> Tensor:
         beta = self.beta(step) if isinstance(self.beta, Schedule) else self.beta

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from tfvae._config import Configured
+from tfvae._config import Configured, check_count
 from tfvae._typing import Tensor, register
 
 __all__ = ["Constant", "Cyclical", "Linear", "Schedule"]
@@ -74,7 +74,7 @@ class Linear(Schedule):
     steps: int
 
     def __post_init__(self) -> None:
-        _check_steps("steps", self.steps)
+        check_count("steps", self.steps)
 
     def __call__(self, step: int | Tensor) -> Tensor:
         done = tf.minimum(tf.cast(step, tf.float32) / self.steps, 1.0)
@@ -110,7 +110,7 @@ class Cyclical(Schedule):
     ramp: float = 0.5
 
     def __post_init__(self) -> None:
-        _check_steps("period", self.period)
+        check_count("period", self.period)
         if not 0.0 < self.ramp <= 1.0:
             raise ValueError(f"`ramp` must lie in (0, 1]. Received: ramp={self.ramp}")
 
@@ -118,8 +118,3 @@ class Cyclical(Schedule):
         position = tf.cast(tf.math.floormod(tf.cast(step, tf.int64), self.period), tf.float32)
         done = tf.minimum(position / (self.ramp * self.period), 1.0)
         return self.start + (self.end - self.start) * done
-
-
-def _check_steps(name: str, steps: int) -> None:
-    if int(steps) != steps or steps < 1:
-        raise ValueError(f"`{name}` must be a whole number >= 1. Received: {name}={steps}")

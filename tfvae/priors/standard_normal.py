@@ -36,7 +36,8 @@ class StandardNormal(Prior):
         if self.event_shape is None:
             raise ValueError(
                 f"The prior '{self.name}' does not know the shape of its latents yet. Pass "
-                "`event_shape` to it, or pass it to a model."
+                "`event_shape` to it, or pass it to a model and build that: "
+                "`model.build((None, *x.shape[1:]))`."
             )
         zeros = tf.zeros(self.event_shape, self.variable_dtype)
         return tfd.Independent(tfd.Normal(zeros, tf.ones_like(zeros)), len(self.event_shape))

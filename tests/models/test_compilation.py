@@ -1,0 +1,123 @@
+"""Which models train under XLA, and what is said of those that do not."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfvae
+from tests.conftest import binary_data, mlp_decoder, mlp_vae
+
+
+@keras.saving.register_keras_serializable("tests")
+class ThroughPython(keras.layers.Layer):
+    """Passes its input through Python, which XLA cannot: counts the batches that came by."""
+
+    calls = 0
+
+    def call(self, x):
+        def count(value):
+            ThroughPython.calls += 1
+            return value
+
+        y = tf.numpy_function(count, [tf.stop_gradient(x)], x.dtype)
+        y.set_shape(x.shape)
+        return x + 0.0 * y
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+def vae_with(layer):
+    encoder = keras.Sequential(
+        [
+            keras.Input((6,)),
+            layer,
+            keras.layers.Dense(4),
+            tfvae.layers.MultivariateNormalDiag(2),
+        ]
+    )
+    return tfvae.VAE(encoder, mlp_decoder(), seed=1)
+
+
+def warnings_of(vae, **compile_arguments):
+    """Trains two epochs of two batches, validates, evaluates; returns what was warned of."""
+    x = binary_data(8)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        vae.compile("adam", **compile_arguments)
+        vae.fit(x, batch_size=4, epochs=2, validation_data=(x,), verbose=0)
+        vae.evaluate(x, verbose=0)
+    assert int(vae.optimizer.iterations) == 4
+    return [str(w.message) for w in caught]
+
+
+def test_layers_that_refuse_xla_are_named_once():
+    layer = keras.layers.Dense(5, name="slow_layer")
+    layer.supports_jit = False
+    vae = vae_with(layer)
+    found = warnings_of(vae)
+    assert len(found) == 1, found
+    assert found[0].startswith("Running without XLA, which does not support the layer 'slow_layer'")
+    assert "(Dense)" in found[0]
+    assert "pass `jit_compile=False`" in found[0]
+    assert warnings_of(vae, jit_compile=False) == []
+
+
+def test_operations_without_kernels_are_named_once_and_cost_no_batch():
+    vae = vae_with(ThroughPython(name="detour"))
+    ThroughPython.calls = 0
+    found = warnings_of(vae)
+    assert len(found) == 1, found
+    assert found[0].startswith("Running without XLA, which does not support the operation PyFunc")
+    assert "detour" in found[0]
+    # Four updates, two validations of two batches each, one evaluation of one batch.
+    assert ThroughPython.calls == 4 + 2 * 2 + 1
+    assert warnings_of(vae_with(ThroughPython()), jit_compile=False) == []
+
+
+def compiled_by_xla(vae):
+    """XLA makes other random bits from the same seed than plain graphs do."""
+    x = tf.constant(binary_data(8))
+    draw = vae.compiled_function("draw", lambda: lambda x: vae.terms(x, 1, seed=[0, 1]).z)
+    return np.abs(draw(x) - vae.terms(x, 1, seed=[0, 1]).z).max() > 1e-3
+
+
+def test_auto_compiles_and_says_nothing():
+    vae = mlp_vae()
+    assert warnings_of(vae) == []
+    assert compiled_by_xla(vae)
+    plain = mlp_vae()
+    assert warnings_of(plain, jit_compile=False) == []
+    assert not compiled_by_xla(plain)
+
+
+def test_demanded_compilation_fails_loudly():
+    vae = vae_with(ThroughPython())
+    vae.compile("adam", jit_compile=True)
+    with pytest.raises(
+        (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError), match="PyFunc"
+    ):
+        vae.fit(binary_data(4), verbose=0)
+
+
+def test_compiled_steps_do_what_plain_steps_do():
+    """With z known up to rounding, XLA and plain steps take the same way."""
+    results = []
+    for arguments in ({"jit_compile": True}, {"jit_compile": False}, {"run_eagerly": True}):
+        vae = mlp_vae(prior=tfvae.priors.StandardNormal(2))
+        vae.set_weights([np.sin(np.arange(w.size)).reshape(w.shape) for w in vae.get_weights()])
+        # A posterior without spread: every seed draws its mean.
+        vae.encoder.layers[-1].min_scale = 0.0
+        raw = vae.encoder.layers[-2]
+        raw.kernel.assign(raw.kernel * [[1.0, 1.0, 0.0, 0.0]])
+        raw.bias.assign([0.0, 0.0, -12.0, -12.0])
+        vae.compile("sgd", **arguments)
+        logs = vae.fit(binary_data(8), batch_size=8, verbose=0).history
+        results.append(([float(logs[name][0]) for name in sorted(logs)], vae.get_weights()))
+    for logs, weights in results[1:]:
+        np.testing.assert_allclose(logs, results[0][0], rtol=1e-4, atol=1e-4)
+        for found, expected in zip(weights, results[0][1], strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
