@@ -124,9 +124,10 @@ class _FixedNoise(tfd.MultivariateNormalDiag):
     def _noise(self, n: int) -> np.ndarray:
         raise NotImplementedError
 
-    def experimental_sample_and_log_prob(self, sample_shape=(), seed=None, name="", **kwargs):
-        del seed, name, kwargs
-        noise = tf.constant(self._noise(int(sample_shape)), self.dtype)  # [S, K]
+    def _sample_and_log_prob(self, sample_shape, seed, **kwargs):
+        del seed, kwargs
+        (num_samples,) = tf.get_static_value(sample_shape)
+        noise = tf.constant(self._noise(int(num_samples)), self.dtype)  # [S, K]
         z = self.mean() + noise[:, None, :] * self.stddev()
         return z, self.log_prob(z)
 

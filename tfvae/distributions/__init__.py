@@ -6,6 +6,7 @@ from tfvae.distributions.pairwise import (
     pairwise_log_prob,
     pairwise_log_prob_fast,
 )
+from tfvae.distributions.reparameterised import sample_and_log_prob
 from tfvae.distributions.support import Support, support_of
 
 __all__ = [
@@ -14,5 +15,6 @@ __all__ = [
     "as_diagonal_normal",
     "pairwise_log_prob",
     "pairwise_log_prob_fast",
+    "sample_and_log_prob",
     "support_of",
 ]

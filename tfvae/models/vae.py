@@ -9,6 +9,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfvae._typing import Distribution, Seed, Shape, Tensor, register
+from tfvae.distributions.reparameterised import sample_and_log_prob
 from tfvae.distributions.support import support_of
 from tfvae.divergences import closed_form_kl
 from tfvae.models.base import LatentVariableModel
@@ -159,7 +160,7 @@ class VAE(LatentVariableModel):
         """See `LatentVariableModel.terms`."""
         q_z = self.encode(x, training=training) if posterior is None else posterior
         p_z = self.prior_distribution(x) if prior is None else prior
-        z, log_q_z = q_z.experimental_sample_and_log_prob(num_samples, seed=self.make_seed(seed))
+        z, log_q_z = sample_and_log_prob(q_z, num_samples, self.make_seed(seed))
         return Terms(
             log_p_x=self.log_p_x_given_z(x, z, training=training),
             log_p_z=p_z.log_prob(z),
