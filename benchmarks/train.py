@@ -380,7 +380,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--points", type=_positive, default=50_000, help="images (default: 50000)")
     parser.add_argument("--batch", type=_positive, default=100, help="batch size (default: 100)")
     parser.add_argument("--rounds", type=_positive, default=7, help="turns of each (default: 7)")
-    parser.add_argument("--epochs", type=_positive, default=1, help="epochs per turn (default: 1)")
+    parser.add_argument("--epochs", type=_positive, default=3, help="epochs per turn (default: 3)")
     parser.add_argument(
         "--threads",
         type=_positive,

@@ -125,7 +125,7 @@ def test_small_run_end_to_end(tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("TFVAE_DATA", raising=False)
     monkeypatch.setitem(train.CONTENDERS, "pythae", (train.Pythae, ("package_of_nobody",)))
     output = tmp_path / "results" / "train.json"
-    size = ["--points", "200", "--batch", "20", "--rounds", "2", "--threads", "1"]
+    size = ["--points", "200", "--batch", "20", "--rounds", "2", "--epochs", "1", "--threads", "1"]
     train.main([*size, "--contenders", "tfvae", "xla", "pythae", "--output", str(output)])
 
     result = json.loads(output.read_text())
