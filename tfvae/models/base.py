@@ -262,6 +262,9 @@ class LatentVariableModel(keras.Model):
             self._check_data(validation, "validation_data")
         if isinstance(x, tf.data.Dataset) and not args:
             kwargs.setdefault("shuffle", False)  # Keras warns that it cannot shuffle a dataset.
+        if self.built and self.compiled and not self.optimizer.built:
+            # Made while a step is traced, the optimizer's variables have it traced a second time.
+            self.optimizer.build(self.trainable_variables)
         with translated_errors():
             return super().fit(x, y, *args, **kwargs)
 
