@@ -242,11 +242,13 @@ class LatentVariableModel(keras.Model):
         if self.built:
             self.optimizer.build(self.trainable_variables)
 
-    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+    def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Trains as `keras.Model.fit` does, on `x` alone: labels in `(x, y)` are ignored.
 
         Args:
-            x: Array `[N, ...]`, `tf.data.Dataset` or `keras.utils.PyDataset`.
+            x: Array `[N, ...]`, a tuple `(x, y, sample_weight)` or shorter, `tf.data.Dataset` or
+                `keras.utils.PyDataset`.
+            y: Ignored.
             *args: As in `keras.Model.fit`.
             **kwargs: As in `keras.Model.fit`; `validation_data` may be `(x,)`.
 
@@ -257,28 +259,37 @@ class LatentVariableModel(keras.Model):
             ValueError: The data is empty, of a wrong shape, NaN or infinite, or outside of the
                 likelihood's support. No weight has changed by the batch that holds it.
         """
+        x, y = _unpacked(x, y, kwargs)
         self.check_data(x, "x")
         validation = kwargs.get("validation_data")
+        if isinstance(validation, (tuple, list)):
+            weights: dict[str, Any] = {}
+            validation, labels = _unpacked(tuple(validation), None, weights)
+            kwargs["validation_data"] = (validation, labels, weights.get("sample_weight"))
         if validation is not None:
-            x_validation = keras.utils.unpack_x_y_sample_weight(validation)[0]
-            self.check_data(x_validation, "validation_data")
+            self.check_data(validation, "validation_data")
         if isinstance(x, tf.data.Dataset) and not args:
             kwargs.setdefault("shuffle", False)  # Keras warns that it cannot shuffle a dataset.
+        if self.built and self.compiled and not self.optimizer.built:
+            # Made while a step is traced, the optimizer's variables have it traced a second time.
+            self.optimizer.build(self.trainable_variables)
         with translated_errors():
-            return super().fit(x, *args, **kwargs)
+            return super().fit(x, y, *args, **kwargs)
 
-    def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+    def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Returns the logged values on data, as `keras.Model.evaluate` does.
 
         Every call draws the same noise, from the model's `seed`.
         """
+        x, y = _unpacked(x, y, kwargs)
         if not kwargs.get("_use_cached_eval_dataset"):  # else validation data, which `fit` checked
             self.check_data(x, "x")
         with translated_errors():
-            return super().evaluate(x, *args, **kwargs)
+            return super().evaluate(x, y, *args, **kwargs)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Returns a dict of arrays: `z_mean`, `z_stddev` and `reconstruction` `[N, ...]`."""
+        x, _ = _unpacked(x, None, {})
         self.check_data(x, "x")
         with translated_errors():
             return super().predict(x, *args, **kwargs)
@@ -309,14 +320,16 @@ class LatentVariableModel(keras.Model):
         export_saved_model(self, filepath, verbose=verbose)
 
     def save_own_variables(self, store: dict[str, Any]) -> None:
-        """Stores the state of the seed generator, so that a continued `fit` draws on."""
+        """Stores the state of all seed generators, so that a continued `fit` draws on."""
         super().save_own_variables(store)
-        store["seed_generator"] = self.seed_generator.state
+        for index, state in enumerate(self._seed_states()):
+            store[f"seed_generator_{index}"] = state
 
     def load_own_variables(self, store: Mapping[str, Any]) -> None:
         """Restores what `save_own_variables` stored."""
         store = {name: store[name] for name in store.keys()}  # noqa: SIM118  no plain mapping
-        self.seed_generator.state.assign(store.pop("seed_generator"))
+        for index, state in enumerate(self._seed_states()):
+            state.assign(store.pop(f"seed_generator_{index}"))
         super().load_own_variables(store)
 
     def check_data(self, x: Any, name: str) -> None:
@@ -353,6 +366,10 @@ class LatentVariableModel(keras.Model):
         return self._functions[key]
 
     # Private.
+
+    def _seed_states(self) -> list[Any]:
+        # Keras stores neither those of a model nor those of dropout layers within it.
+        return [variable for variable in self.variables if variable.name == "seed_generator_state"]
 
     def _update(self, x: Tensor, sample_weight: Tensor | None) -> dict[str, Tensor]:
         with tf.GradientTape() as tape:
@@ -415,3 +432,18 @@ class LatentVariableModel(keras.Model):
 
     def _describe_data(self, x: Tensor) -> None:
         """Sets `event_shape` and `support`, where building the model had to wait for data."""
+
+
+def _unpacked(x: Any, y: Any, kwargs: dict[str, Any]) -> tuple[Any, Any]:
+    """Returns `x` and labels, from a tuple `(x, y, sample_weight)` where `x` is one.
+
+    Weights of a tuple are set in `kwargs`. Keras drops weights without labels in silence, so that
+    labels of zeros stand in for missing ones.
+    """
+    if isinstance(x, tuple):
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(x)
+        if sample_weight is not None:
+            kwargs["sample_weight"] = sample_weight
+    if y is None and kwargs.get("sample_weight") is not None:
+        y = np.zeros(len(x), "int8")
+    return x, y

@@ -1,0 +1,104 @@
+"""Nothing is left out: every part is exported, stored under one name, tested and shown at work."""
+
+import doctest
+import importlib
+import inspect
+import pathlib
+import pkgutil
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+import tfvae
+
+ROOT = pathlib.Path(__file__).parent
+MODULES = sorted(
+    info.name
+    for info in pkgutil.walk_packages(tfvae.__path__, "tfvae.")
+    if not info.ispkg and info.name != "tfvae._version"
+)
+
+# Modules that are tested by the tests of those who use them.
+TESTED_ELSEWHERE = {
+    "tfvae._config": "objectives/test_base.py",
+    "tfvae._typing": "layers/test_base.py",
+    "tfvae.models.base": "models/test_life_cycle.py",
+    "tfvae.models.vae": "models/test_life_cycle.py",
+}
+
+
+def public_classes():
+    """Yields every public class of the package, with the module that defines it."""
+    for name in MODULES:
+        module = importlib.import_module(name)
+        for attribute in module.__all__:
+            value = getattr(module, attribute)
+            if inspect.isclass(value) and value.__module__ == name:
+                yield module, value
+
+
+def test_tests_mirror_the_package():
+    for name in MODULES:
+        parts = name.split(".")[1:]
+        mirrored = "/".join([*parts[:-1], f"test_{parts[-1].lstrip('_')}.py"])
+        expected = TESTED_ELSEWHERE.get(name, mirrored)
+        assert (ROOT / expected).is_file(), f"{name} has no {expected}"
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        tfvae.layers.DistributionLayer,
+        tfvae.priors.Prior,
+        tfvae.objectives.Objective,
+        tfvae.objectives.Schedule,
+        tfvae.LatentVariableModel,
+    ],
+)
+def test_parts_are_exported_and_stored_under_one_name(base):
+    packages = [tfvae, tfvae.layers, tfvae.priors, tfvae.objectives, tfvae.networks]
+    exported = {
+        getattr(package, name)
+        for package in packages
+        for name in package.__all__
+        if inspect.isclass(getattr(package, name))
+    }
+    parts = [cls for _, cls in public_classes() if issubclass(cls, base)]
+    assert base in parts
+    for cls in parts:
+        assert cls in exported, f"{cls.__name__} is not exported"
+        if cls.__doc__.startswith("Abstract"):
+            continue
+        assert keras.saving.get_registered_name(cls) == f"tfvae>{cls.__name__}"
+        assert "from_config" in dir(cls)
+        assert "Example:" in cls.__doc__, f"{cls.__name__} shows no example"
+        assert "Reference" in cls.__doc__ or issubclass(
+            cls, (tfvae.layers.DistributionLayer, tfvae.objectives.Constant)
+        ), f"{cls.__name__} names no reference"
+
+
+def test_modules_say_what_they_export():
+    for name in MODULES:
+        module = importlib.import_module(name)
+        assert module.__doc__, name
+        assert len(set(module.__all__)) == len(module.__all__), name
+        for attribute in module.__all__:
+            value = getattr(module, attribute)
+            if inspect.isclass(value) or inspect.isfunction(value):
+                assert value.__doc__, f"{name}.{attribute} has no docstring"
+    assert tfvae.__version__.count(".") == 2
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_of_docstrings_run(name):
+    module = importlib.import_module(name)
+    names = {"tfvae": tfvae, "keras": keras, "np": np, "tf": tf, "tfd": tfp.distributions}
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    for test in doctest.DocTestFinder(exclude_empty=True).find(
+        module, extraglobs={**vars(module), **names}
+    ):
+        runner.run(test)
+    assert runner.summarize(verbose=False).failed == 0
