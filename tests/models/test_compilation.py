@@ -119,3 +119,41 @@ def test_compiled_steps_do_what_plain_steps_do():
         np.testing.assert_allclose(logs, results[0][0], rtol=1e-4, atol=1e-4)
         for found, expected in zip(weights, results[0][1], strict=True):
             np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+class BatchCounter(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.batches = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.batches.append(batch)
+
+
+def test_steps_are_taken_together_where_no_callback_asks_for_batches(tmp_path):
+    x = binary_data(84)
+    settings = {"batch_size": 4, "epochs": 2, "shuffle": False, "verbose": 0}
+    models = {name: mlp_vae() for name in ("auto", "counted", "single")}
+    weights = models["single"].get_weights()
+    counter, quiet = BatchCounter(), keras.callbacks.EarlyStopping("elbo", mode="max")
+    saver = keras.callbacks.ModelCheckpoint(tmp_path / "weights.weights.h5", save_weights_only=True)
+    callbacks = {"auto": [quiet, saver], "counted": [counter], "single": []}
+    histories = {}
+    for name, vae in models.items():
+        vae.set_weights(weights)
+        vae.compile("adam", steps_per_execution=1 if name == "single" else "auto")
+        histories[name] = vae.fit(x, callbacks=callbacks[name], **settings).history
+    assert models["auto"].steps_per_execution > 1
+    assert models["counted"].steps_per_execution == models["single"].steps_per_execution == 1
+    assert counter.batches == [*range(21), *range(21)]
+    # 21 batches are not a multiple of the steps taken together: none may be lost or come twice.
+    assert [int(vae.optimizer.iterations) for vae in models.values()] == [42, 42, 42]
+    for name in ("auto", "counted"):
+        assert histories[name] == histories["single"]
+        for one, other in zip(
+            models[name].get_weights(), models["single"].get_weights(), strict=True
+        ):
+            np.testing.assert_array_equal(one, other)
+    # A later `fit` that is watched goes back to single steps.
+    models["auto"].fit(x, callbacks=[counter], **{**settings, "epochs": 1})
+    assert counter.batches[42:] == list(range(21))

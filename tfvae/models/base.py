@@ -14,12 +14,15 @@ from tfvae._typing import Distribution, Seed, Shape, Tensor
 from tfvae.distributions.statistics import centre, statistic
 from tfvae.distributions.support import Support
 from tfvae.models.checks import check_array, check_batch, translated_errors
-from tfvae.models.compilation import Compiler
+from tfvae.models.compilation import Compiler, watches_batches
 from tfvae.models.export import export_saved_model
 from tfvae.objectives import ELBO, Objective
 from tfvae.terms import Terms
 
 __all__ = ["LatentVariableModel"]
+
+# Enough to make the time that Keras takes between steps small beside the steps.
+_STEPS_AT_ONCE = 10
 
 
 class LatentVariableModel(keras.Model):
@@ -169,7 +172,7 @@ class LatentVariableModel(keras.Model):
         objective: Objective | None = None,
         *,
         run_eagerly: bool = False,
-        steps_per_execution: int = 1,
+        steps_per_execution: int | str = "auto",
         jit_compile: bool | str = "auto",
         auto_scale_loss: bool = True,
         **unsupported: Any,
@@ -180,7 +183,9 @@ class LatentVariableModel(keras.Model):
             optimizer: Keras optimizer, by name or as an object.
             objective: What is maximised; by default `tfvae.objectives.ELBO()`.
             run_eagerly: Runs steps without `tf.function`, for debugging.
-            steps_per_execution: Updates per call of the compiled function.
+            steps_per_execution: Updates per call of the compiled function: callbacks for batches
+                run between such calls. "auto" makes several at once, which takes less time, where
+                no callback asks for batches.
             jit_compile: True compiles the steps with XLA, False does not, "auto" compiles where
                 all parts allow it and warns once where one does not.
             auto_scale_loss: As in `keras.Model.compile`.
@@ -211,7 +216,7 @@ class LatentVariableModel(keras.Model):
         super().compile(
             optimizer=optimizer,
             run_eagerly=run_eagerly,
-            steps_per_execution=steps_per_execution,
+            steps_per_execution=1 if steps_per_execution == "auto" else steps_per_execution,
             jit_compile=False,
             auto_scale_loss=auto_scale_loss,
         )
@@ -273,6 +278,8 @@ class LatentVariableModel(keras.Model):
         if self.built and self.compiled and not self.optimizer.built:
             # Made while a step is traced, the optimizer's variables have it traced a second time.
             self.optimizer.build(self.trainable_variables)
+        if self.compiled and self._compile_arguments["steps_per_execution"] == "auto":
+            self._set_steps_per_execution(kwargs.get("callbacks"))
         with translated_errors():
             return super().fit(x, y, *args, **kwargs)
 
@@ -366,6 +373,12 @@ class LatentVariableModel(keras.Model):
         return self._functions[key]
 
     # Private.
+
+    def _set_steps_per_execution(self, callbacks: Any) -> None:
+        steps = 1 if self.run_eagerly or watches_batches(callbacks) else _STEPS_AT_ONCE
+        if steps != self.steps_per_execution:
+            self.steps_per_execution = steps
+            self.train_function = self.test_function = self.predict_function = None
 
     def _seed_states(self) -> list[Any]:
         # Keras stores neither those of a model nor those of dropout layers within it.

@@ -10,10 +10,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-__all__ = ["Compiler"]
+__all__ = ["Compiler", "watches_batches"]
 
 # Arguments of a traced function; XLA passes them in by itself.
 _ARGUMENTS = {"Placeholder", "PlaceholderWithDefault"}
+
+_BATCH_METHODS = ("on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end")
 
 
 class Compiler:
@@ -69,6 +71,22 @@ class Compiler:
                 UserWarning,
                 stacklevel=2,
             )
+
+
+def watches_batches(callbacks: Any) -> bool:
+    """Whether any of the callbacks given to `fit` does something at each batch."""
+    found = getattr(callbacks, "callbacks", callbacks) or []
+    for callback in found if isinstance(found, (list, tuple)) else [found]:
+        if isinstance(callback, keras.callbacks.LambdaCallback):
+            return True  # its methods are attributes of the object
+        if getattr(callback, "save_freq", None) == "epoch":
+            continue  # ModelCheckpoint has a method for batches, for when it saves by batches
+        if any(
+            getattr(type(callback), method) is not getattr(keras.callbacks.Callback, method)
+            for method in _BATCH_METHODS
+        ):
+            return True
+    return False
 
 
 def _not_compilable(function: Any) -> str | None:
