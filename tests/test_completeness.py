@@ -1,16 +1,12 @@
 """Nothing is left out: every part is exported, stored under one name, tested and shown at work."""
 
-import doctest
 import importlib
 import inspect
 import pathlib
 import pkgutil
 
 import keras
-import numpy as np
 import pytest
-import tensorflow as tf
-import tensorflow_probability as tfp
 
 import tfvae
 
@@ -90,15 +86,3 @@ def test_modules_say_what_they_export():
             if inspect.isclass(value) or inspect.isfunction(value):
                 assert value.__doc__, f"{name}.{attribute} has no docstring"
     assert tfvae.__version__.count(".") == 2
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_examples_of_docstrings_run(name):
-    module = importlib.import_module(name)
-    names = {"tfvae": tfvae, "keras": keras, "np": np, "tf": tf, "tfd": tfp.distributions}
-    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
-    for test in doctest.DocTestFinder(exclude_empty=True).find(
-        module, extraglobs={**vars(module), **names}
-    ):
-        runner.run(test)
-    assert runner.summarize(verbose=False).failed == 0

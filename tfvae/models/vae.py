@@ -104,10 +104,9 @@ class VAE(LatentVariableModel):
             training: Whether the encoder runs in training mode.
         """
         x = tf.convert_to_tensor(x)
-        if self.built:
-            check_event_shape(x, self.event_shape)
-        q_z = self.encoder(x, training=training)
-        return check_distribution(q_z, "encoder", "one latent", "MultivariateNormalDiag")
+        self._describe_data(x)
+        check_event_shape(x, self.event_shape)
+        return self._posterior(x, training)
 
     def decode(self, z: Tensor, *, training: bool = False) -> Distribution:
         """Returns p(x|z), batch shape `[...]`, event shape that of one example.
@@ -204,8 +203,12 @@ class VAE(LatentVariableModel):
             )
         return cls(**config)
 
+    def _posterior(self, x: Tensor, training: bool) -> Distribution:
+        q_z = self.encoder(x, training=training)
+        return check_distribution(q_z, "encoder", "one latent", "MultivariateNormalDiag")
+
     def _build_parts(self, x: Tensor) -> None:
-        q_z = self.encode(x)
+        q_z = self._posterior(x, training=False)
         self.prior.build(q_z.event_shape)
         inputs = getattr(self.decoder, "inputs", None)
         if inputs and not q_z.event_shape.is_compatible_with(inputs[0].shape[1:]):
@@ -226,4 +229,5 @@ class VAE(LatentVariableModel):
         self.support = support_of(p_x)
 
     def _describe_data(self, x: Tensor) -> None:
-        self.build(x.shape)
+        if not self.built:
+            self.build(x.shape)
