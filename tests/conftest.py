@@ -11,6 +11,12 @@ import pytest
 
 import tfvae
 
+# TensorFlow's modules are a million objects that never go: to walk them again and again in search
+# of garbage took a good part of the time of all tests.
+gc.collect()
+gc.freeze()
+gc.set_threshold(50_000, 20, 50)
+
 
 @pytest.fixture(autouse=True)
 def fixed_seed():

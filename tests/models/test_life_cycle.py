@@ -82,6 +82,22 @@ MODELS = [mlp_bernoulli, conv_images, gaussian_decoder, subclassed_encoder, func
 over_all_models = pytest.mark.parametrize("make", MODELS, ids=lambda make: make.__name__)
 
 
+@pytest.fixture(scope="module")
+def trained():
+    """Returns models that have trained an epoch, each made once for all tests that use it."""
+    made = {}
+
+    def get(make):
+        if make not in made:
+            vae, x = make(seed=1)
+            vae.compile("adam", jit_compile=False)
+            vae.fit(x, batch_size=4, verbose=0)
+            made[make] = vae, x
+        return made[make]
+
+    return get
+
+
 class Batches(keras.utils.PyDataset):
     """Batches of four of an array, with or without labels."""
 
@@ -130,14 +146,12 @@ def assert_same(first, second, **tolerances):
 
 
 @over_all_models
-def test_every_form_of_data_is_the_same_data(make):
-    vae, x = make(seed=1)
-    vae.compile("adam", jit_compile=False)
-    vae.fit(x, batch_size=4, verbose=0)
+def test_every_form_of_data_is_the_same_data(make, trained):
+    vae, x = trained(make)
     begin, expected = snapshot(vae), None
     forms = forms_of(x)
     if make is not mlp_bernoulli:  # the rest depends on the data, not on the model
-        forms = {name: forms[name] for name in ("array", "dataset", "PyDataset of (x, y)")}
+        forms = {name: forms[name] for name in ("array", "dataset of (x, y)")}
     for name, (arguments, kwargs) in forms.items():
         restore(vae, begin)
         order = {} if isinstance(arguments[0], tf.data.Dataset) else {"shuffle": False}
@@ -153,9 +167,8 @@ def test_every_form_of_data_is_the_same_data(make):
 
 
 @over_all_models
-def test_logs_add_up_and_are_those_of_terms(make):
-    vae, x = make(seed=1)
-    vae.compile("adam", jit_compile=False)
+def test_logs_add_up_and_are_those_of_terms(make, trained):
+    vae, x = trained(make)
     history = vae.fit(x, batch_size=4, epochs=2, validation_data=(x[:7],), verbose=0).history
     assert set(history) == LOGS | {f"val_{name}" for name in LOGS}
     for prefix in ("", "val_"):
