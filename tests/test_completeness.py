@@ -21,8 +21,6 @@ MODULES = sorted(
 TESTED_ELSEWHERE = {
     "tfvae._config": "objectives/test_base.py",
     "tfvae._typing": "layers/test_base.py",
-    "tfvae.models.base": "models/test_life_cycle.py",
-    "tfvae.models.vae": "models/test_life_cycle.py",
 }
 
 

@@ -13,7 +13,7 @@ from tfvae._random import fold_in, next_seed, stateless_seed
 from tfvae._typing import Distribution, Seed, Shape, Tensor
 from tfvae.distributions.statistics import centre, statistic
 from tfvae.distributions.support import Support
-from tfvae.models.checks import check_array, check_batch, translated_errors
+from tfvae.models.checks import check_array, check_batch, translated_errors, unpacked
 from tfvae.models.compilation import Compiler, watches_batches
 from tfvae.models.export import export_saved_model
 from tfvae.objectives import ELBO, Objective
@@ -264,12 +264,12 @@ class LatentVariableModel(keras.Model):
             ValueError: The data is empty, of a wrong shape, NaN or infinite, or outside of the
                 likelihood's support. No weight has changed by the batch that holds it.
         """
-        x, y = _unpacked(x, y, kwargs)
+        x, y = unpacked(x, y, kwargs)
         self.check_data(x, "x")
         validation = kwargs.get("validation_data")
         if isinstance(validation, (tuple, list)):
             weights: dict[str, Any] = {}
-            validation, labels = _unpacked(tuple(validation), None, weights)
+            validation, labels = unpacked(tuple(validation), None, weights)
             kwargs["validation_data"] = (validation, labels, weights.get("sample_weight"))
         if validation is not None:
             self.check_data(validation, "validation_data")
@@ -288,7 +288,7 @@ class LatentVariableModel(keras.Model):
 
         Every call draws the same noise, from the model's `seed`.
         """
-        x, y = _unpacked(x, y, kwargs)
+        x, y = unpacked(x, y, kwargs)
         if not kwargs.get("_use_cached_eval_dataset"):  # else validation data, which `fit` checked
             self.check_data(x, "x")
         with translated_errors():
@@ -296,7 +296,7 @@ class LatentVariableModel(keras.Model):
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Returns a dict of arrays: `z_mean`, `z_stddev` and `reconstruction` `[N, ...]`."""
-        x, _ = _unpacked(x, None, {})
+        x, _ = unpacked(x, None, {})
         self.check_data(x, "x")
         with translated_errors():
             return super().predict(x, *args, **kwargs)
@@ -445,18 +445,3 @@ class LatentVariableModel(keras.Model):
 
     def _describe_data(self, x: Tensor) -> None:
         """Sets `event_shape` and `support`, where building the model had to wait for data."""
-
-
-def _unpacked(x: Any, y: Any, kwargs: dict[str, Any]) -> tuple[Any, Any]:
-    """Returns `x` and labels, from a tuple `(x, y, sample_weight)` where `x` is one.
-
-    Weights of a tuple are set in `kwargs`. Keras drops weights without labels in silence, so that
-    labels of zeros stand in for missing ones.
-    """
-    if isinstance(x, tuple):
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(x)
-        if sample_weight is not None:
-            kwargs["sample_weight"] = sample_weight
-    if y is None and kwargs.get("sample_weight") is not None:
-        y = np.zeros(len(x), "int8")
-    return x, y

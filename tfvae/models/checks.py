@@ -21,6 +21,7 @@ __all__ = [
     "check_distribution",
     "check_event_shape",
     "translated_errors",
+    "unpacked",
 ]
 
 # Around a message, so that it can be found whole inside of what TensorFlow makes of it.
@@ -174,6 +175,21 @@ def translated_errors() -> Iterator[None]:
         if found is None:
             raise
         raise ValueError(found[1]) from None
+
+
+def unpacked(x: Any, y: Any, kwargs: dict[str, Any]) -> tuple[Any, Any]:
+    """Returns `x` and labels, from a tuple `(x, y, sample_weight)` where `x` is one.
+
+    Weights of a tuple are set in `kwargs`. Keras drops weights without labels in silence, so that
+    labels of zeros stand in for missing ones.
+    """
+    if isinstance(x, tuple):
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(x)
+        if sample_weight is not None:
+            kwargs["sample_weight"] = sample_weight
+    if y is None and kwargs.get("sample_weight") is not None:
+        y = np.zeros(len(x), "int8")
+    return x, y
 
 
 def _per_batch(shape: tf.TensorShape) -> str:
