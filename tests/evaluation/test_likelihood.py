@@ -117,19 +117,25 @@ def test_matches_quadrature_for_a_trained_nonlinear_decoder():
     step = grid[1] - grid[0]
     log_p_x = special.logsumexp(log_joint, axis=0) + np.log(step)
 
-    result = tfvae.log_likelihood(vae, points, num_samples=20_000, verbose=False)
-    # Where one draw in a thousand carries the weight, the standard error is itself an estimate.
-    sure = result.ess > 1000
-    assert sure.sum() > 20
-    deviation = (result.per_point - log_p_x) / result.per_point_standard_error
-    assert np.abs(deviation[sure]).max() < 5
-    assert np.median(result.per_point_standard_error) < 0.01
-
-    # The whole balance: ELBO = log p(x) - KL(q || posterior), with the KL on the same grid.
+    # KL(q || posterior) on the same grid.
     q = vae.encode(points)
     log_q = q.log_prob(grid[:, None, None].astype("float32")).numpy().astype("float64")
     mass = np.exp(log_q) * step
     gap = np.sum(mass * (log_q - log_joint + log_p_x), axis=0)
+    result = tfvae.log_likelihood(vae, points, num_samples=20_000, verbose=False)
+    # Draws from q cannot see posterior mass far out in its tails: there the estimate is too low,
+    # and its standard error does not know. Everywhere else they agree.
+    standardised = (grid[:, None] - q.mean().numpy()[:, 0]) / q.stddev().numpy()[:, 0]
+    posterior = np.exp(log_joint - log_p_x) * step
+    unseen = np.sum(posterior * (np.abs(standardised) > 4.5), axis=0)
+    deviation = (result.per_point - log_p_x) / result.per_point_standard_error
+    assert deviation.max() < 5
+    assert np.sum(unseen < 1e-3) >= 15
+    assert np.abs(deviation[unseen < 1e-3]).max() < 5
+    assert np.all(result.per_point - log_p_x > np.log1p(-unseen) - 0.1)
+    assert np.median(result.per_point_standard_error) < 0.01
+
+    # The whole balance: ELBO = log p(x) - KL(q || posterior).
     ledger = tfvae.decompose(vae, points, num_samples=4000, evidence_samples=4000, verbose=False)
     assert gap.min() > -1e-4
     assert abs(ledger.gap.mean - gap.mean()) < 0.02

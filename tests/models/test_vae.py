@@ -78,10 +78,10 @@ def test_linear_vae_reaches_the_maximum_likelihood_of_probabilistic_pca():
         ]
     )
     vae = tfvae.VAE(encoder, decoder, seed=0)
-    rate = keras.optimizers.schedules.CosineDecay(0.1, 2000)
-    objective = tfvae.objectives.ELBO(num_samples=8)
+    rate = keras.optimizers.schedules.CosineDecay(0.1, 3000)
+    objective = tfvae.objectives.ELBO(num_samples=4)
     vae.compile(keras.optimizers.Adam(rate), objective, steps_per_execution=50)
-    data = tf.data.Dataset.from_tensors(x).repeat(2000)
+    data = tf.data.Dataset.from_tensors(x).repeat(3000)
     vae.fit(data, verbose=0)
 
     reached = tfvae.log_likelihood(vae, x, num_samples=2000, verbose=False)
