@@ -157,3 +157,17 @@ def test_steps_are_taken_together_where_no_callback_asks_for_batches(tmp_path):
     # A later `fit` that is watched goes back to single steps.
     models["auto"].fit(x, callbacks=[counter], **{**settings, "epochs": 1})
     assert counter.batches[42:] == list(range(21))
+
+
+def test_steps_taken_together_stop_at_the_limit_that_is_asked_for():
+    vae, data = mlp_vae(), tf.data.Dataset.from_tensors(binary_data(4)).repeat()
+    vae.compile("adam")
+    for limit, together in ((16, 8), (7, 7), (13, 1), (20, 10)):
+        before = int(vae.optimizer.iterations)
+        settings = {"validation_data": data, "validation_steps": 2 * limit, "verbose": 0}
+        vae.fit(data, steps_per_epoch=limit, **settings)
+        assert int(vae.optimizer.iterations) - before == limit
+        assert vae.steps_per_execution == together
+    vae.evaluate(data, steps=9, verbose=0)
+    assert int(vae._loss_tracker.count) == 9 * 4
+    assert len(vae.predict(data, steps=3, verbose=0)["z_mean"]) == 3 * 4

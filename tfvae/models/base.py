@@ -14,15 +14,12 @@ from tfvae._typing import Distribution, Seed, Shape, Tensor
 from tfvae.distributions.statistics import centre, statistic
 from tfvae.distributions.support import Support
 from tfvae.models.checks import check_array, check_batch, translated_errors, unpacked
-from tfvae.models.compilation import Compiler, watches_batches
+from tfvae.models.compilation import Compiler, steps_at_once
 from tfvae.models.export import export_saved_model
 from tfvae.objectives import ELBO, Objective
 from tfvae.terms import Terms
 
 __all__ = ["LatentVariableModel"]
-
-# Enough to make the time that Keras takes between steps small beside the steps.
-_STEPS_AT_ONCE = 10
 
 
 class LatentVariableModel(keras.Model):
@@ -278,8 +275,8 @@ class LatentVariableModel(keras.Model):
         if self.built and self.compiled and not self.optimizer.built:
             # Made while a step is traced, the optimizer's variables have it traced a second time.
             self.optimizer.build(self.trainable_variables)
-        if self.compiled and self._compile_arguments["steps_per_execution"] == "auto":
-            self._set_steps_per_execution(kwargs.get("callbacks"))
+        limits = [kwargs.get("steps_per_epoch"), kwargs.get("validation_steps")]
+        self._set_steps_per_execution(kwargs.get("callbacks"), limits if not args else [1])
         with translated_errors():
             return super().fit(x, y, *args, **kwargs)
 
@@ -291,6 +288,8 @@ class LatentVariableModel(keras.Model):
         x, y = unpacked(x, y, kwargs)
         if not kwargs.get("_use_cached_eval_dataset"):  # else validation data, which `fit` checked
             self.check_data(x, "x")
+            limits = [kwargs.get("steps")] if not args else [1]
+            self._set_steps_per_execution(kwargs.get("callbacks"), limits)
         with translated_errors():
             return super().evaluate(x, y, *args, **kwargs)
 
@@ -298,6 +297,8 @@ class LatentVariableModel(keras.Model):
         """Returns a dict of arrays: `z_mean`, `z_stddev` and `reconstruction` `[N, ...]`."""
         x, _ = unpacked(x, None, {})
         self.check_data(x, "x")
+        limits = [kwargs.get("steps")] if not args else [1]
+        self._set_steps_per_execution(kwargs.get("callbacks"), limits)
         with translated_errors():
             return super().predict(x, *args, **kwargs)
 
@@ -374,8 +375,10 @@ class LatentVariableModel(keras.Model):
 
     # Private.
 
-    def _set_steps_per_execution(self, callbacks: Any) -> None:
-        steps = 1 if self.run_eagerly or watches_batches(callbacks) else _STEPS_AT_ONCE
+    def _set_steps_per_execution(self, callbacks: Any, limits: list[int | None]) -> None:
+        if not self.compiled or self._compile_arguments["steps_per_execution"] != "auto":
+            return
+        steps = 1 if self.run_eagerly else steps_at_once(callbacks, limits)
         if steps != self.steps_per_execution:
             self.steps_per_execution = steps
             self.train_function = self.test_function = self.predict_function = None

@@ -10,12 +10,22 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-__all__ = ["Compiler", "watches_batches"]
+__all__ = ["Compiler", "steps_at_once"]
 
 # Arguments of a traced function; XLA passes them in by itself.
 _ARGUMENTS = {"Placeholder", "PlaceholderWithDefault"}
 
-_BATCH_METHODS = ("on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end")
+_BATCH_METHODS = [
+    "on_batch_begin",
+    "on_batch_end",
+    *(
+        f"on_{kind}_batch_{edge}"
+        for kind in ("train", "test", "predict")
+        for edge in ("begin", "end")
+    ),
+]
+# Enough to make the time that Keras takes between steps small beside the steps.
+_STEPS_AT_ONCE = 10
 
 
 class Compiler:
@@ -73,7 +83,21 @@ class Compiler:
             )
 
 
-def watches_batches(callbacks: Any) -> bool:
+def steps_at_once(callbacks: Any, limits: Iterable[int | None]) -> int:
+    """Returns how many steps a call of Keras may take without anybody seeing a difference.
+
+    Args:
+        callbacks: Those given to `fit`: one that does something at each batch asks for single steps.
+        limits: Numbers of steps that were asked for; Keras runs past a limit that is no multiple.
+    """
+    if _watches_batches(callbacks):
+        return 1
+    given = [limit for limit in limits if limit]
+    candidates = range(_STEPS_AT_ONCE, 0, -1)
+    return next(n for n in candidates if not any(limit % n for limit in given))
+
+
+def _watches_batches(callbacks: Any) -> bool:
     """Whether any of the callbacks given to `fit` does something at each batch."""
     found = getattr(callbacks, "callbacks", callbacks) or []
     for callback in found if isinstance(found, (list, tuple)) else [found]:
