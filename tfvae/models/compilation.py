@@ -87,7 +87,7 @@ def steps_at_once(callbacks: Any, limits: Iterable[int | None]) -> int:
     """Returns how many steps a call of Keras may take without anybody seeing a difference.
 
     Args:
-        callbacks: Those given to `fit`: one that does something at each batch asks for single steps.
+        callbacks: Those given to `fit`: one that acts at each batch asks for single steps.
         limits: Numbers of steps that were asked for; Keras runs past a limit that is no multiple.
     """
     if _watches_batches(callbacks):
