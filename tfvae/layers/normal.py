@@ -2,55 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any
+from typing import ClassVar
 
+import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfvae._typing import Distribution, Tensor, event_tuple, register
-from tfvae.layers.base import DistributionLayer, bounded_scale, split_parameters
+from tfvae.layers.base import MIN_SCALE, IndependentLayer, VectorLayer, above, split_parameters
 
 __all__ = ["IndependentNormal", "MultivariateNormalDiag"]
 
 tfd = tfp.distributions
 
-MIN_SCALE = 1e-5
-
-
-class _DiagonalNormal(DistributionLayer):
-    """What the two Gaussian layers share: a `loc` half, a raw `scale` half, and a floor."""
-
-    new: Any  # each subclass has its own, with the floor as an argument
-
-    def __init__(
-        self,
-        event_shape: int | Sequence[int] = (),
-        convert_to_tensor_fn: Any = "sample",
-        validate_args: bool = False,
-        *,
-        min_scale: float = MIN_SCALE,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(event_shape, convert_to_tensor_fn, validate_args, **kwargs)
-        if not min_scale >= 0.0:
-            raise ValueError(f"`min_scale` must be >= 0. Received: min_scale={min_scale}")
-        self.min_scale = min_scale
-
-    @staticmethod
-    def params_size(event_shape: int | Sequence[int] = ()) -> int:
-        """Returns `2 * size(event_shape)`: first all locs, then all raw scales."""
-        return 2 * math.prod(event_tuple(event_shape))
-
-    def _distribution(self, params: Tensor) -> Distribution:
-        return self.new(params, self.event_shape, self.validate_args, min_scale=self.min_scale)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "min_scale": self.min_scale}
-
 
 @register
-class IndependentNormal(_DiagonalNormal):
+class IndependentNormal(IndependentLayer):
     """Independent Gaussians over an event of any shape.
 
         loc, raw = split(params, 2, axis=-1);   scale = min_scale + softplus(raw)
@@ -73,23 +40,18 @@ class IndependentNormal(_DiagonalNormal):
         TensorShape([5])
     """
 
-    @staticmethod
-    def new(
-        params: Tensor,
-        event_shape: int | Sequence[int] = (),
-        validate_args: bool = False,
-        *,
-        min_scale: float = MIN_SCALE,
+    num_parts = 2
+    floors: ClassVar = {"min_scale": MIN_SCALE}
+
+    @classmethod
+    def _element(
+        cls, loc: Tensor, raw: Tensor, *, validate_args: bool, min_scale: float
     ) -> Distribution:
-        """Returns the plain tfp distribution of parameters `[..., 2 * size(E)]`."""
-        event = event_tuple(event_shape)
-        loc, raw = split_parameters(params, event, 2)
-        normal = tfd.Normal(loc, bounded_scale(raw, min_scale), validate_args=validate_args)
-        return tfd.Independent(normal, len(event), validate_args=validate_args)
+        return tfd.Normal(loc, above(min_scale, raw), validate_args=validate_args)
 
 
 @register
-class MultivariateNormalDiag(_DiagonalNormal):
+class MultivariateNormalDiag(VectorLayer):
     """Gaussian vector with diagonal covariance: the usual posterior q(z|x).
 
         loc, raw = split(params, 2, axis=-1);   scale_diag = min_scale + softplus(raw)
@@ -114,26 +76,17 @@ class MultivariateNormalDiag(_DiagonalNormal):
         TensorShape([3, 5, 16])
     """
 
-    def __init__(
-        self,
-        event_size: int,
-        convert_to_tensor_fn: Any = "sample",
-        validate_args: bool = False,
-        *,
-        min_scale: float = MIN_SCALE,
-        **kwargs: Any,
-    ) -> None:
-        event = event_tuple(event_size)
-        if len(event) != 1:
-            raise ValueError(
-                "`event_size` of `MultivariateNormalDiag` must be one int, the number of "
-                f"dimensions. Received: event_size={event_size}. "
-                "For events of any other shape use `IndependentNormal`."
-            )
-        super().__init__(event, convert_to_tensor_fn, validate_args, min_scale=min_scale, **kwargs)
+    floors: ClassVar = {"min_scale": MIN_SCALE}
+    remedy = "For events of any other shape use `IndependentNormal`."
 
-    @staticmethod
+    @classmethod
+    def params_size(cls, event_size: int | Sequence[int]) -> int:
+        """Returns `2 * K`: first all locs, then all raw scales."""
+        return 2 * event_tuple(event_size)[0]
+
+    @classmethod
     def new(
+        cls,
         params: Tensor,
         event_size: int | Sequence[int],
         validate_args: bool = False,
@@ -141,11 +94,5 @@ class MultivariateNormalDiag(_DiagonalNormal):
         min_scale: float = MIN_SCALE,
     ) -> Distribution:
         """Returns the plain tfp distribution of parameters `[..., 2 * K]`."""
-        loc, raw = split_parameters(params, event_tuple(event_size), 2)
-        scale_diag = bounded_scale(raw, min_scale)
-        return tfd.MultivariateNormalDiag(loc, scale_diag, validate_args=validate_args)
-
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        config["event_size"] = config.pop("event_shape")[0]
-        return config
+        loc, raw = split_parameters(tf.convert_to_tensor(params), event_tuple(event_size), 2)
+        return tfd.MultivariateNormalDiag(loc, above(min_scale, raw), validate_args=validate_args)
