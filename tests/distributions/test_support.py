@@ -29,3 +29,17 @@ def test_real_likelihoods_take_everything():
     support = support_of(IndependentNormal((2, 3))(np.zeros([5, 12], "float32")))
     assert support.likelihood == "Normal"
     assert (support.lower, support.upper, support.whole) == (None, None, False)
+
+
+def test_counts_and_categories():
+    for distribution, name, upper in [
+        (tfd.Independent(tfd.Poisson(log_rate=tf.zeros([5, 2])), 1), "Poisson", None),
+        (tfd.OneHotCategorical(tf.zeros([5, 2])), "OneHotCategorical", 1.0),
+    ]:
+        support = support_of(distribution)
+        assert support.likelihood == name
+        assert (support.lower, support.upper, support.whole) == (0.0, upper, True)
+        assert support.remedy
+    # A mixture takes what its components take.
+    mixture = tfd.MixtureSameFamily(tfd.Categorical(tf.zeros(2)), tfd.Poisson(log_rate=tf.zeros(2)))
+    assert support_of(mixture) == support_of(mixture.components_distribution)

@@ -1,6 +1,8 @@
 """Distributions, and questions to distributions, that TFP lacks; no Keras in here."""
 
 from tfvae.distributions.gaussian import as_diagonal_normal
+from tfvae.distributions.kl import closed_form_kl
+from tfvae.distributions.one_hot import OneHotMixture
 from tfvae.distributions.pairwise import (
     aggregated_log_prob,
     pairwise_log_prob,
@@ -9,9 +11,11 @@ from tfvae.distributions.pairwise import (
 from tfvae.distributions.support import Support, support_of
 
 __all__ = [
+    "OneHotMixture",
     "Support",
     "aggregated_log_prob",
     "as_diagonal_normal",
+    "closed_form_kl",
     "pairwise_log_prob",
     "pairwise_log_prob_fast",
     "support_of",

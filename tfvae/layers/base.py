@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -22,7 +23,13 @@ __all__ = [
     "VectorLayer",
     "above",
     "below",
+    "full_precision",
+    "function_config",
+    "function_from_config",
+    "positive_int",
+    "split_components",
     "split_parameters",
+    "traced_spec",
 ]
 
 tfd = tfp.distributions
@@ -45,7 +52,8 @@ class DistributionLayer(keras.layers.Layer):
     and `new` take them too, or in `_options`, where only `new` does.
 
     Args:
-        event_shape: Shape of one draw, `E`; an int means a vector.
+        event_shape: Shape of one draw, `E`; an int means a vector. None where only the distribution
+            itself can tell.
         convert_to_tensor_fn: How the distribution becomes a tensor: "sample", "mean", "mode",
             "stddev", "variance", the tfp method of that name, or a callable from the distribution.
         validate_args: Lets TFP check parameters and values at run time (XLA drops such checks).
@@ -72,7 +80,7 @@ class DistributionLayer(keras.layers.Layer):
 
     def __init__(
         self,
-        event_shape: int | Sequence[int] = (),
+        event_shape: int | Sequence[int] | None = (),
         convert_to_tensor_fn: str | Callable[[Distribution], Tensor] = "sample",
         validate_args: bool = False,
         *,
@@ -85,12 +93,21 @@ class DistributionLayer(keras.layers.Layer):
             if not floor >= 0.0:
                 raise ValueError(f"`{name}` must be >= 0. Received: {name}={floor}")
             setattr(self, name, floor)
-        self.event_shape: Shape = event_tuple(event_shape)
+        # None where only a trace tells: a function's distribution.
+        self.event_shape: Shape = () if event_shape is None else event_tuple(event_shape)
+        self._event_is_known = event_shape is not None
         self.convert_to_tensor_fn = _named_conversion(convert_to_tensor_fn)
         self.validate_args = validate_args
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
-        self._coercer = Coercer(self._to_tensor)
+        convert = self.convert_to_tensor_fn
+        name = convert if isinstance(convert, str) else None
+        self._coercer = Coercer(self._to_tensor, name)
+        # A regularizer is no layer: what it holds trains and is stored as a part of this layer.
+        self._regularizer_parts = list(getattr(self.activity_regularizer, "tracked_parts", ()))
+        check = getattr(self.activity_regularizer, "check_conversion", None)
+        if check is not None:
+            check(name, self.name)
 
     @classmethod
     def params_size(cls, *structure: Any) -> int:
@@ -117,37 +134,28 @@ class DistributionLayer(keras.layers.Layer):
         self.built = True
 
     def call(self, params: Tensor) -> Distribution:
-        params = tf.convert_to_tensor(params)
-        if params.dtype in (tf.float16, tf.bfloat16):
-            params = tf.cast(params, tf.float32)
-        return self._coercer(self._distribution(params))
+        return self._regularized(self._coercible(params))
 
     def compute_output_spec(self, params: keras.KerasTensor) -> keras.KerasTensor:
-        leading = tuple(params.shape[:-1])
-        if isinstance(self.convert_to_tensor_fn, str):
+        if self._event_is_known and isinstance(self.convert_to_tensor_fn, str):
+            leading = tuple(params.shape[:-1])
             return keras.KerasTensor(leading + self.event_shape, dtype=self._event_dtype(params))
-        spec = tf.TensorSpec(params.shape, params.dtype)
-        value = tf.function(lambda p: tf.convert_to_tensor(self(p))).get_concrete_function(spec)
-        shape = tuple(value.structured_outputs.shape)
-        return keras.KerasTensor(shape, dtype=value.structured_outputs.dtype.name)
+        return traced_spec(lambda p: tf.convert_to_tensor(self._coercible(p)), params)
 
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             **self._structure(),
             **{name: getattr(self, name) for name in self.floors},
-            "convert_to_tensor_fn": _conversion_config(self.convert_to_tensor_fn, self.name),
+            "convert_to_tensor_fn": self._conversion_config(),
             "validate_args": self.validate_args,
             "seed": self.seed,
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> DistributionLayer:
-        config = dict(config)
-        if isinstance(config.get("convert_to_tensor_fn"), dict):
-            stored = config["convert_to_tensor_fn"]
-            config["convert_to_tensor_fn"] = keras.saving.deserialize_keras_object(stored)
-        return cls(**config)
+        convert = function_from_config(config["convert_to_tensor_fn"])
+        return cls(**{**config, "convert_to_tensor_fn": convert})
 
     def _structure(self) -> dict[str, Any]:
         """Returns the arguments that constructor, `params_size` and `new` share, in order."""
@@ -164,8 +172,24 @@ class DistributionLayer(keras.layers.Layer):
         structure, options = self._structure().values(), self._options()
         return self.new(params, *structure, validate_args=self.validate_args, **options)
 
+    def _coercible(self, params: Tensor) -> Distribution:
+        return self._coercer(self._distribution(full_precision(params)))
+
+    def _regularized(self, distribution: Distribution) -> Distribution:
+        if self.activity_regularizer is not None:
+            # Keras applies it to tensors only, and so leaves it out for a distribution.
+            self.add_loss(self.activity_regularizer(distribution))
+        return distribution
+
     def _event_dtype(self, params: keras.KerasTensor) -> str:
         return "float32" if params.dtype in ("float16", "bfloat16") else params.dtype
+
+    def _conversion_config(self) -> Any:
+        if isinstance(self.convert_to_tensor_fn, str):
+            return self.convert_to_tensor_fn
+        name = f"The `convert_to_tensor_fn` of layer '{self.name}'"
+        remedy = f"Use one of {', '.join(map(repr, _NAMED_CONVERSIONS))}, or"
+        return function_config(self.convert_to_tensor_fn, name, remedy)
 
     def _to_tensor(self, distribution: Distribution) -> Tensor:
         if self.convert_to_tensor_fn == "sample":
@@ -296,6 +320,71 @@ def split_parameters(
     return [tf.ensure_shape(tf.reshape(part, dynamic), static) for part in parts]
 
 
+def split_components(params: Tensor, num_components: int) -> tuple[Tensor, Tensor]:
+    """Cuts `[..., C * (1 + P)]` into `logits` `[..., C]` and parameters `[..., C, P]`."""
+    logits, rest = params[..., :num_components], params[..., num_components:]
+    size = -1 if rest.shape[-1] is None else rest.shape[-1] // num_components
+    dynamic = tf.concat([tf.shape(rest)[:-1], [num_components, size]], axis=0)
+    static = rest.shape[:-1].concatenate([num_components, None if size == -1 else size])
+    return logits, tf.ensure_shape(tf.reshape(rest, dynamic), static)
+
+
+def function_config(function: Any, name: str, remedy: str) -> dict[str, Any]:
+    """Returns a registered function, or a Keras object, as plain data.
+
+    Args:
+        function: What to store.
+        name: What it is, as the subject of the message.
+        remedy: The beginning of what to do, before the decorator is named.
+
+    Raises:
+        ValueError: The function is not registered: code is never stored.
+    """
+    if isinstance(function, keras.layers.Layer):
+        return keras.saving.serialize_keras_object(function)
+    registered = keras.saving.get_registered_object(keras.saving.get_registered_name(function))
+    if registered is not function:
+        raise ValueError(
+            f"{name} cannot be stored as data: {function!r}. {remedy} decorate the "
+            "function with `keras.saving.register_keras_serializable()`."
+        )
+    return keras.saving.serialize_keras_object(function)
+
+
+def function_from_config(stored: Any) -> Any:
+    """Returns what `function_config` stored; anything but its data as it is."""
+    return keras.saving.deserialize_keras_object(stored) if isinstance(stored, dict) else stored
+
+
+def full_precision(value: Tensor) -> Tensor:
+    """Returns a tensor of parameters, in float32 where it comes in half precision."""
+    value = tf.convert_to_tensor(value)
+    return tf.cast(value, tf.float32) if value.dtype in (tf.float16, tf.bfloat16) else value
+
+
+def traced_spec(function: Any, *inputs: Any) -> keras.KerasTensor:
+    """Returns shape and type of a function's tensor, found by tracing it symbolically."""
+    specs = keras.tree.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), inputs)
+    traced = tf.function(function, autograph=False).get_concrete_function(*specs)
+    value = traced.structured_outputs
+    return keras.KerasTensor(tuple(value.shape), dtype=value.dtype.name)
+
+
+def positive_int(name: str, value: Any) -> int:
+    """Returns `value` as an int.
+
+    Raises:
+        ValueError: It is no whole number >= 1.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise ValueError(f"`{name}` must be a whole number >= 1. Received: {name}={value!r}")
+    return number
+
+
 def above(floor: float, raw: Tensor) -> Tensor:
     """Returns `floor + softplus(raw)`: positive, and never so small that densities overflow."""
     return tf.math.softplus(raw) + tf.cast(floor, raw.dtype)
@@ -318,16 +407,3 @@ def _named_conversion(
         "`convert_to_tensor_fn` must be a callable or one of "
         f"{', '.join(map(repr, _NAMED_CONVERSIONS))}. Received: {convert!r}"
     )
-
-
-def _conversion_config(convert: Any, layer_name: str) -> Any:
-    if isinstance(convert, str):
-        return convert
-    registered = keras.saving.get_registered_object(keras.saving.get_registered_name(convert))
-    if registered is not convert:
-        raise ValueError(
-            f"The `convert_to_tensor_fn` of layer '{layer_name}' cannot be stored as data: "
-            f"{convert!r}. Use one of {', '.join(map(repr, _NAMED_CONVERSIONS))}, or decorate the "
-            "function with `keras.saving.register_keras_serializable()`."
-        )
-    return keras.saving.serialize_keras_object(convert)

@@ -1,4 +1,4 @@
-"""Gaussian layers with diagonal covariance."""
+"""Gaussian layers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import tensorflow_probability as tfp
 from tfvae._typing import Distribution, Tensor, event_tuple, register
 from tfvae.layers.base import MIN_SCALE, IndependentLayer, VectorLayer, above, split_parameters
 
-__all__ = ["IndependentNormal", "MultivariateNormalDiag"]
+__all__ = ["IndependentNormal", "MultivariateNormalDiag", "MultivariateNormalTriL"]
 
 tfd = tfp.distributions
 
@@ -96,3 +96,62 @@ class MultivariateNormalDiag(VectorLayer):
         """Returns the plain tfp distribution of parameters `[..., 2 * K]`."""
         loc, raw = split_parameters(tf.convert_to_tensor(params), event_tuple(event_size), 2)
         return tfd.MultivariateNormalDiag(loc, above(min_scale, raw), validate_args=validate_args)
+
+
+@register
+class MultivariateNormalTriL(VectorLayer):
+    """Gaussian vector with any covariance, given by its Cholesky factor.
+
+        loc, raw = params[..., :K], params[..., K:]
+        scale_tril = tfp.math.fill_triangular(raw), its diagonal min_scale + softplus(diagonal)
+        x = loc + scale_tril @ noise
+
+    Whitening multiplies by off-diagonal over diagonal entries, row by row: with a diagonal at its
+    floor and huge entries off it, densities of many dimensions overflow float32. Raise `min_scale`
+    where training gets there.
+
+    Args:
+        event_size: Number of dimensions, K.
+        convert_to_tensor_fn: See `DistributionLayer`.
+        validate_args: See `DistributionLayer`.
+        min_scale: Floor of the diagonal of the factor.
+        **kwargs: See `DistributionLayer`.
+
+    Returns:
+        `tfd.MultivariateNormalTriL`, batch shape `[...]`, event shape `[K]`.
+
+    Raises:
+        ValueError: `event_size` is not one positive int.
+
+    Example:
+        >>> layer = tfvae.layers.MultivariateNormalTriL(3)
+        >>> layer(tf.zeros([5, layer.params_size(3)])).covariance().shape
+        TensorShape([5, 3, 3])
+    """
+
+    floors: ClassVar = {"min_scale": MIN_SCALE}
+    remedy = "For events of any other shape use `IndependentNormal`."
+
+    @classmethod
+    def params_size(cls, event_size: int) -> int:
+        """Returns `K + K * (K + 1) / 2`."""
+        (size,) = event_tuple(event_size)
+        return size + size * (size + 1) // 2
+
+    @classmethod
+    def new(
+        cls,
+        params: Tensor,
+        event_size: int,
+        validate_args: bool = False,
+        *,
+        min_scale: float = MIN_SCALE,
+    ) -> Distribution:
+        """Returns the plain tfp distribution of parameters `[..., K + K * (K + 1) / 2]`."""
+        (size,) = event_tuple(event_size)
+        params = tf.convert_to_tensor(params)
+        raw = tfp.math.fill_triangular(params[..., size:])
+        diagonal = above(min_scale, tf.linalg.diag_part(raw))
+        return tfd.MultivariateNormalTriL(
+            params[..., :size], tf.linalg.set_diag(raw, diagonal), validate_args=validate_args
+        )
