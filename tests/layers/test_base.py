@@ -87,6 +87,13 @@ def test_samples_follow_the_density(case):
     oracle = case.oracle(params)
     samples = np.asarray(case.make()(params).sample(num, seed=3), "float64")  # [N, 2, *E]
     assert samples.shape == (num, 2, *case.event_shape)
+    if oracle.cdf is not None:
+        # Kolmogorov and Smirnov: of 4000 draws of a right density one in a million is farther off.
+        ranks = np.sort(oracle.cdf(samples), axis=0)
+        steps = np.arange(1, num + 1).reshape([-1] + [1] * (ranks.ndim - 1)) / num
+        assert np.max(np.abs(ranks - steps)) <= scipy.stats.kstwo(num).isf(1e-6)
+    if not case.moments:
+        return
     error = samples.std(axis=0) / np.sqrt(num)
     assert np.all(np.abs(samples.mean(axis=0) - oracle.mean) <= 5 * error)
     squares = (samples - oracle.mean) ** 2
@@ -165,8 +172,9 @@ def test_any_parameters_give_finite_values_and_gradients(case):
 
 
 def test_eager_graph_and_xla_agree():
-    layers = [case.make() for case in ALL_CASES]
-    inputs = [(tf.constant(c.params(2, 3)), tf.constant(c.values(2, 3))) for c in ALL_CASES]
+    cases = [case for family in CASES.values() for case in family[:2]]
+    layers = [case.make() for case in cases]
+    inputs = [(tf.constant(c.params(2, 3)), tf.constant(c.values(2, 3))) for c in cases]
 
     def log_probs(pairs):
         found = []
@@ -178,9 +186,33 @@ def test_eager_graph_and_xla_agree():
     eager = log_probs(inputs)
     graph = tf.function(log_probs, autograph=False)(inputs)
     compiled = tf.function(log_probs, autograph=False, jit_compile=True)(inputs)
-    for case, *values in zip(ALL_CASES, eager, graph, compiled, strict=True):
-        np.testing.assert_allclose(values[1], values[0], rtol=1e-6, err_msg=case.label)
-        np.testing.assert_allclose(values[2], values[0], rtol=1e-5, err_msg=case.label)
+    for case, *values in zip(cases, eager, graph, compiled, strict=True):
+        np.testing.assert_allclose(values[1], values[0], rtol=1e-6, atol=1e-6, err_msg=case.label)
+        np.testing.assert_allclose(values[2], values[0], rtol=1e-5, atol=1e-5, err_msg=case.label)
+
+
+def test_draws_compile_where_the_table_of_layers_says_so():
+    rows = (Path(__file__).parents[2] / "docs" / "layers.md").read_text().splitlines()
+    without = {row.split("`")[1] for row in rows if "draws no" in row}
+    cases = [family[0] for layer, family in CASES.items() if layer.__name__ not in without]
+    assert len(cases) == len(CASES) - 2
+    layers = [case.make() for case in cases]
+
+    @tf.function(autograph=False, jit_compile=True)
+    def draw(params):
+        return [layer(p).sample(seed=[1, 2]) for layer, p in zip(layers, params, strict=True)]
+
+    for case, x in zip(cases, draw([case.params(2) for case in cases]), strict=True):
+        assert x.shape == (2, *case.event_shape), case.label
+        assert np.all(np.isfinite(x)), case.label
+    for name in without:
+        case = CASES[getattr(tfvae.layers, name)][0]
+        layer = case.make()
+        compiled = tf.function(
+            lambda p, layer=layer: layer(p).sample(seed=[1, 2]), jit_compile=True
+        )
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            compiled(case.params(2))
 
 
 @over_all_layers
@@ -250,13 +282,15 @@ def test_output_is_a_whole_tfp_distribution(case):
     through(layer(params))
     assert len(traces) == 1
     assert isinstance(outside, case.tfp_class)
-    np.testing.assert_allclose(outside.log_prob(x), expected, rtol=1e-6)
-    np.testing.assert_allclose(inside, expected, rtol=1e-6)
+    np.testing.assert_allclose(outside.log_prob(x), expected, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(inside, expected, rtol=1e-6, atol=1e-6)
     assert tf.convert_to_tensor(outside).shape == (3, *case.event_shape)
 
     # Slices and copies keep working.
-    np.testing.assert_allclose(layer(params)[1:].log_prob(x[1:]), expected[1:], rtol=1e-6)
-    np.testing.assert_allclose(layer(params).copy().log_prob(x), expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        layer(params)[1:].log_prob(x[1:]), expected[1:], rtol=1e-6, atol=1e-6
+    )
+    np.testing.assert_allclose(layer(params).copy().log_prob(x), expected, rtol=1e-6, atol=1e-6)
 
 
 class AllFamilies(keras.Model):
@@ -280,8 +314,8 @@ class AllFamilies(keras.Model):
 
 def test_fit_reaches_the_likelihood_of_known_parameters():
     """By Wilks' theorem twice the surplus over the true parameters is chi-squared, and positive."""
-    # The largest event of a family has nothing to add to the smaller ones.
-    cases = [case for case in ALL_CASES if np.prod(case.event_shape) <= 4]
+    # One compilation for all, and of each family the first case, which is small.
+    cases = [family[0] for family in CASES.values()]
     truth = [case.params(seed=2) for case in cases]
     data = [
         case.make()(params).sample(400, seed=7) for case, params in zip(cases, truth, strict=True)
@@ -289,16 +323,17 @@ def test_fit_reaches_the_likelihood_of_known_parameters():
     generator = np.random.default_rng(0)
     starts = [params + 0.3 * generator.normal(size=params.shape) for params in truth]
     model = AllFamilies(cases, [start.astype("float32") for start in starts], data)
-    rate = keras.optimizers.schedules.CosineDecay(0.05, 3000)
+    rate = keras.optimizers.schedules.CosineDecay(0.05, 2000)
     model.compile(keras.optimizers.Adam(rate), steps_per_execution=100, jit_compile=True)
-    model.fit(tf.data.Dataset.from_tensors(tf.zeros([1, 1])).repeat(3000), verbose=0, shuffle=False)
+    model.fit(tf.data.Dataset.from_tensors(tf.zeros([1, 1])).repeat(2000), verbose=0, shuffle=False)
     surpluses = {}
     for case, start, params, x in zip(cases, model.starts, truth, data, strict=True):
         layer = case.make()
         fitted, true = layer(start(np.zeros([1]))), layer(params)
         surplus = np.sum(fitted.log_prob(x)) - np.sum(true.log_prob(x))
         surpluses[case.label] = (float(surplus), scipy.stats.chi2(case.params_size).isf(1e-6) / 2)
-    assert all(-0.1 <= value <= most for value, most in surpluses.values()), surpluses
+    bad = {name: both for name, both in surpluses.items() if not -0.1 <= both[0] <= both[1]}
+    assert not bad
 
 
 def test_encoder_chains_into_decoder():

@@ -1,5 +1,6 @@
 """Distributions, and questions to distributions, that TFP lacks; no Keras in here."""
 
+from tfvae.distributions.discretized_logistic import DiscretizedLogistic
 from tfvae.distributions.gaussian import as_diagonal_normal
 from tfvae.distributions.kl import closed_form_kl
 from tfvae.distributions.one_hot import OneHotMixture
@@ -9,10 +10,13 @@ from tfvae.distributions.pairwise import (
     pairwise_log_prob_fast,
 )
 from tfvae.distributions.support import Support, support_of
+from tfvae.distributions.zero_inflated import ZeroInflated
 
 __all__ = [
+    "DiscretizedLogistic",
     "OneHotMixture",
     "Support",
+    "ZeroInflated",
     "aggregated_log_prob",
     "as_diagonal_normal",
     "closed_form_kl",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -9,9 +11,19 @@ import tensorflow_probability as tfp
 
 from tfvae._typing import Distribution, Tensor, event_tuple, register
 from tfvae.distributions.one_hot import OneHotMixture
-from tfvae.layers.base import TypedDraws, VectorLayer, positive_int, split_components
+from tfvae.layers.base import (
+    TypedDraws,
+    VectorLayer,
+    positive_int,
+    split_components,
+    split_parameters,
+)
 
-__all__ = ["CategoricalMixtureOfOneHotCategorical", "OneHotCategorical"]
+__all__ = [
+    "CategoricalMixtureOfOneHotCategorical",
+    "IndependentCategorical",
+    "OneHotCategorical",
+]
 
 tfd = tfp.distributions
 
@@ -138,3 +150,71 @@ class CategoricalMixtureOfOneHotCategorical(TypedDraws, VectorLayer):
 
     def _structure(self) -> dict[str, Any]:
         return {**super()._structure(), "num_components": self.num_components}
+
+
+@register
+class IndependentCategorical(TypedDraws):
+    """Independent variables over the same L categories, as numbers from 0 to L - 1.
+
+        log p(x) = sum_j log softmax(logits_j)[x_j],   logits `[..., *E, L]`
+
+    Categories have no order: for levels that have one choose `DiscretizedLogistic`. There is a
+    mode but no mean.
+
+    Args:
+        event_shape: Shape of one draw, `E`.
+        levels: Number of categories, L.
+        convert_to_tensor_fn: See `DistributionLayer`.
+        sample_dtype: Type of the draws; by default that of the parameters.
+        validate_args: See `DistributionLayer`.
+        **kwargs: See `DistributionLayer`.
+
+    Returns:
+        `tfd.Independent(tfd.Categorical)`, batch shape `[...]`, event shape `E`.
+
+    Raises:
+        ValueError: `levels` is no whole number from 1 on.
+
+    Example:
+        >>> layer = tfvae.layers.IndependentCategorical((4, 4), 3)
+        >>> p = layer(tf.zeros([5, layer.params_size((4, 4), 3)]))
+        >>> p.log_prob(tf.zeros([5, 4, 4])).shape
+        TensorShape([5])
+    """
+
+    def __init__(
+        self,
+        event_shape: int | Sequence[int],
+        levels: int,
+        convert_to_tensor_fn: Any = "sample",
+        sample_dtype: Any = None,
+        validate_args: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(event_shape, convert_to_tensor_fn, sample_dtype, validate_args, **kwargs)
+        self.levels = positive_int("levels", levels)
+
+    @classmethod
+    def params_size(cls, event_shape: int | Sequence[int], levels: int) -> int:
+        """Returns `L * size(event_shape)`."""
+        return levels * math.prod(event_tuple(event_shape))
+
+    @classmethod
+    def new(
+        cls,
+        params: Tensor,
+        event_shape: int | Sequence[int],
+        levels: int,
+        dtype: Any = None,
+        validate_args: bool = False,
+    ) -> Distribution:
+        """Returns the plain tfp distribution of logits `[..., size(E) * L]`."""
+        event = event_tuple(event_shape)
+        (logits,) = split_parameters(tf.convert_to_tensor(params), event, 1, (levels,))
+        categorical = tfd.Categorical(
+            logits, dtype=dtype or logits.dtype, validate_args=validate_args
+        )
+        return tfd.Independent(categorical, len(event), validate_args=validate_args)
+
+    def _structure(self) -> dict[str, Any]:
+        return {"event_shape": self.event_shape, "levels": self.levels}

@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfvae._typing import Distribution, Tensor, event_tuple, register
-from tfvae.layers.base import MIN_SCALE, IndependentLayer, VectorLayer, above, split_parameters
+from tfvae.layers.base import (
+    MIN_SCALE,
+    IndependentLayer,
+    VectorLayer,
+    above,
+    below,
+    positive_int,
+    split_parameters,
+)
 
-__all__ = ["IndependentNormal", "MultivariateNormalDiag", "MultivariateNormalTriL"]
+__all__ = [
+    "IndependentNormal",
+    "MultivariateNormalDiag",
+    "MultivariateNormalLowRank",
+    "MultivariateNormalTriL",
+]
 
 tfd = tfp.distributions
+
+# Entries of a low-rank factor, in scales of their dimension. With ones much larger, the matrix that
+# the density inverts is singular to float32.
+MAX_FACTOR = 30.0
 
 
 @register
@@ -155,3 +172,81 @@ class MultivariateNormalTriL(VectorLayer):
         return tfd.MultivariateNormalTriL(
             params[..., :size], tf.linalg.set_diag(raw, diagonal), validate_args=validate_args
         )
+
+
+@register
+class MultivariateNormalLowRank(VectorLayer):
+    """Gaussian vector with a diagonal covariance plus R directions of more.
+
+        loc, raw = params[..., :K], params[..., K:2 * K];   scale = min_scale + softplus(raw)
+        factor = clip(params[..., 2 * K:], -30, 30), rows of R entries
+        covariance = diag(scale) @ (identity + factor @ factor.T) @ diag(scale)
+
+    Densities cost K R**2 operations, not K**3. The factor counts in scales of each dimension, and
+    keeps its gradient where it is clipped.
+
+    Args:
+        event_size: Number of dimensions, K.
+        rank: Number of directions, R.
+        convert_to_tensor_fn: See `DistributionLayer`.
+        validate_args: See `DistributionLayer`.
+        min_scale: Floor of the diagonal part.
+        **kwargs: See `DistributionLayer`.
+
+    Returns:
+        `tfd.MultivariateNormalDiagPlusLowRankCovariance`, batch shape `[...]`, event shape `[K]`.
+
+    Raises:
+        ValueError: `event_size` or `rank` is not one positive int.
+
+    Example:
+        >>> layer = tfvae.layers.MultivariateNormalLowRank(8, 2)
+        >>> layer(tf.zeros([5, layer.params_size(8, 2)])).covariance().shape
+        TensorShape([5, 8, 8])
+    """
+
+    floors: ClassVar = {"min_scale": MIN_SCALE}
+    remedy = "For events of any other shape use `IndependentNormal`."
+
+    def __init__(
+        self,
+        event_size: int,
+        rank: int,
+        convert_to_tensor_fn: Any = "sample",
+        validate_args: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(event_size, convert_to_tensor_fn, validate_args, **kwargs)
+        self.rank = positive_int("rank", rank)
+
+    @classmethod
+    def params_size(cls, event_size: int, rank: int) -> int:
+        """Returns `K * (2 + R)`."""
+        return event_tuple(event_size)[0] * (2 + rank)
+
+    @classmethod
+    def new(
+        cls,
+        params: Tensor,
+        event_size: int,
+        rank: int,
+        validate_args: bool = False,
+        *,
+        min_scale: float = MIN_SCALE,
+    ) -> Distribution:
+        """Returns the plain tfp distribution of parameters `[..., K * (2 + R)]`."""
+        (size,) = event_tuple(event_size)
+        params = tf.convert_to_tensor(params)
+        loc, raw, rest = tf.split(params, [size, size, size * rank], axis=-1)
+        scale = above(min_scale, raw)
+        (factor,) = split_parameters(rest, (size, rank), 1)
+        factor = below(MAX_FACTOR, -below(MAX_FACTOR, -factor))
+        return tfd.MultivariateNormalDiagPlusLowRankCovariance(
+            loc,
+            cov_diag_factor=tf.square(scale),
+            cov_perturb_factor=scale[..., None] * factor,
+            validate_args=validate_args,
+        )
+
+    def _structure(self) -> dict[str, Any]:
+        return {**super()._structure(), "rank": self.rank}
