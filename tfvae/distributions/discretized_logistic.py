@@ -153,14 +153,16 @@ class DiscretizedLogistic(AutoCompositeTensorDistribution):
 
     def _moments(self) -> tuple[Tensor, Tensor]:
         """Returns E[K] and E[K**2] of the index K of the level, one level at a time."""
+        dtype: Any = self.dtype
 
         def add(k: Tensor, mean: Tensor, square: Tensor) -> tuple[Tensor, ...]:
-            index = tf.cast(k, self.dtype)
+            index = tf.cast(k, dtype)
             edge = self.low + (index - 0.5) * self.step
             at_least = tf.sigmoid((self.loc - edge) / self.scale)  # P(K >= k)
             return k + 1, mean + at_least, square + (2.0 * index - 1.0) * at_least
 
-        zeros = tf.zeros(self.batch_shape_tensor(), self.dtype)
+        batch_shape: Any = self.batch_shape_tensor()
+        zeros = tf.zeros(batch_shape, dtype)
         zeros = tf.ensure_shape(zeros, self.batch_shape)
         _, mean, square = tf.while_loop(
             lambda k, *_: k < self.levels,

@@ -86,9 +86,11 @@ class ZeroInflated(AutoCompositeTensorDistribution):
 
     def _sample_n(self, n: Tensor, seed: Any = None) -> Tensor:
         seeds = tfp.random.split_seed(seed)
-        shape = tf.concat([[n], self.batch_shape_tensor()], axis=0)
+        batch_shape: Any = self.batch_shape_tensor()
+        dtype: Any = self.dtype
+        shape = tf.concat([[n], batch_shape], axis=0)
         counts = tf.broadcast_to(self.distribution.sample(n, seed=seeds[0]), shape)
-        uniform = tf.random.stateless_uniform(shape, seeds[1], dtype=self.dtype)
+        uniform = tf.random.stateless_uniform(shape, seeds[1], dtype=dtype)
         return tf.where(uniform < tf.sigmoid(self.logits), tf.zeros_like(counts), counts)
 
     def _log_prob(self, x: Tensor) -> Tensor:

@@ -176,9 +176,10 @@ class DistributionLayer(keras.layers.Layer):
         return self._coercer(self._distribution(full_precision(params)))
 
     def _regularized(self, distribution: Distribution) -> Distribution:
-        if self.activity_regularizer is not None:
+        regularizer: Any = self.activity_regularizer
+        if regularizer is not None:
             # Keras applies it to tensors only, and so leaves it out for a distribution.
-            self.add_loss(self.activity_regularizer(distribution))
+            self.add_loss(regularizer(distribution))
         return distribution
 
     def _event_dtype(self, params: keras.KerasTensor) -> str:
@@ -340,15 +341,16 @@ def function_config(function: Any, name: str, remedy: str) -> dict[str, Any]:
     Raises:
         ValueError: The function is not registered: code is never stored.
     """
+    serialize: Any = keras.saving.serialize_keras_object
     if isinstance(function, keras.layers.Layer):
-        return keras.saving.serialize_keras_object(function)
+        return serialize(function)
     registered = keras.saving.get_registered_object(keras.saving.get_registered_name(function))
     if registered is not function:
         raise ValueError(
             f"{name} cannot be stored as data: {function!r}. {remedy} decorate the "
             "function with `keras.saving.register_keras_serializable()`."
         )
-    return keras.saving.serialize_keras_object(function)
+    return serialize(function)
 
 
 def function_from_config(stored: Any) -> Any:
@@ -364,7 +366,7 @@ def full_precision(value: Tensor) -> Tensor:
 
 def traced_spec(function: Any, *inputs: Any) -> keras.KerasTensor:
     """Returns shape and type of a function's tensor, found by tracing it symbolically."""
-    specs = keras.tree.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), inputs)
+    specs: Any = keras.tree.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), inputs)
     traced = tf.function(function, autograph=False).get_concrete_function(*specs)
     value = traced.structured_outputs
     return keras.KerasTensor(tuple(value.shape), dtype=value.dtype.name)
