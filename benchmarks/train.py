@@ -54,7 +54,7 @@ def load_data(folder: str | None, points: int) -> tuple[np.ndarray, str]:
 class Tfvae:
     """`tfvae.VAE.fit` with its defaults: checks of each batch, all terms of the ELBO logged."""
 
-    steps_per_execution = 1
+    steps_per_execution: int | str = "auto"
 
     def __init__(self, x: np.ndarray, settings: argparse.Namespace) -> None:
         import tensorflow as tf
@@ -102,10 +102,10 @@ class Tfvae:
         return paired.negative_elbo(encode, decode, self.x)
 
 
-class TfvaeManySteps(Tfvae):
-    """The same with ten updates per call of the compiled function."""
+class TfvaeSingleSteps(Tfvae):
+    """The same with one update per call of the compiled function, as callbacks for batches need."""
 
-    steps_per_execution = 10
+    steps_per_execution = 1
 
 
 class Xla:
@@ -329,7 +329,7 @@ class Pythae:
 # By name: the class, the packages that it needs, and what it is.
 CONTENDERS: dict[str, tuple[type, tuple[str, ...]]] = {
     "tfvae": (Tfvae, ("tfvae", "tensorflow", "keras")),
-    "tfvae-10": (TfvaeManySteps, ("tfvae", "tensorflow", "keras")),
+    "tfvae-1": (TfvaeSingleSteps, ("tfvae", "tensorflow", "keras")),
     "xla": (Xla, ("tensorflow",)),
     "torch": (Torch, ("torch",)),
     "torch-compile": (TorchCompiled, ("torch",)),
