@@ -21,25 +21,6 @@ MODULES = sorted(
 TESTED_ELSEWHERE = {
     "tfvae._config": "objectives/test_base.py",
     "tfvae._typing": "layers/test_base.py",
-    "tfvae.distributions.kl": "test_divergences.py",
-    "tfvae.layers.tracking": "layers/test_distribution_lambda.py",
-    # The battery of all layers runs over every family and the distributions behind it.
-    **{
-        f"tfvae.{name}": "layers/test_base.py"
-        for name in (
-            "distributions.discretized_logistic",
-            "distributions.one_hot",
-            "distributions.zero_inflated",
-            "layers.categorical",
-            "layers.counts",
-            "layers.discretized",
-            "layers.mixture",
-            "layers.real",
-            "layers.relaxed",
-            "layers.sphere",
-            "layers.unit_interval",
-        )
-    },
 }
 
 
