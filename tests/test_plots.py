@@ -256,7 +256,9 @@ def test_curves_of_a_diverged_run_are_still_drawn():
     values = history(3)
     values["elbo"][1] = np.nan
     values["rate"] = [np.inf] * 3
-    plots.training_curves(values)
+    figure = plots.training_curves(values)
+    for axes in figure.axes:
+        assert np.all(np.isfinite(axes.get_ylim()))
 
 
 @pytest.mark.parametrize("values", [{}, None, {"loss": [1.0]}])
