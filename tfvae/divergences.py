@@ -5,15 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import tensorflow as tf
-import tensorflow_probability as tfp
 
 from tfvae._random import stateless_seed
 from tfvae._typing import Distribution, Seed, Tensor
-from tfvae.distributions.gaussian import as_diagonal_normal, as_multivariate_normal
+from tfvae.distributions.kl import closed_form_kl
 
 __all__ = ["KL", "closed_form_kl", "kl_divergence", "monte_carlo_kl"]
-
-tfd = tfp.distributions
 
 
 class KL(NamedTuple):
@@ -33,42 +30,6 @@ class KL(NamedTuple):
     def is_exact(self) -> bool:
         """True for a closed form, False for a Monte Carlo estimate."""
         return self.num_samples is None
-
-
-def closed_form_kl(q: Distribution, p: Distribution) -> Tensor | None:
-    """Returns KL(q || p) in closed form, or None where none is known.
-
-        KL(q || p) = E_q[log q(z) - log p(z)] >= 0
-
-    Knows every pair that TFP has registered and, beyond it, all pairs of Gaussian classes.
-
-    Args:
-        q: Batch shape `[B]`, event shape `E`.
-        p: Batch shape that broadcasts with `[B]`, event shape `E`.
-
-    Returns:
-        `[B]`, nats, or None.
-
-    Raises:
-        ValueError: The event shapes differ.
-    """
-    if not q.event_shape.is_compatible_with(p.event_shape):
-        raise ValueError(
-            "A divergence needs two distributions over the same event. "
-            f"Received: q with event_shape={q.event_shape}, p with event_shape={p.event_shape}"
-        )
-    diagonal = as_diagonal_normal(q), as_diagonal_normal(p)
-    if diagonal[0] is not None and diagonal[1] is not None:
-        per_dimension = tfd.kl_divergence(*diagonal)
-        rank = len(q.event_shape)
-        return tf.reduce_sum(per_dimension, axis=list(range(-rank, 0)))
-    full = as_multivariate_normal(q), as_multivariate_normal(p)
-    if full[0] is not None and full[1] is not None:
-        q, p = full
-    try:
-        return tfd.kl_divergence(q, p)
-    except NotImplementedError:
-        return None
 
 
 def monte_carlo_kl(

@@ -75,7 +75,10 @@ class NegativeLogLikelihood(keras.losses.Loss):
                 f"{type(y_pred).__name__} of shape {getattr(y_pred, 'shape', None)}. "
                 "End the model with a layer of `tfvae.layers`."
             )
-        y_true = _aligned(tf.convert_to_tensor(y_true), y_pred.batch_shape + y_pred.event_shape)
+        y_true = tf.convert_to_tensor(y_true)
+        if y_pred.batch_shape.rank > 0:
+            # One distribution for all examples takes any leading axes as they are.
+            y_true = _aligned(y_true, y_pred.batch_shape + y_pred.event_shape)
         return -y_pred.log_prob(tf.cast(y_true, y_pred.dtype))
 
 

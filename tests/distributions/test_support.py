@@ -1,11 +1,17 @@
 """What data a likelihood can have produced."""
 
+import re
+
 import numpy as np
+import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+import tfvae
+from tests.layers.cases import ALL_CASES
 from tfvae.distributions import support_of
 from tfvae.layers import IndependentBernoulli, IndependentNormal
+from tfvae.models.checks import check_array, check_batch
 
 tfd = tfp.distributions
 
@@ -23,9 +29,68 @@ def test_binary_likelihoods():
         assert (support.lower, support.upper, support.whole) == (0.0, 1.0, True)
         assert "binarise" in support.remedy
         assert "IndependentNormal" in support.remedy
+        assert "ContinuousBernoulli" in support.remedy
 
 
 def test_real_likelihoods_take_everything():
     support = support_of(IndependentNormal((2, 3))(np.zeros([5, 12], "float32")))
     assert support.likelihood == "Normal"
     assert (support.lower, support.upper, support.whole) == (None, None, False)
+
+
+def test_counts_and_categories():
+    for distribution, name, upper in [
+        (tfd.Independent(tfd.Poisson(log_rate=tf.zeros([5, 2])), 1), "Poisson", None),
+        (tfd.OneHotCategorical(tf.zeros([5, 2])), "OneHotCategorical", 1.0),
+    ]:
+        support = support_of(distribution)
+        assert support.likelihood == name
+        assert (support.lower, support.upper, support.whole) == (0.0, upper, True)
+        assert support.remedy
+    # A mixture takes what its components take.
+    mixture = tfd.MixtureSameFamily(tfd.Categorical(tf.zeros(2)), tfd.Poisson(log_rate=tf.zeros(2)))
+    assert support_of(mixture) == support_of(mixture.components_distribution)
+
+
+def test_every_layer_over_less_than_the_real_line_says_so():
+    """What a family cannot draw it names, with the name of a layer that can."""
+    for case in ALL_CASES:
+        p = case.make()(case.params(3))
+        support = support_of(p)
+        x = np.asarray(case.values(200), "float64")
+        if support.lower is not None:
+            assert np.min(x) >= support.lower, case.label
+            assert support.remedy, case.label
+        if support.upper is not None:
+            assert np.max(x) <= support.upper + 1e-6, case.label
+        if support.whole:
+            steps = (x - support.lower) / support.spacing
+            np.testing.assert_allclose(steps, np.round(steps), atol=1e-4, err_msg=case.label)
+        named = re.findall("`([A-Z][A-Za-z]+)`", support.remedy)
+        assert all(hasattr(tfvae.layers, name) for name in named), case.label
+    open_interval = support_of(tfd.Beta(1.0, 1.0))
+    assert (open_interval.lower, open_interval.upper, open_interval.exclusive) == (0.0, 1.0, True)
+
+
+def test_checks_of_data_know_bounds_that_are_excluded_and_levels():
+    beta = support_of(tfd.Beta(1.0, 1.0))
+
+    @tf.function
+    def checked(x):
+        x, checks = check_batch(x, (2,), beta)
+        with tf.control_dependencies(checks):
+            return tf.identity(x)
+
+    for x in (np.array([[0.0, 0.5]]), np.array([[0.5, 1.0]])):
+        with pytest.raises(ValueError, match=r"from 0.0 to 1.0, ends excluded.*ContinuousBern"):
+            check_array(x, "x", (2,), beta)
+        with pytest.raises(tf.errors.InvalidArgumentError, match="ends excluded"):
+            checked(tf.constant(x))
+    inside = np.array([[0.2, 0.5]])
+    np.testing.assert_array_equal(checked(tf.constant(inside)), inside)
+    check_array(np.array([[0.2, 0.5]]), "x", (2,), beta)
+    levels = support_of(tfvae.distributions.DiscretizedLogistic(0.0, 1.0, levels=256))
+    pixels = np.arange(256, dtype="float32")[:, None] / 255.0
+    check_array(pixels, "x", (1,), levels)
+    with pytest.warns(UserWarning, match=r"such as 0.5, but the Disc.* to steps of 0.0039"):
+        check_array(np.full([2, 1], 0.5), "x", (1,), levels)

@@ -1,6 +1,9 @@
 """Distributions, and questions to distributions, that TFP lacks; no Keras in here."""
 
+from tfvae.distributions.discretized_logistic import DiscretizedLogistic
 from tfvae.distributions.gaussian import as_diagonal_normal
+from tfvae.distributions.kl import closed_form_kl
+from tfvae.distributions.one_hot import OneHotMixture
 from tfvae.distributions.pairwise import (
     aggregated_log_prob,
     pairwise_log_prob,
@@ -8,11 +11,16 @@ from tfvae.distributions.pairwise import (
 )
 from tfvae.distributions.reparameterised import sample_and_log_prob
 from tfvae.distributions.support import Support, support_of
+from tfvae.distributions.zero_inflated import ZeroInflated
 
 __all__ = [
+    "DiscretizedLogistic",
+    "OneHotMixture",
     "Support",
+    "ZeroInflated",
     "aggregated_log_prob",
     "as_diagonal_normal",
+    "closed_form_kl",
     "pairwise_log_prob",
     "pairwise_log_prob_fast",
     "sample_and_log_prob",

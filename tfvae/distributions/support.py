@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import tensorflow_probability as tfp
 
 from tfvae._typing import Distribution
+from tfvae.distributions.discretized_logistic import DiscretizedLogistic
+from tfvae.distributions.zero_inflated import ZeroInflated
 
 __all__ = ["Support", "support_of"]
 
@@ -25,6 +27,8 @@ class Support:
             number that is no log-likelihood: worth a warning, while values beyond the bounds
             are errors.
         remedy: What to do with data outside.
+        spacing: Distance between the values of a `whole` support, counted from `lower`.
+        exclusive: The bounds themselves lie outside.
     """
 
     likelihood: str
@@ -32,20 +36,67 @@ class Support:
     upper: float | None = None
     whole: bool = False
     remedy: str = ""
+    spacing: float = 1.0
+    exclusive: bool = False
+
+
+_BINARISE = (
+    "Scale the data to [0, 1] and binarise it (`x > 0.5`, or a draw per pixel), or choose a "
+    "likelihood that takes it as it is: `ContinuousBernoulli` for values from 0 to 1, "
+    "`DiscretizedLogistic` for levels, `IndependentNormal` for real values."
+)
+_COUNTS = (
+    "Pass the counts themselves, not their logarithms or shares. For positive values choose "
+    "`IndependentLogNormal`, for real values `IndependentNormal`."
+)
+_LEVELS = (
+    "Set `levels`, `low` and `high` of the layer to those of the data, or choose "
+    "`ContinuousBernoulli` for values from 0 to 1 and `IndependentNormal` for real values."
+)
+_NUMBERS = (
+    "Number the categories from 0, and set `levels` to how many there are. For one-hot vectors "
+    "choose `OneHotCategorical`."
+)
+_INSIDE = (
+    "Move values away from the bounds, `eps + (1 - 2 * eps) * x`, or choose "
+    "`ContinuousBernoulli`, which takes 0 and 1 too."
+)
+_POSITIVE = (
+    "Add a small constant to zeros, or choose a likelihood that takes them, such as "
+    "`IndependentNormal`, or `IndependentPoisson` for counts."
+)
+_UNIT = "Scale the data to [0, 1], or choose `IndependentNormal` for real values."
+_ONE_HOT = "Pass one-hot vectors, such as `keras.ops.one_hot(labels, num_classes)`."
 
 
 def support_of(distribution: Distribution) -> Support:
     """Returns the support of one element of a draw from `distribution`."""
     inner = distribution
-    while isinstance(inner, (tfd.Independent, tfd.BatchReshape)):
+    while isinstance(inner, (tfd.Independent, tfd.BatchReshape, tfd.MixtureSameFamily)):
+        mixture = isinstance(inner, tfd.MixtureSameFamily)
+        inner = inner.components_distribution if mixture else inner.distribution
+    if isinstance(inner, ZeroInflated):
         inner = inner.distribution
-    if isinstance(inner, tfd.Bernoulli):
+    if isinstance(inner, DiscretizedLogistic):
         return Support(
-            likelihood="Bernoulli",
-            lower=0.0,
-            upper=1.0,
-            whole=True,
-            remedy="Scale the data to [0, 1] and binarise it (`x > 0.5`, or a draw per pixel), or "
-            "choose a likelihood for real values, such as `IndependentNormal`.",
+            "DiscretizedLogistic", inner.low, inner.high, True, _LEVELS, spacing=inner.step
         )
+    if isinstance(inner, tfd.Categorical):
+        upper = inner.logits_parameter().shape[-1] - 1.0
+        return Support("Categorical", 0.0, upper, True, _NUMBERS)
+    for family, support in _SUPPORTS:
+        if isinstance(inner, family):
+            return support
     return Support(likelihood=type(inner).__name__)
+
+
+_SUPPORTS: list[tuple[type, Support]] = [
+    (tfd.Bernoulli, Support("Bernoulli", 0.0, 1.0, whole=True, remedy=_BINARISE)),
+    (tfd.OneHotCategorical, Support("OneHotCategorical", 0.0, 1.0, whole=True, remedy=_ONE_HOT)),
+    (tfd.Poisson, Support("Poisson", 0.0, whole=True, remedy=_COUNTS)),
+    (tfd.NegativeBinomial, Support("NegativeBinomial", 0.0, whole=True, remedy=_COUNTS)),
+    (tfd.ContinuousBernoulli, Support("ContinuousBernoulli", 0.0, 1.0, remedy=_UNIT)),
+    (tfd.Beta, Support("Beta", 0.0, 1.0, remedy=_INSIDE, exclusive=True)),
+    (tfd.RelaxedBernoulli, Support("RelaxedBernoulli", 0.0, 1.0, remedy=_INSIDE, exclusive=True)),
+    (tfd.LogNormal, Support("LogNormal", 0.0, remedy=_POSITIVE, exclusive=True)),
+]

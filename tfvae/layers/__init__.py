@@ -1,12 +1,71 @@
-"""Keras layers whose output is a `tfp.distributions` object."""
+"""Keras layers whose output is a `tfp.distributions` object, and what goes with them."""
 
-from tfvae.layers.base import DistributionLayer
+from tfvae.layers.base import DistributionLayer, IndependentLayer
 from tfvae.layers.bernoulli import IndependentBernoulli
-from tfvae.layers.normal import IndependentNormal, MultivariateNormalDiag
+from tfvae.layers.categorical import (
+    CategoricalMixtureOfOneHotCategorical,
+    IndependentCategorical,
+    OneHotCategorical,
+)
+from tfvae.layers.counts import (
+    IndependentNegativeBinomial,
+    IndependentPoisson,
+    ZeroInflatedNegativeBinomial,
+    ZeroInflatedPoisson,
+)
+from tfvae.layers.discretized import DiscretizedLogistic, MixtureOfDiscretizedLogistics
+from tfvae.layers.distribution_lambda import DistributionLambda
+from tfvae.layers.kl import KLDivergenceAddLoss, KLDivergenceRegularizer
+from tfvae.layers.mixture import MixtureLogistic, MixtureNormal, MixtureSameFamily
+from tfvae.layers.normal import (
+    IndependentNormal,
+    MultivariateNormalDiag,
+    MultivariateNormalLowRank,
+    MultivariateNormalTriL,
+)
+from tfvae.layers.real import (
+    IndependentLaplace,
+    IndependentLogistic,
+    IndependentLogNormal,
+    IndependentStudentT,
+)
+from tfvae.layers.relaxed import RelaxedBernoulli, RelaxedOneHotCategorical
+from tfvae.layers.sphere import PowerSpherical, VonMisesFisher
+from tfvae.layers.unit_interval import ContinuousBernoulli, IndependentBeta
+from tfvae.layers.variable import VariableLayer
 
 __all__ = [
+    "CategoricalMixtureOfOneHotCategorical",
+    "ContinuousBernoulli",
+    "DiscretizedLogistic",
+    "DistributionLambda",
     "DistributionLayer",
     "IndependentBernoulli",
+    "IndependentBeta",
+    "IndependentCategorical",
+    "IndependentLaplace",
+    "IndependentLayer",
+    "IndependentLogNormal",
+    "IndependentLogistic",
+    "IndependentNegativeBinomial",
     "IndependentNormal",
+    "IndependentPoisson",
+    "IndependentStudentT",
+    "KLDivergenceAddLoss",
+    "KLDivergenceRegularizer",
+    "MixtureLogistic",
+    "MixtureNormal",
+    "MixtureOfDiscretizedLogistics",
+    "MixtureSameFamily",
     "MultivariateNormalDiag",
+    "MultivariateNormalLowRank",
+    "MultivariateNormalTriL",
+    "OneHotCategorical",
+    "PowerSpherical",
+    "RelaxedBernoulli",
+    "RelaxedOneHotCategorical",
+    "VariableLayer",
+    "VonMisesFisher",
+    "ZeroInflatedNegativeBinomial",
+    "ZeroInflatedPoisson",
 ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import math
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
@@ -13,7 +15,26 @@ from tfvae._random import next_seed
 from tfvae._typing import Distribution, Shape, Tensor, event_tuple
 from tfvae.layers.coercible import Coercer
 
-__all__ = ["DistributionLayer", "bounded_scale", "split_parameters"]
+__all__ = [
+    "MIN_SCALE",
+    "DistributionLayer",
+    "IndependentLayer",
+    "TypedDraws",
+    "VectorLayer",
+    "above",
+    "below",
+    "full_precision",
+    "function_config",
+    "function_from_config",
+    "positive_int",
+    "split_components",
+    "split_parameters",
+    "traced_spec",
+]
+
+tfd = tfp.distributions
+
+MIN_SCALE = 1e-5
 
 _NAMED_CONVERSIONS = ("sample", "mean", "mode", "stddev", "variance")
 
@@ -25,16 +46,24 @@ class DistributionLayer(keras.layers.Layer):
     genuine tfp distribution with that batch shape and the layer's event shape; given to another
     Keras layer it becomes a tensor, drawn once and then fixed, so encoders chain into decoders.
 
-    A new family is one subclass with two static methods, `params_size` and `new`, and, for
-    constructor arguments beyond the event shape, `__init__`, `get_config` and `_distribution`.
+    A new family is one subclass with two class methods, `params_size` and `new`; independent
+    elements of one family are fewer lines still on `IndependentLayer`. Constructor arguments
+    beyond the event shape are stored in `__init__` and named in `_structure`, where `params_size`
+    and `new` take them too, or in `_options`, where only `new` does.
 
     Args:
-        event_shape: Shape of one draw, `E`; an int means a vector.
+        event_shape: Shape of one draw, `E`; an int means a vector. None where only the distribution
+            itself can tell.
         convert_to_tensor_fn: How the distribution becomes a tensor: "sample", "mean", "mode",
             "stddev", "variance", the tfp method of that name, or a callable from the distribution.
         validate_args: Lets TFP check parameters and values at run time (XLA drops such checks).
         seed: Seed of the draws made by conversion. Models that pass their own seeds do not use it.
-        **kwargs: `name`, `dtype` and the other arguments of `keras.layers.Layer`.
+        **kwargs: The lower bounds listed in `floors`, such as `min_scale`; `name`, `dtype` and
+            the other arguments of `keras.layers.Layer`.
+
+    Attributes:
+        floors: Names and defaults of the family's lower bounds: numbers >= 0 that keep scales and
+            the like so large that densities do not overflow. Arguments of constructor and `new`.
 
     Call arguments:
         params: `[..., P]` with `P = params_size(event_shape)`. Half-precision parameters are cast
@@ -47,87 +76,121 @@ class DistributionLayer(keras.layers.Layer):
         ValueError: The last axis does not hold `P` parameters, or an argument is of a wrong kind.
     """
 
+    floors: ClassVar[Mapping[str, float]] = {}
+
     def __init__(
         self,
-        event_shape: int | Sequence[int] = (),
+        event_shape: int | Sequence[int] | None = (),
         convert_to_tensor_fn: str | Callable[[Distribution], Tensor] = "sample",
         validate_args: bool = False,
         *,
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
+        floors = {name: kwargs.pop(name, default) for name, default in self.floors.items()}
         super().__init__(**kwargs)
-        self.event_shape: Shape = event_tuple(event_shape)
+        for name, floor in floors.items():
+            if not floor >= 0.0:
+                raise ValueError(f"`{name}` must be >= 0. Received: {name}={floor}")
+            setattr(self, name, floor)
+        # None where only a trace tells: a function's distribution.
+        self.event_shape: Shape = () if event_shape is None else event_tuple(event_shape)
+        self._event_is_known = event_shape is not None
         self.convert_to_tensor_fn = _named_conversion(convert_to_tensor_fn)
         self.validate_args = validate_args
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
-        self._coercer = Coercer(self._to_tensor)
+        convert = self.convert_to_tensor_fn
+        name = convert if isinstance(convert, str) else None
+        self._coercer = Coercer(self._to_tensor, name)
+        # A regularizer is no layer: what it holds trains and is stored as a part of this layer.
+        self._regularizer_parts = list(getattr(self.activity_regularizer, "tracked_parts", ()))
+        check = getattr(self.activity_regularizer, "check_conversion", None)
+        if check is not None:
+            check(name, self.name)
 
-    @staticmethod
-    def params_size(event_shape: int | Sequence[int] = ()) -> int:
+    @classmethod
+    def params_size(cls, *structure: Any) -> int:
         """Returns P, the number of parameters per example that this family needs."""
         raise NotImplementedError
 
-    @staticmethod
-    def new(
-        params: Tensor, event_shape: int | Sequence[int] = (), validate_args: bool = False
-    ) -> Distribution:
+    @classmethod
+    def new(cls, params: Tensor, *structure: Any, **options: Any) -> Distribution:
         """Returns the plain tfp distribution of parameters `[..., P]`."""
         raise NotImplementedError
 
     def build(self, input_shape: Shape) -> None:
+        structure = self._structure()
         expected = self._params_size()
         if len(input_shape) < 1 or input_shape[-1] != expected:
+            given = ", ".join(f"{name}={value}" for name, value in structure.items())
             raise ValueError(
-                f"`{type(self).__name__}` with event_shape={self.event_shape} reads {expected} "
+                f"`{type(self).__name__}` with {given} reads {expected} "
                 "parameters per example from the last axis of its input. "
                 f"Received an input of shape {tuple(input_shape)}. "
                 f"End the layer before it with {expected} units, as counted by "
-                f"`{type(self).__name__}.params_size({self.event_shape})`."
+                f"`{type(self).__name__}.params_size`."
             )
         self.built = True
 
     def call(self, params: Tensor) -> Distribution:
-        params = tf.convert_to_tensor(params)
-        if params.dtype in (tf.float16, tf.bfloat16):
-            params = tf.cast(params, tf.float32)
-        return self._coercer(self._distribution(params))
+        return self._regularized(self._coercible(params))
 
     def compute_output_spec(self, params: keras.KerasTensor) -> keras.KerasTensor:
-        leading = tuple(params.shape[:-1])
-        if isinstance(self.convert_to_tensor_fn, str):
+        if self._event_is_known and isinstance(self.convert_to_tensor_fn, str):
+            leading = tuple(params.shape[:-1])
             return keras.KerasTensor(leading + self.event_shape, dtype=self._event_dtype(params))
-        spec = tf.TensorSpec(params.shape, params.dtype)
-        value = tf.function(lambda p: tf.convert_to_tensor(self(p))).get_concrete_function(spec)
-        shape = tuple(value.structured_outputs.shape)
-        return keras.KerasTensor(shape, dtype=value.structured_outputs.dtype.name)
+        return traced_spec(lambda p: tf.convert_to_tensor(self._coercible(p)), params)
 
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "event_shape": list(self.event_shape),
-            "convert_to_tensor_fn": _conversion_config(self.convert_to_tensor_fn, self.name),
+            **self._structure(),
+            **{name: getattr(self, name) for name in self.floors},
+            "convert_to_tensor_fn": self._conversion_config(),
             "validate_args": self.validate_args,
             "seed": self.seed,
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> DistributionLayer:
-        config = dict(config)
-        if isinstance(config.get("convert_to_tensor_fn"), dict):
-            stored = config["convert_to_tensor_fn"]
-            config["convert_to_tensor_fn"] = keras.saving.deserialize_keras_object(stored)
-        return cls(**config)
+        convert = function_from_config(config["convert_to_tensor_fn"])
+        return cls(**{**config, "convert_to_tensor_fn": convert})
+
+    def _structure(self) -> dict[str, Any]:
+        """Returns the arguments that constructor, `params_size` and `new` share, in order."""
+        return {"event_shape": self.event_shape}
+
+    def _options(self) -> dict[str, Any]:
+        """Returns the further keyword arguments of `new`."""
+        return {name: getattr(self, name) for name in self.floors}
 
     def _params_size(self) -> int:
-        return self.params_size(self.event_shape)
+        return self.params_size(*self._structure().values())
 
     def _distribution(self, params: Tensor) -> Distribution:
-        return self.new(params, self.event_shape, validate_args=self.validate_args)
+        structure, options = self._structure().values(), self._options()
+        return self.new(params, *structure, validate_args=self.validate_args, **options)
+
+    def _coercible(self, params: Tensor) -> Distribution:
+        return self._coercer(self._distribution(full_precision(params)))
+
+    def _regularized(self, distribution: Distribution) -> Distribution:
+        regularizer: Any = self.activity_regularizer
+        if regularizer is not None:
+            # Keras applies it to tensors only, and so leaves it out for a distribution.
+            self.add_loss(regularizer(distribution))
+        return distribution
 
     def _event_dtype(self, params: keras.KerasTensor) -> str:
         return "float32" if params.dtype in ("float16", "bfloat16") else params.dtype
+
+    def _conversion_config(self) -> Any:
+        if isinstance(self.convert_to_tensor_fn, str):
+            return self.convert_to_tensor_fn
+        name = f"The `convert_to_tensor_fn` of layer '{self.name}'"
+        remedy = f"Use one of {', '.join(map(repr, _NAMED_CONVERSIONS))}, or"
+        return function_config(self.convert_to_tensor_fn, name, remedy)
 
     def _to_tensor(self, distribution: Distribution) -> Tensor:
         if self.convert_to_tensor_fn == "sample":
@@ -137,19 +200,201 @@ class DistributionLayer(keras.layers.Layer):
         return self.convert_to_tensor_fn(distribution)
 
 
-def split_parameters(params: Tensor, event_shape: Shape, num_parts: int) -> list[Tensor]:
-    """Cuts `[..., num_parts * size(E)]` along the last axis into parts of shape `[..., *E]`."""
+class IndependentLayer(DistributionLayer):
+    """Abstract layer of independent elements of one family, over an event of any shape.
+
+        params = concatenate([part_1, part_2, ...], axis=-1),   each part [..., size(E)]
+        log p(x) = sum_j log p(x_j | part_1[j], part_2[j], ...)
+
+    A family says how many parts an element has, `num_parts`, and makes the distribution of all
+    elements from parts of shape `[..., *E]`, in `_element`.
+
+    Args:
+        *args: See `DistributionLayer`.
+        **kwargs: See `DistributionLayer`.
+
+    Returns:
+        `tfd.Independent`, batch shape `[...]`, event shape `E`.
+    """
+
+    num_parts: ClassVar[int] = 1
+
+    @classmethod
+    def params_size(cls, event_shape: int | Sequence[int] = ()) -> int:
+        """Returns `num_parts * size(event_shape)`: the parts stand one after the other."""
+        return cls.num_parts * math.prod(event_tuple(event_shape))
+
+    @classmethod
+    def new(
+        cls,
+        params: Tensor,
+        event_shape: int | Sequence[int] = (),
+        validate_args: bool = False,
+        **options: Any,
+    ) -> Distribution:
+        """Returns the plain tfp distribution of parameters `[..., num_parts * size(E)]`."""
+        event = event_tuple(event_shape)
+        parts = split_parameters(tf.convert_to_tensor(params), event, cls.num_parts)
+        options = {**cls.floors, **options}
+        element = cls._element(*parts, validate_args=validate_args, **options)
+        return tfd.Independent(element, len(event), validate_args=validate_args)
+
+    @classmethod
+    def _element(cls, *parts: Tensor, validate_args: bool, **options: Any) -> Distribution:
+        """Returns the distribution of the elements, batch shape `[..., *E]`, event shape `[]`."""
+        raise NotImplementedError
+
+
+class VectorLayer(DistributionLayer):
+    """Abstract layer of vectors of one size, given as `event_size` in place of `event_shape`.
+
+    Args:
+        event_size: Number of dimensions, K.
+        *args: See `DistributionLayer`.
+        **kwargs: See `DistributionLayer`.
+
+    Attributes:
+        remedy: What to use for events of another shape.
+
+    Raises:
+        ValueError: `event_size` is not one positive int.
+    """
+
+    remedy: ClassVar[str] = ""
+
+    def __init__(self, event_size: int, *args: Any, **kwargs: Any) -> None:
+        event = event_tuple(event_size)
+        if len(event) != 1:
+            raise ValueError(
+                f"`event_size` of `{type(self).__name__}` must be one int, the number of "
+                f"dimensions. Received: event_size={event_size}. {self.remedy}".rstrip()
+            )
+        super().__init__(event, *args, **kwargs)
+
+    def _structure(self) -> dict[str, Any]:
+        return {"event_size": self.event_shape[0]}
+
+
+class TypedDraws(DistributionLayer):
+    """Mixin of the discrete layers whose draws may have another type than the parameters.
+
+    Args:
+        event_shape: See `DistributionLayer`.
+        convert_to_tensor_fn: See `DistributionLayer`.
+        sample_dtype: Type of the draws; by default that of the parameters.
+        validate_args: See `DistributionLayer`.
+        **kwargs: See `DistributionLayer`.
+    """
+
+    def __init__(
+        self,
+        event_shape: int | Sequence[int] = (),
+        convert_to_tensor_fn: Any = "sample",
+        sample_dtype: Any = None,
+        validate_args: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(event_shape, convert_to_tensor_fn, validate_args, **kwargs)
+        self.sample_dtype = None if sample_dtype is None else tf.as_dtype(sample_dtype).name
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "sample_dtype": self.sample_dtype}
+
+    def _options(self) -> dict[str, Any]:
+        return {**super()._options(), "dtype": self.sample_dtype}
+
+    def _event_dtype(self, params: keras.KerasTensor) -> str:
+        drawn = self.convert_to_tensor_fn in ("sample", "mode")
+        return self.sample_dtype if drawn and self.sample_dtype else super()._event_dtype(params)
+
+
+def split_parameters(
+    params: Tensor, event_shape: Shape, num_parts: int, inner_shape: Shape = ()
+) -> list[Tensor]:
+    """Cuts `[..., num_parts * size(E + I)]` along the last axis into parts `[..., *E, *I]`."""
     parts = tf.split(params, num_parts, axis=-1) if num_parts > 1 else [params]
-    if len(event_shape) == 1:
+    shape = event_shape + inner_shape
+    if len(shape) == 1:
         return parts
-    shape = tf.concat([tf.shape(params)[:-1], tf.constant(event_shape, tf.int32)], axis=0)
-    static = params.shape[:-1].concatenate(event_shape)
-    return [tf.ensure_shape(tf.reshape(part, shape), static) for part in parts]
+    dynamic = tf.concat([tf.shape(params)[:-1], tf.constant(shape, tf.int32)], axis=0)
+    static = params.shape[:-1].concatenate(shape)
+    return [tf.ensure_shape(tf.reshape(part, dynamic), static) for part in parts]
 
 
-def bounded_scale(raw: Tensor, min_scale: float) -> Tensor:
-    """Returns `min_scale + softplus(raw)`: positive, and never so small that densities overflow."""
-    return tf.math.softplus(raw) + tf.cast(min_scale, raw.dtype)
+def split_components(params: Tensor, num_components: int) -> tuple[Tensor, Tensor]:
+    """Cuts `[..., C * (1 + P)]` into `logits` `[..., C]` and parameters `[..., C, P]`."""
+    logits, rest = params[..., :num_components], params[..., num_components:]
+    size = -1 if rest.shape[-1] is None else rest.shape[-1] // num_components
+    dynamic = tf.concat([tf.shape(rest)[:-1], [num_components, size]], axis=0)
+    static = rest.shape[:-1].concatenate([num_components, None if size == -1 else size])
+    return logits, tf.ensure_shape(tf.reshape(rest, dynamic), static)
+
+
+def function_config(function: Any, name: str, remedy: str) -> dict[str, Any]:
+    """Returns a registered function, or a Keras object, as plain data.
+
+    Args:
+        function: What to store.
+        name: What it is, as the subject of the message.
+        remedy: The beginning of what to do, before the decorator is named.
+
+    Raises:
+        ValueError: The function is not registered: code is never stored.
+    """
+    serialize: Any = keras.saving.serialize_keras_object
+    if isinstance(function, keras.layers.Layer):
+        return serialize(function)
+    registered = keras.saving.get_registered_object(keras.saving.get_registered_name(function))
+    if registered is not function:
+        raise ValueError(
+            f"{name} cannot be stored as data: {function!r}. {remedy} decorate the "
+            "function with `keras.saving.register_keras_serializable()`."
+        )
+    return serialize(function)
+
+
+def function_from_config(stored: Any) -> Any:
+    """Returns what `function_config` stored; anything but its data as it is."""
+    return keras.saving.deserialize_keras_object(stored) if isinstance(stored, dict) else stored
+
+
+def full_precision(value: Tensor) -> Tensor:
+    """Returns a tensor of parameters, in float32 where it comes in half precision."""
+    value = tf.convert_to_tensor(value)
+    return tf.cast(value, tf.float32) if value.dtype in (tf.float16, tf.bfloat16) else value
+
+
+def traced_spec(function: Any, *inputs: Any) -> keras.KerasTensor:
+    """Returns shape and type of a function's tensor, found by tracing it symbolically."""
+    specs: Any = keras.tree.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), inputs)
+    traced = tf.function(function, autograph=False).get_concrete_function(*specs)
+    value = traced.structured_outputs
+    return keras.KerasTensor(tuple(value.shape), dtype=value.dtype.name)
+
+
+def positive_int(name: str, value: Any) -> int:
+    """Returns `value` as an int.
+
+    Raises:
+        ValueError: It is no whole number >= 1.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise ValueError(f"`{name}` must be a whole number >= 1. Received: {name}={value!r}")
+    return number
+
+
+def above(floor: float, raw: Tensor) -> Tensor:
+    """Returns `floor + softplus(raw)`: positive, and never so small that densities overflow."""
+    return tf.math.softplus(raw) + tf.cast(floor, raw.dtype)
+
+
+def below(ceiling: float, raw: Tensor) -> Tensor:
+    """Returns `min(raw, ceiling)` with the gradient of `raw`, which can so come back from there."""
+    return raw + tf.stop_gradient(tf.minimum(raw, tf.cast(ceiling, raw.dtype)) - raw)
 
 
 def _named_conversion(
@@ -164,16 +409,3 @@ def _named_conversion(
         "`convert_to_tensor_fn` must be a callable or one of "
         f"{', '.join(map(repr, _NAMED_CONVERSIONS))}. Received: {convert!r}"
     )
-
-
-def _conversion_config(convert: Any, layer_name: str) -> Any:
-    if isinstance(convert, str):
-        return convert
-    registered = keras.saving.get_registered_object(keras.saving.get_registered_name(convert))
-    if registered is not convert:
-        raise ValueError(
-            f"The `convert_to_tensor_fn` of layer '{layer_name}' cannot be stored as data: "
-            f"{convert!r}. Use one of {', '.join(map(repr, _NAMED_CONVERSIONS))}, or decorate the "
-            "function with `keras.saving.register_keras_serializable()`."
-        )
-    return keras.saving.serialize_keras_object(convert)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
-import keras
-import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfvae._typing import Distribution, Tensor, event_tuple, register
-from tfvae.layers.base import DistributionLayer, split_parameters
+from tfvae._typing import Distribution, Tensor, register
+from tfvae.layers.base import IndependentLayer, TypedDraws
 
 __all__ = ["IndependentBernoulli"]
 
@@ -19,7 +16,7 @@ tfd = tfp.distributions
 
 
 @register
-class IndependentBernoulli(DistributionLayer):
+class IndependentBernoulli(TypedDraws, IndependentLayer):
     """Independent binary variables, given by their logits.
 
         log p(x) = sum_j x_j log sigmoid(logits_j) + (1 - x_j) log sigmoid(-logits_j)
@@ -44,43 +41,17 @@ class IndependentBernoulli(DistributionLayer):
         TensorShape([5, 28, 28, 1])
     """
 
-    def __init__(
-        self,
-        event_shape: int | Sequence[int] = (),
-        convert_to_tensor_fn: Any = "sample",
-        sample_dtype: Any = None,
-        validate_args: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(event_shape, convert_to_tensor_fn, validate_args, **kwargs)
-        self.sample_dtype = None if sample_dtype is None else tf.as_dtype(sample_dtype).name
-
-    @staticmethod
-    def params_size(event_shape: int | Sequence[int] = ()) -> int:
-        """Returns `size(event_shape)`: one logit per variable."""
-        return math.prod(event_tuple(event_shape))
-
-    @staticmethod
+    @classmethod
     def new(
+        cls,
         params: Tensor,
         event_shape: int | Sequence[int] = (),
         dtype: Any = None,
         validate_args: bool = False,
     ) -> Distribution:
         """Returns the plain tfp distribution of logits `[..., size(E)]`."""
-        event = event_tuple(event_shape)
-        (logits,) = split_parameters(params, event, 1)
-        bernoulli = tfd.Bernoulli(
-            logits=logits, dtype=dtype or params.dtype, validate_args=validate_args
-        )
-        return tfd.Independent(bernoulli, len(event), validate_args=validate_args)
+        return super().new(params, event_shape, validate_args, dtype=dtype)
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "sample_dtype": self.sample_dtype}
-
-    def _distribution(self, params: Tensor) -> Distribution:
-        return self.new(params, self.event_shape, self.sample_dtype, self.validate_args)
-
-    def _event_dtype(self, params: keras.KerasTensor) -> str:
-        drawn = self.convert_to_tensor_fn in ("sample", "mode")
-        return self.sample_dtype if drawn and self.sample_dtype else super()._event_dtype(params)
+    @classmethod
+    def _element(cls, logits: Tensor, *, validate_args: bool, dtype: Any) -> Distribution:
+        return tfd.Bernoulli(logits, dtype=dtype or logits.dtype, validate_args=validate_args)

@@ -9,10 +9,18 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 from tfvae._typing import Distribution, Tensor
 
 __all__ = ["Coercer", "TensorCoercible"]
+
+# What a tensor made from a distribution still answers as that distribution.
+_METHODS = tuple(
+    name
+    for name, value in vars(tfp.distributions.Distribution).items()
+    if not name.startswith("_") and callable(value) and not hasattr(tf.Tensor, name)
+)
 
 
 class TensorCoercible:
@@ -21,9 +29,23 @@ class TensorCoercible:
     The instance stays what it was (`isinstance`, registered KLs and all methods of the tfp class);
     besides, `tf.convert_to_tensor(d)`, `np.asarray(d)` and every Keras layer see one tensor, made
     on first use by the layer's `convert_to_tensor_fn` and kept, so that all readers see one draw.
+
+    That tensor has the distribution as `tensor_distribution` and answers its methods (`log_prob`,
+    `mean`, ...): Keras turns all outputs into tensors before functions given as `loss` or
+    `metrics` see them.
     """
 
     _coerce: Callable[[Distribution], Tensor]
+    _conversion: str | None
+
+    @property
+    def tensor_distribution(self) -> Distribution:
+        """The plain tfp distribution, as `tfp.layers` calls it."""
+        cls: Any = _plain_class(type(self))
+        plain = object.__new__(cls)
+        plain.__dict__.update(self.__dict__)
+        plain.__dict__.pop("_coerced_value", None)
+        return plain
 
     def _as_tensor(self) -> Tensor:
         value = self.__dict__.get("_coerced_value")
@@ -57,7 +79,15 @@ def _scope_of(distribution: Distribution) -> contextlib.AbstractContextManager:
 
 def _to_tensor(value: Any, dtype: Any = None, name: Any = None, as_ref: bool = False) -> Tensor:
     tensor = value._as_tensor()
-    return tensor if dtype is None or tensor.dtype == dtype else tf.cast(tensor, dtype)
+    if dtype is not None and tensor.dtype != dtype:
+        tensor = tf.cast(tensor, dtype)
+    # Marked on a copy: the kept tensor would refer to the distribution that refers to it.
+    tensor = tf.identity(tensor)
+    for name in _METHODS:
+        setattr(tensor, name, getattr(value, name))
+    tensor.tensor_distribution = value
+    tensor.batch_shape, tensor.event_shape = value.batch_shape, value.event_shape
+    return tensor
 
 
 tf.register_tensor_conversion_function(TensorCoercible, _to_tensor)
@@ -72,19 +102,19 @@ class Coercer:
 
     Args:
         convert: Maps the distribution to its tensor.
+        name: Name of the conversion, for messages; None where it has none.
     """
 
-    def __init__(self, convert: Callable[[Distribution], Tensor]) -> None:
+    def __init__(self, convert: Callable[[Distribution], Tensor], name: str | None = None) -> None:
         self._convert = convert
+        self._name = name
         self._classes: dict[type, type] = {}
         self._lock = threading.Lock()
 
     def __call__(self, distribution: Distribution) -> Distribution:
         """Returns `distribution`, now coercible; the object is changed in place."""
-        cls = type(distribution)
-        if issubclass(cls, TensorCoercible):
-            # A layer that passes on another layer's distribution: its own conversion counts.
-            cls = cls.__mro__[2]
+        # Of a layer that passes on another layer's distribution its own conversion counts.
+        cls = _plain_class(type(distribution))
         with self._lock:
             if cls not in self._classes:
                 self._classes[cls] = self._subclass(cls)
@@ -99,7 +129,13 @@ class Coercer:
             # TFP's metaclass wants these beside any constructor, and makes a new constructor.
             "_parameter_properties": classmethod(properties),
             "_coerce": staticmethod(self._convert),
+            "_conversion": self._name,
             "__module__": __name__,
             "__doc__": cls.__doc__,
         }
         return type(cls)(cls.__name__, (TensorCoercible, cls), body)
+
+
+def _plain_class(cls: type) -> type:
+    """Returns the tfp class behind a coercible one, and any other class as it is."""
+    return cls.__mro__[2] if issubclass(cls, TensorCoercible) else cls

@@ -1,56 +1,40 @@
-"""Gaussian layers with diagonal covariance."""
+"""Gaussian layers."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
+import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfvae._typing import Distribution, Tensor, event_tuple, register
-from tfvae.layers.base import DistributionLayer, bounded_scale, split_parameters
+from tfvae.layers.base import (
+    MIN_SCALE,
+    IndependentLayer,
+    VectorLayer,
+    above,
+    below,
+    positive_int,
+    split_parameters,
+)
 
-__all__ = ["IndependentNormal", "MultivariateNormalDiag"]
+__all__ = [
+    "IndependentNormal",
+    "MultivariateNormalDiag",
+    "MultivariateNormalLowRank",
+    "MultivariateNormalTriL",
+]
 
 tfd = tfp.distributions
 
-MIN_SCALE = 1e-5
-
-
-class _DiagonalNormal(DistributionLayer):
-    """What the two Gaussian layers share: a `loc` half, a raw `scale` half, and a floor."""
-
-    new: Any  # each subclass has its own, with the floor as an argument
-
-    def __init__(
-        self,
-        event_shape: int | Sequence[int] = (),
-        convert_to_tensor_fn: Any = "sample",
-        validate_args: bool = False,
-        *,
-        min_scale: float = MIN_SCALE,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(event_shape, convert_to_tensor_fn, validate_args, **kwargs)
-        if not min_scale >= 0.0:
-            raise ValueError(f"`min_scale` must be >= 0. Received: min_scale={min_scale}")
-        self.min_scale = min_scale
-
-    @staticmethod
-    def params_size(event_shape: int | Sequence[int] = ()) -> int:
-        """Returns `2 * size(event_shape)`: first all locs, then all raw scales."""
-        return 2 * math.prod(event_tuple(event_shape))
-
-    def _distribution(self, params: Tensor) -> Distribution:
-        return self.new(params, self.event_shape, self.validate_args, min_scale=self.min_scale)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "min_scale": self.min_scale}
+# Entries of a low-rank factor, in scales of their dimension. With ones much larger, the matrix that
+# the density inverts is singular to float32.
+MAX_FACTOR = 30.0
 
 
 @register
-class IndependentNormal(_DiagonalNormal):
+class IndependentNormal(IndependentLayer):
     """Independent Gaussians over an event of any shape.
 
         loc, raw = split(params, 2, axis=-1);   scale = min_scale + softplus(raw)
@@ -73,23 +57,18 @@ class IndependentNormal(_DiagonalNormal):
         TensorShape([5])
     """
 
-    @staticmethod
-    def new(
-        params: Tensor,
-        event_shape: int | Sequence[int] = (),
-        validate_args: bool = False,
-        *,
-        min_scale: float = MIN_SCALE,
+    num_parts = 2
+    floors: ClassVar = {"min_scale": MIN_SCALE}
+
+    @classmethod
+    def _element(
+        cls, loc: Tensor, raw: Tensor, *, validate_args: bool, min_scale: float
     ) -> Distribution:
-        """Returns the plain tfp distribution of parameters `[..., 2 * size(E)]`."""
-        event = event_tuple(event_shape)
-        loc, raw = split_parameters(params, event, 2)
-        normal = tfd.Normal(loc, bounded_scale(raw, min_scale), validate_args=validate_args)
-        return tfd.Independent(normal, len(event), validate_args=validate_args)
+        return tfd.Normal(loc, above(min_scale, raw), validate_args=validate_args)
 
 
 @register
-class MultivariateNormalDiag(_DiagonalNormal):
+class MultivariateNormalDiag(VectorLayer):
     """Gaussian vector with diagonal covariance: the usual posterior q(z|x).
 
         loc, raw = split(params, 2, axis=-1);   scale_diag = min_scale + softplus(raw)
@@ -114,26 +93,17 @@ class MultivariateNormalDiag(_DiagonalNormal):
         TensorShape([3, 5, 16])
     """
 
-    def __init__(
-        self,
-        event_size: int,
-        convert_to_tensor_fn: Any = "sample",
-        validate_args: bool = False,
-        *,
-        min_scale: float = MIN_SCALE,
-        **kwargs: Any,
-    ) -> None:
-        event = event_tuple(event_size)
-        if len(event) != 1:
-            raise ValueError(
-                "`event_size` of `MultivariateNormalDiag` must be one int, the number of "
-                f"dimensions. Received: event_size={event_size}. "
-                "For events of any other shape use `IndependentNormal`."
-            )
-        super().__init__(event, convert_to_tensor_fn, validate_args, min_scale=min_scale, **kwargs)
+    floors: ClassVar = {"min_scale": MIN_SCALE}
+    remedy = "For events of any other shape use `IndependentNormal`."
 
-    @staticmethod
+    @classmethod
+    def params_size(cls, event_size: int | Sequence[int]) -> int:
+        """Returns `2 * K`: first all locs, then all raw scales."""
+        return 2 * event_tuple(event_size)[0]
+
+    @classmethod
     def new(
+        cls,
         params: Tensor,
         event_size: int | Sequence[int],
         validate_args: bool = False,
@@ -141,11 +111,142 @@ class MultivariateNormalDiag(_DiagonalNormal):
         min_scale: float = MIN_SCALE,
     ) -> Distribution:
         """Returns the plain tfp distribution of parameters `[..., 2 * K]`."""
-        loc, raw = split_parameters(params, event_tuple(event_size), 2)
-        scale_diag = bounded_scale(raw, min_scale)
-        return tfd.MultivariateNormalDiag(loc, scale_diag, validate_args=validate_args)
+        loc, raw = split_parameters(tf.convert_to_tensor(params), event_tuple(event_size), 2)
+        return tfd.MultivariateNormalDiag(loc, above(min_scale, raw), validate_args=validate_args)
 
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        config["event_size"] = config.pop("event_shape")[0]
-        return config
+
+@register
+class MultivariateNormalTriL(VectorLayer):
+    """Gaussian vector with any covariance, given by its Cholesky factor.
+
+        loc, raw = params[..., :K], params[..., K:]
+        scale_tril = tfp.math.fill_triangular(raw), its diagonal min_scale + softplus(diagonal)
+        x = loc + scale_tril @ noise
+
+    Whitening multiplies by off-diagonal over diagonal entries, row by row: with a diagonal at its
+    floor and huge entries off it, densities of many dimensions overflow float32. Raise `min_scale`
+    where training gets there.
+
+    Args:
+        event_size: Number of dimensions, K.
+        convert_to_tensor_fn: See `DistributionLayer`.
+        validate_args: See `DistributionLayer`.
+        min_scale: Floor of the diagonal of the factor.
+        **kwargs: See `DistributionLayer`.
+
+    Returns:
+        `tfd.MultivariateNormalTriL`, batch shape `[...]`, event shape `[K]`.
+
+    Raises:
+        ValueError: `event_size` is not one positive int.
+
+    Example:
+        >>> layer = tfvae.layers.MultivariateNormalTriL(3)
+        >>> layer(tf.zeros([5, layer.params_size(3)])).covariance().shape
+        TensorShape([5, 3, 3])
+    """
+
+    floors: ClassVar = {"min_scale": MIN_SCALE}
+    remedy = "For events of any other shape use `IndependentNormal`."
+
+    @classmethod
+    def params_size(cls, event_size: int) -> int:
+        """Returns `K + K * (K + 1) / 2`."""
+        (size,) = event_tuple(event_size)
+        return size + size * (size + 1) // 2
+
+    @classmethod
+    def new(
+        cls,
+        params: Tensor,
+        event_size: int,
+        validate_args: bool = False,
+        *,
+        min_scale: float = MIN_SCALE,
+    ) -> Distribution:
+        """Returns the plain tfp distribution of parameters `[..., K + K * (K + 1) / 2]`."""
+        (size,) = event_tuple(event_size)
+        params = tf.convert_to_tensor(params)
+        raw = tfp.math.fill_triangular(params[..., size:])
+        diagonal = above(min_scale, tf.linalg.diag_part(raw))
+        return tfd.MultivariateNormalTriL(
+            params[..., :size], tf.linalg.set_diag(raw, diagonal), validate_args=validate_args
+        )
+
+
+@register
+class MultivariateNormalLowRank(VectorLayer):
+    """Gaussian vector with a diagonal covariance plus R directions of more.
+
+        loc, raw = params[..., :K], params[..., K:2 * K];   scale = min_scale + softplus(raw)
+        factor = clip(params[..., 2 * K:], -30, 30), rows of R entries
+        covariance = diag(scale) @ (identity + factor @ factor.T) @ diag(scale)
+
+    Densities cost K R**2 operations, not K**3. The factor counts in scales of each dimension, and
+    keeps its gradient where it is clipped.
+
+    Args:
+        event_size: Number of dimensions, K.
+        rank: Number of directions, R.
+        convert_to_tensor_fn: See `DistributionLayer`.
+        validate_args: See `DistributionLayer`.
+        min_scale: Floor of the diagonal part.
+        **kwargs: See `DistributionLayer`.
+
+    Returns:
+        `tfd.MultivariateNormalDiagPlusLowRankCovariance`, batch shape `[...]`, event shape `[K]`.
+
+    Raises:
+        ValueError: `event_size` or `rank` is not one positive int.
+
+    Example:
+        >>> layer = tfvae.layers.MultivariateNormalLowRank(8, 2)
+        >>> layer(tf.zeros([5, layer.params_size(8, 2)])).covariance().shape
+        TensorShape([5, 8, 8])
+    """
+
+    floors: ClassVar = {"min_scale": MIN_SCALE}
+    remedy = "For events of any other shape use `IndependentNormal`."
+
+    def __init__(
+        self,
+        event_size: int,
+        rank: int,
+        convert_to_tensor_fn: Any = "sample",
+        validate_args: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(event_size, convert_to_tensor_fn, validate_args, **kwargs)
+        self.rank = positive_int("rank", rank)
+
+    @classmethod
+    def params_size(cls, event_size: int, rank: int) -> int:
+        """Returns `K * (2 + R)`."""
+        return event_tuple(event_size)[0] * (2 + rank)
+
+    @classmethod
+    def new(
+        cls,
+        params: Tensor,
+        event_size: int,
+        rank: int,
+        validate_args: bool = False,
+        *,
+        min_scale: float = MIN_SCALE,
+    ) -> Distribution:
+        """Returns the plain tfp distribution of parameters `[..., K * (2 + R)]`."""
+        (size,) = event_tuple(event_size)
+        params = tf.convert_to_tensor(params)
+        loc, raw, rest = tf.split(params, [size, size, size * rank], axis=-1)
+        scale = above(min_scale, raw)
+        (factor,) = split_parameters(rest, (size, rank), 1)
+        factor = below(MAX_FACTOR, -below(MAX_FACTOR, -factor))
+        return tfd.MultivariateNormalDiagPlusLowRankCovariance(
+            loc,
+            cov_diag_factor=tf.square(scale),
+            cov_perturb_factor=scale[..., None] * factor,
+            validate_args=validate_args,
+        )
+
+    def _structure(self) -> dict[str, Any]:
+        return {**super()._structure(), "rank": self.rank}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import re
 import warnings
 from collections.abc import Iterator
@@ -104,10 +105,12 @@ def check_array(x: np.ndarray, name: str, event_shape: Shape, support: Support) 
         )
     # One example in a thousand of rows is enough to see that an array is not binary.
     rows = x[:: max(1, len(x) // 1000)]
-    if support.whole and x.dtype.kind == "f" and not np.array_equal(rows, np.round(rows)):
+    between = _between_values(rows, support)
+    if between is not None:
+        kind = "whole numbers" if support.spacing == 1.0 else f"steps of {support.spacing:g}"
         warnings.warn(
-            f"`{name}` holds fractions, such as {rows[rows != np.round(rows)][0]:g}, but the "
-            f"{support.likelihood} likelihood gives a log-likelihood to whole numbers only. "
+            f"`{name}` holds fractions, such as {between:g}, but the "
+            f"{support.likelihood} likelihood gives a log-likelihood to {kind} only. "
             f"{support.remedy}",
             UserWarning,
             stacklevel=4,
@@ -156,11 +159,12 @@ def check_batch(
         message = "`x` holds NaN or infinite values in a batch. Remove or impute them."
         checks.append(_assertion(finite, message))
     message = f"{_outside_text('x', support)} {support.remedy}"
+    beyond = tf.greater if support.exclusive else tf.greater_equal
     if support.lower is not None:
-        inside = tf.reduce_min(x) >= tf.cast(support.lower, x.dtype)
+        inside = beyond(tf.reduce_min(x), tf.cast(support.lower, x.dtype))
         checks.append(_assertion(inside, message))
     if support.upper is not None:
-        inside = tf.reduce_max(x) <= tf.cast(support.upper, x.dtype)
+        inside = beyond(tf.cast(support.upper, x.dtype), tf.reduce_max(x))
         checks.append(_assertion(inside, message))
     return x, [check for check in checks if check is not None]  # None in eager code
 
@@ -206,9 +210,21 @@ def _assertion(condition: Tensor, message: str | Tensor) -> tf.Operation:
 
 
 def _outside(lower: float, upper: float, support: Support) -> bool:
-    below = support.lower is not None and lower < support.lower
-    above = support.upper is not None and upper > support.upper
+    beyond = operator.le if support.exclusive else operator.lt
+    below = support.lower is not None and beyond(lower, support.lower)
+    above = support.upper is not None and beyond(support.upper, upper)
     return below or above
+
+
+def _between_values(x: np.ndarray, support: Support) -> float | None:
+    """Returns a value that lies between those of a `whole` support, None where there is none."""
+    if not support.whole or x.dtype.kind != "f":
+        return None
+    steps = (x - (support.lower or 0.0)) / support.spacing
+    # Levels such as k / 255 are rounded; whole numbers are not.
+    tolerance = 0.0 if support.spacing == 1.0 else 1e-3
+    between = np.abs(steps - np.round(steps)) > tolerance
+    return float(x[between][0]) if between.any() else None
 
 
 def _outside_text(name: str, support: Support) -> str:
@@ -218,7 +234,8 @@ def _outside_text(name: str, support: Support) -> str:
         (False, True): f"of at most {support.upper}",
         (False, False): "",
     }[support.lower is not None, support.upper is not None]
+    ends = ", ends excluded" if support.exclusive else ""
     return (
         f"`{name}` lies outside the support of the {support.likelihood} likelihood, which takes "
-        f"values {bounds}."
+        f"values {bounds}{ends}."
     )

@@ -1,0 +1,45 @@
+"""Mixtures of distributions over one-hot vectors."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tfvae._typing import Tensor
+
+__all__ = ["OneHotMixture"]
+
+tfd = tfp.distributions
+
+
+class OneHotMixture(tfd.MixtureSameFamily):
+    """A mixture of one-hot categoricals that knows its mean exactly, in probabilities and in logs.
+
+    Args:
+        mixture_distribution: `tfd.Categorical`, batch shape `[...]`, over C components.
+        components_distribution: `tfd.OneHotCategorical`, batch shape `[..., C]`, over K
+            categories.
+        **kwargs: See `tfd.MixtureSameFamily`.
+
+    Example:
+        >>> p = OneHotMixture(tfd.Categorical([0.0, 0.0]), tfd.OneHotCategorical(tf.zeros([2, 3])))
+        >>> p.log_mean().shape
+        TensorShape([3])
+    """
+
+    def log_mean(self) -> Tensor:
+        """Returns the log probabilities of the categories `[..., K]`."""
+        weights = tf.math.log_softmax(self.mixture_distribution.logits_parameter())
+        logits = tf.math.log_softmax(self.components_distribution.logits_parameter())
+        return tf.reduce_logsumexp(weights[..., None] + logits, axis=-2)
+
+    def _mean(self) -> Tensor:
+        return tf.exp(self.log_mean())
+
+    def _variance(self) -> Tensor:
+        mean = self._mean()
+        return mean * (1.0 - mean)
+
+    def _mode(self) -> Tensor:
+        best = tf.argmax(self.log_mean(), axis=-1)
+        return tf.one_hot(best, self.event_shape[-1], dtype=self.dtype)

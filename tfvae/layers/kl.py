@@ -1,0 +1,350 @@
+"""Kullback-Leibler penalties for stock Keras models: on a layer, or as a layer."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tfvae._typing import Distribution, Tensor, register
+from tfvae.distributions.kl import closed_form_kl
+from tfvae.layers.base import function_config, function_from_config
+from tfvae.layers.coercible import TensorCoercible
+from tfvae.layers.tracking import captured_parts, checked_reads
+
+__all__ = ["KLDivergenceAddLoss", "KLDivergenceRegularizer"]
+
+tfd = tfp.distributions
+
+
+@register
+class KLDivergenceRegularizer(keras.regularizers.Regularizer):
+    """Penalty weight * KL(q || p) on a distribution layer, as its `activity_regularizer`.
+
+        penalty = weight * mean_b KL(q[b] || p)
+
+    Keras adds it to the loss once, where the other losses are means over the batch too: with
+    `weight = 1` and the mean of -log p(x|z) as the loss the sum is minus the ELBO, at any batch
+    size.
+
+    Args:
+        distribution_b: p: a distribution; a Keras model, such as a `VariableLayer` followed by a
+            distribution layer; an object of `tfvae.priors`; or a callable without arguments.
+            Keras layers and variables in it train with the layer that is regularized.
+        use_exact_kl: Takes the closed form. False estimates the divergence at test points.
+        test_points_reduce_axis: Axes of the test points to average over; the batch is averaged
+            over in any case, so this changes nothing. Kept for programs that pass it.
+        test_points_fn: From q to the test points of the estimate, draws from q; by default the
+            tensor that q turns into.
+        weight: A number, a `keras.Variable`, or a callable without arguments that returns one,
+            for schedules.
+
+    Call arguments:
+        distribution_a: q, batch shape `[...]`.
+
+    Returns:
+        Scalar, nats.
+
+    Raises:
+        TypeError: `distribution_b` or `weight` is of another kind, or holds weights that Keras 3
+            cannot train.
+        ValueError: Test points by default, and q turns into a tensor that is no draw.
+        NotImplementedError: There is no closed form.
+
+    Example:
+        >>> prior = tfd.MultivariateNormalDiag(tf.zeros(2))
+        >>> penalty = tfvae.layers.KLDivergenceRegularizer(prior, use_exact_kl=True)
+        >>> layer = tfvae.layers.MultivariateNormalTriL(2, activity_regularizer=penalty)
+        >>> q = layer(tf.zeros([7, 5]))
+        >>> len(layer.losses)
+        1
+
+    Reference: Auto-Encoding Variational Bayes (Kingma and Welling, 2014),
+    https://arxiv.org/abs/1312.6114
+    """
+
+    def __init__(
+        self,
+        distribution_b: Any,
+        use_exact_kl: bool = False,
+        test_points_reduce_axis: int | Sequence[int] | None = (),
+        test_points_fn: Callable[[Distribution], Tensor] = tf.convert_to_tensor,
+        weight: Any = None,
+    ) -> None:
+        where = f"`distribution_b` of `{type(self).__name__}`"
+        if not isinstance(distribution_b, Distribution) and not callable(distribution_b):
+            raise TypeError(
+                f"{where} must be a distribution, a Keras model, an object of `tfvae.priors`, or "
+                f"a callable without arguments. Received: {distribution_b!r}"
+            )
+        model = isinstance(distribution_b, keras.layers.Layer)
+        if model and not distribution_b.built and not hasattr(distribution_b, "distribution"):
+            distribution_b(tf.zeros([1]))  # The host's weights must exist before its first call.
+        self.distribution_b = distribution_b
+        self.use_exact_kl = use_exact_kl
+        self.test_points_reduce_axis = test_points_reduce_axis
+        self.test_points_fn = test_points_fn
+        self.weight = _checked_weight(weight)
+        self.tracked_parts = [
+            *captured_parts(distribution_b, where),
+            *captured_parts(weight, f"`weight` of `{type(self).__name__}`"),
+        ]
+
+    def __call__(self, distribution_a: Distribution) -> Tensor:
+        self.check_conversion(getattr(distribution_a, "_conversion", None))
+        distribution_b = self._distribution_b()
+        if self.use_exact_kl:
+            kl = closed_form_kl(distribution_a, distribution_b)
+            if kl is None:
+                raise NotImplementedError(
+                    "No closed form is known of KL(q || p) between "
+                    f"{type(distribution_a).__name__} and {type(distribution_b).__name__}. "
+                    "Set `use_exact_kl=False` to estimate it from draws."
+                )
+        else:
+            z = self.test_points_fn(distribution_a)
+            kl = distribution_a.log_prob(z) - distribution_b.log_prob(z)
+        penalty = tf.reduce_mean(kl)
+        if self.weight is None:
+            return penalty
+        weight: Any = self.weight() if callable(self.weight) else self.weight
+        return tf.cast(weight, penalty.dtype) * penalty
+
+    def check_conversion(self, name: str | None, layer_name: str | None = None) -> None:
+        """Checks that the tensors that q turns into are draws, where they are the test points.
+
+        Args:
+            name: The `convert_to_tensor_fn` of q's layer, None where it has no name.
+            layer_name: Name of that layer, for the message.
+
+        Raises:
+            ValueError: They are not: log q - log p at one fixed point estimates no divergence.
+        """
+        drawn = self.use_exact_kl or self.test_points_fn is not tf.convert_to_tensor
+        if drawn or name in (None, "sample"):
+            return
+        layer = "the layer" if layer_name is None else f"layer '{layer_name}'"
+        raise ValueError(
+            f"A Monte Carlo KL needs draws from q, but {layer} turns its distribution into a "
+            f"tensor by `convert_to_tensor_fn={name!r}`: the estimate would be biased, whatever "
+            "the number of points. Set `use_exact_kl=True`, or "
+            "`test_points_fn=lambda q: q.sample()`."
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments as plain data."""
+        default_points = self.test_points_fn is tf.convert_to_tensor
+        points = None if default_points else _stored(self.test_points_fn, "test_points_fn")
+        if isinstance(self.weight, keras.Variable):
+            weight: Any = {"variable": self.weight.numpy().tolist()}
+        else:
+            weight = _stored(self.weight, "weight") if callable(self.weight) else self.weight
+        if isinstance(self.distribution_b, Distribution):
+            distribution: Any = {"distribution": _distribution_config(self.distribution_b)}
+        else:
+            distribution = _stored(self.distribution_b, "distribution_b")
+        return {
+            "distribution_b": distribution,
+            "use_exact_kl": self.use_exact_kl,
+            "test_points_reduce_axis": self.test_points_reduce_axis,
+            "test_points_fn": points,
+            "weight": weight,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> KLDivergenceRegularizer:
+        """Makes the regularizer again from the output of `get_config`."""
+        config = dict(config)
+        stored, weight = config["distribution_b"], config["weight"]
+        if "distribution" in stored:
+            config["distribution_b"] = _distribution_from_config(stored["distribution"])
+        else:
+            config["distribution_b"] = function_from_config(stored)
+        if isinstance(weight, dict) and "variable" in weight:
+            config["weight"] = keras.Variable(weight["variable"], trainable=False)
+        else:
+            config["weight"] = function_from_config(weight)
+        points = config["test_points_fn"]
+        config["test_points_fn"] = (
+            tf.convert_to_tensor if points is None else function_from_config(points)
+        )
+        return cls(**config)
+
+    def _distribution_b(self) -> Distribution:
+        given = self.distribution_b
+        if isinstance(given, Distribution):
+            return given
+        if isinstance(given, keras.layers.Layer):
+            # A model that ignores its input, or a prior that makes its distribution when asked.
+            made = given.distribution() if hasattr(given, "distribution") else given(tf.zeros([1]))
+        else:
+            where = f"`distribution_b` of `{type(self).__name__}`"
+            made = checked_reads(given, lambda: _variables(self.tracked_parts), where)
+        if not isinstance(made, Distribution):
+            raise TypeError(
+                "`distribution_b` must give a tfp distribution. "
+                f"Received: {type(made).__name__} from {given!r}"
+            )
+        return made
+
+
+@register
+class KLDivergenceAddLoss(keras.layers.Layer):
+    """Passes a distribution on and adds weight * KL(q || p) to the loss of the model.
+
+        penalty = weight * mean_b KL(q[b] || p)
+
+    Args:
+        distribution_b: See `KLDivergenceRegularizer`.
+        use_exact_kl: See `KLDivergenceRegularizer`.
+        test_points_reduce_axis: See `KLDivergenceRegularizer`.
+        test_points_fn: See `KLDivergenceRegularizer`.
+        weight: See `KLDivergenceRegularizer`.
+        **kwargs: `name` and the other arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        distribution_a: q, the output of a distribution layer.
+
+    Returns:
+        q, with the draw that it has turned into.
+
+    Raises:
+        TypeError: The input does not come from a distribution layer.
+
+    Example:
+        >>> prior = tfd.MultivariateNormalDiag(tf.zeros(2))
+        >>> encoder = keras.Sequential([
+        ...     keras.Input((3,)), keras.layers.Dense(4), tfvae.layers.MultivariateNormalDiag(2),
+        ...     tfvae.layers.KLDivergenceAddLoss(prior, use_exact_kl=True)])
+        >>> encoder(tf.zeros([5, 3])).batch_shape, len(encoder.losses)
+        (TensorShape([5]), 1)
+
+    Reference: Auto-Encoding Variational Bayes (Kingma and Welling, 2014),
+    https://arxiv.org/abs/1312.6114
+    """
+
+    def __init__(
+        self,
+        distribution_b: Any,
+        use_exact_kl: bool = False,
+        test_points_reduce_axis: int | Sequence[int] | None = None,
+        test_points_fn: Callable[[Distribution], Tensor] = tf.convert_to_tensor,
+        weight: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        # Uncast: a tensor in another precision would no longer know its distribution.
+        super().__init__(**{**kwargs, "autocast": False})
+        self.regularizer = KLDivergenceRegularizer(
+            distribution_b, use_exact_kl, test_points_reduce_axis, test_points_fn, weight
+        )
+        self._regularizer_parts = self.regularizer.tracked_parts
+
+    def call(self, distribution_a: Tensor) -> Distribution:
+        q = getattr(distribution_a, "tensor_distribution", None)
+        if not isinstance(q, TensorCoercible):
+            raise TypeError(
+                f"Layer '{self.name}' needs the output of a distribution layer right before it. "
+                f"Received: {type(distribution_a).__name__} of shape {distribution_a.shape}"
+            )
+        self.add_loss(self.regularizer(q))
+        return q
+
+    def compute_output_spec(self, distribution_a: keras.KerasTensor) -> keras.KerasTensor:
+        return keras.KerasTensor(distribution_a.shape, dtype=distribution_a.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), **self.regularizer.get_config()}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> KLDivergenceAddLoss:
+        names = inspect.signature(KLDivergenceRegularizer).parameters
+        given = {name: config[name] for name in names}
+        regularizer = KLDivergenceRegularizer.from_config(given)
+        return cls(**{**config, **{name: getattr(regularizer, name) for name in names}})
+
+
+def _variables(parts: list[Any]) -> list[keras.Variable]:
+    found: list[keras.Variable] = []
+    for part in parts:
+        found += part.variables if isinstance(part, keras.layers.Layer) else [part]
+    return found
+
+
+def _checked_weight(weight: Any) -> Any:
+    if callable(weight) and not isinstance(weight, keras.Variable):
+        required = [
+            name
+            for name, parameter in inspect.signature(weight).parameters.items()
+            if parameter.default is parameter.empty
+            and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        ]
+        if required:
+            raise TypeError(
+                "`weight` must be a number, a `keras.Variable` or a callable without arguments. "
+                f"Received: {weight!r}, which needs {', '.join(required)}. For a schedule of the "
+                "step pass `weight=lambda: schedule(optimizer.iterations)`."
+            )
+        return weight
+    known = (int, float, np.number, keras.Variable, tf.Variable)
+    if weight is not None and not isinstance(weight, known):
+        raise TypeError(
+            "`weight` must be a number, a `keras.Variable` or a callable without arguments. "
+            f"Received: {weight!r}"
+        )
+    return weight
+
+
+def _stored(value: Any, name: str) -> dict[str, Any]:
+    remedy = "Use a distribution, a Keras model or number, or"
+    return function_config(value, f"The `{name}` of a KL penalty", remedy)
+
+
+def _distribution_config(distribution: Distribution) -> dict[str, Any]:
+    """Returns a tfp distribution made from numbers, as plain data."""
+    name = type(distribution).__name__
+    if isinstance(distribution, TensorCoercible) or getattr(tfd, name, None) is not type(
+        distribution
+    ):
+        raise ValueError(
+            f"The `distribution_b` of a KL penalty cannot be stored as data: {distribution!r}. "
+            "Use a class of `tfp.distributions`, a Keras model, or a registered function."
+        )
+    skipped = ("name", "experimental_use_kahan_sum", "allow_nan_stats")
+    parameters = {
+        key: _value_config(value)
+        for key, value in distribution.parameters.items()
+        if key not in skipped and value is not None
+    }
+    return {"class_name": name, "parameters": parameters}
+
+
+def _value_config(value: Any) -> Any:
+    if isinstance(value, Distribution):
+        return {"distribution": _distribution_config(value)}
+    if isinstance(value, (bool, int, float, str)):
+        return value
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(
+            f"The `distribution_b` of a KL penalty cannot be stored as data: it holds {value!r}. "
+            "Use a Keras model, or a registered function."
+        )
+    return {"array": array.tolist(), "dtype": array.dtype.name}
+
+
+def _distribution_from_config(config: dict[str, Any]) -> Distribution:
+    parameters = {key: _value_from_config(value) for key, value in config["parameters"].items()}
+    return getattr(tfd, config["class_name"])(**parameters)
+
+
+def _value_from_config(value: Any) -> Any:
+    if isinstance(value, dict) and "distribution" in value:
+        return _distribution_from_config(value["distribution"])
+    if isinstance(value, dict) and "array" in value:
+        return tf.constant(value["array"], value["dtype"])
+    return value
