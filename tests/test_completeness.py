@@ -23,6 +23,11 @@ TESTED_ELSEWHERE = {
     "tfvae._config": "objectives/test_base.py",
     "tfvae._typing": "layers/test_base.py",
     "tfvae.distributions.kl": "test_divergences.py",
+    "tfvae.distributions.normal_mixture": "priors/test_mixture.py",
+    "tfvae.priors.categorical": "priors/test_base.py",
+    "tfvae.priors.conditional": "models/test_context.py",
+    "tfvae.priors.normal": "priors/test_base.py",
+    "tfvae.priors.sphere": "priors/test_base.py",
     "tfvae.layers.tracking": "layers/test_distribution_lambda.py",
     # The battery of all layers runs over every family and the distributions behind it.
     **{

@@ -40,6 +40,8 @@ def namespace(tmp_path_factory):
     vae.fit(x, verbose=0)
     return {
         "data": data,
+        "decoder": decoder,
+        "encoder": encoder,
         "folder": str(tmp_path_factory.mktemp("export")),
         "keras": keras,
         "np": np,

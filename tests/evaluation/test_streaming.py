@@ -40,19 +40,19 @@ def test_chunks_are_of_one_size_and_hold_every_point_once_each_time(form):
     stream = Stream(model.vae(), FORMS[form](x), batch_size=3)
     for _ in range(2):
         chunks = list(stream)
-        assert [chunk.shape for chunk, _ in chunks] == [(3, 5)] * 3
+        assert [chunk["x"].shape for chunk, _ in chunks] == [(3, 5)] * 3
         assert [count for _, count in chunks] == [3, 3, 2]
-        read = np.concatenate([chunk[:count] for chunk, count in chunks])
+        read = np.concatenate([chunk["x"][:count] for chunk, count in chunks])
         np.testing.assert_array_equal(read, x)
         # What fills the last chunk is data of its own: no zeros that a likelihood may refuse.
-        np.testing.assert_array_equal(chunks[-1][0][2], x[6])
+        np.testing.assert_array_equal(chunks[-1][0]["x"][2], x[6])
         assert stream.num_points == 8
 
 
 def test_short_data_is_not_filled_up():
     model = analytic.LinearGaussian.random()
     ((chunk, count),) = Stream(model.vae(), model.draw(2), batch_size=100)
-    assert chunk.shape == (2, 5)
+    assert chunk["x"].shape == (2, 5)
     assert count == 2
 
 

@@ -19,9 +19,9 @@ def test_blocks_are_one_estimate(num_samples, block):
     expected = scipy.special.logsumexp(log_w, axis=0) - np.log(num_samples)
     w = np.exp(log_w - log_w.max(axis=0))
     ess = w.sum(axis=0) ** 2 / np.square(w).sum(axis=0)
-    compiled = tf.function(lambda count: importance_evidence(vae, x, count, seed, block))
+    compiled = tf.function(lambda count: importance_evidence(vae, {"x": x}, count, seed, block))
     for evidence in (
-        importance_evidence(vae, x, num_samples, seed, block),
+        importance_evidence(vae, {"x": x}, num_samples, seed, block),
         compiled(tf.constant(num_samples)),
     ):
         np.testing.assert_allclose(evidence.log_p_x, expected, rtol=1e-5)

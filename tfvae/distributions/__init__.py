@@ -3,6 +3,7 @@
 from tfvae.distributions.discretized_logistic import DiscretizedLogistic
 from tfvae.distributions.gaussian import as_diagonal_normal
 from tfvae.distributions.kl import closed_form_kl
+from tfvae.distributions.normal_mixture import NormalMixture
 from tfvae.distributions.one_hot import OneHotMixture
 from tfvae.distributions.pairwise import (
     aggregated_log_prob,
@@ -15,6 +16,7 @@ from tfvae.distributions.zero_inflated import ZeroInflated
 
 __all__ = [
     "DiscretizedLogistic",
+    "NormalMixture",
     "OneHotMixture",
     "Support",
     "ZeroInflated",

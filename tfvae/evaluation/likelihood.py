@@ -123,11 +123,11 @@ def log_likelihood(
     stream = Stream(model, data, batch_size)
     results: list[list[np.ndarray]] = [[], [], []]
     with progress(stream.num_points, "log p(x)", verbose) as bar:
-        for index, (x, count) in enumerate(stream):
-            block = min(num_samples, max(1, _DRAWS_AT_ONCE // len(x)))
+        for index, (batch, count) in enumerate(stream):
+            block = min(num_samples, max(1, _DRAWS_AT_ONCE // len(batch["x"])))
             make = functools.partial(_estimator, model, num_samples, block)
             estimate = model.compiled_function(("evidence", num_samples, block), make)(
-                x, fold_in(seed, index)
+                batch, fold_in(seed, index)
             )
             for result, values in zip(results, estimate, strict=False):
                 result.append(values.numpy()[:count])
@@ -147,5 +147,5 @@ def log_likelihood(
 
 def _estimator(
     model: LatentVariableModel, num_samples: int, block: int
-) -> Callable[[Tensor, Tensor], Evidence]:
-    return lambda x, seed: importance_evidence(model, x, num_samples, seed, block)
+) -> Callable[[dict[str, Tensor], Tensor], Evidence]:
+    return lambda batch, seed: importance_evidence(model, batch, num_samples, seed, block)

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from tfvae._typing import Tensor
 from tfvae.models import LatentVariableModel
+from tfvae.models.checks import named
 
 __all__ = ["Stream", "progress"]
 
@@ -25,7 +26,8 @@ class Stream:
     Args:
         model: Checks the values of each chunk.
         data: Array `[N, ...]`, `tf.data.Dataset` or `keras.utils.PyDataset`; of tuples `(x, y)`,
-            `x` is read. A dataset must give the same points each time it is read.
+            `x` is read. Each may be a dict of `x` and `context`. A dataset must give the same
+            points each time it is read.
         batch_size: Points per chunk of an array; datasets bring batches of their own.
 
     Raises:
@@ -48,35 +50,47 @@ class Stream:
         self._data = data
         self._batch_size = batch_size
         self._is_array = not isinstance(data, (tf.data.Dataset, keras.utils.PyDataset))
-        self.num_points: int | None = len(data) if self._is_array else None
+        self.num_points: int | None = len(named(data)["x"]) if self._is_array else None
 
-    def __iter__(self) -> Iterator[tuple[Tensor, int]]:
-        """Yields `(x, count)`: a full chunk, and how many of its points are data."""
+    def __iter__(self) -> Iterator[tuple[dict[str, Tensor], int]]:
+        """Yields `(batch, count)`: a full chunk, and how many of its points are data.
+
+        A batch holds `x`, and `context` where the data has one.
+        """
         num_points, size = 0, 0
-        for x in self._chunks():
-            count = len(x)
+        for chunk in self._chunks():
+            count = len(chunk["x"])
             num_points += count
             size = size or count
-            if count < size:
-                x = np.concatenate([x, np.repeat(x[:1], size - count, axis=0)])
-            yield tf.convert_to_tensor(x), count
+            yield {name: _filled(part, size) for name, part in chunk.items()}, count
         if num_points == 0:
             raise ValueError("`data` is empty. Expected at least one batch.")
         self.num_points = num_points
 
-    def _chunks(self) -> Iterator[np.ndarray]:
+    def _chunks(self) -> Iterator[dict[str, np.ndarray]]:
         if self._is_array:
-            for start in range(0, len(self._data), self._batch_size):
-                yield np.asarray(self._data[start : start + self._batch_size])
+            parts = named(self._data)
+            for start in range(0, len(parts["x"]), self._batch_size):
+                rows = slice(start, start + self._batch_size)
+                yield {name: np.asarray(part[rows]) for name, part in parts.items()}
             return
         if isinstance(self._data, tf.data.Dataset):
             batches = iter(self._data)
         else:
             batches = (self._data[index] for index in range(len(self._data)))
         for batch in batches:
-            x = np.asarray(keras.utils.unpack_x_y_sample_weight(batch)[0])
-            self._model.check_data(x, "data")
-            yield x
+            parts = named(keras.utils.unpack_x_y_sample_weight(batch)[0])
+            parts = {name: np.asarray(part) for name, part in parts.items()}
+            self._model.check_data(parts, "data")
+            yield parts
+
+
+def _filled(part: np.ndarray, size: int) -> Tensor:
+    """Returns rows `[size, ...]`: the given ones, and copies of the first."""
+    missing = size - len(part)
+    if missing > 0:
+        part = np.concatenate([part, np.repeat(part[:1], missing, axis=0)])
+    return tf.convert_to_tensor(part)
 
 
 def progress(total: int | None, description: str, verbose: bool) -> tqdm:

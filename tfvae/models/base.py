@@ -13,7 +13,14 @@ from tfvae._random import fold_in, next_seed, stateless_seed
 from tfvae._typing import Distribution, Seed, Shape, Tensor
 from tfvae.distributions.statistics import centre, statistic
 from tfvae.distributions.support import Support
-from tfvae.models.checks import check_array, check_batch, translated_errors, unpacked
+from tfvae.models.checks import (
+    check_array,
+    check_batch,
+    check_context,
+    named,
+    translated_errors,
+    unpacked,
+)
 from tfvae.models.compilation import Compiler, steps_at_once
 from tfvae.models.export import export_saved_model
 from tfvae.objectives import ELBO, Objective
@@ -29,6 +36,9 @@ class LatentVariableModel(keras.Model):
     are the same for all. To be implemented: `encode`, `decode`, `prior_distribution`, `terms`,
     `get_config`, and the attributes that describe the data, `event_shape` and `support`.
 
+    A model of p(x|c) takes its data as `{"x": x, "context": c}` wherever data is one argument
+    (`fit`, `evaluate`, `predict`, evaluations), and as `context=` beside `x` elsewhere.
+
     Logged for training and validation, each a mean over data points in nats:
 
         elbo = -(distortion + rate)                       never weighted
@@ -43,10 +53,16 @@ class LatentVariableModel(keras.Model):
     Attributes:
         objective: The objective set by `compile`.
         prior: The prior p(z), a `tfvae.priors.Prior`.
+        event_shape: Shape of one example of x.
+        latent_shape: Shape of one latent, `E`.
+        context_shape: Shape of the context of one example, None for a model without.
+        support: The values that the likelihood can produce.
     """
 
     prior: Any
+    latent_shape: Shape
     event_shape: Shape
+    context_shape: Shape | None = None
     support: Support
     objective: Objective
 
@@ -61,16 +77,20 @@ class LatentVariableModel(keras.Model):
 
     # What a subclass implements.
 
-    def encode(self, x: Tensor, *, training: bool = False) -> Distribution:
-        """Returns q(z|x), batch shape `[B]`, for `x` `[B, ...]`."""
+    def encode(
+        self, x: Tensor, context: Tensor | None = None, *, training: bool = False
+    ) -> Distribution:
+        """Returns q(z|x, c), batch shape `[B]`, for `x` `[B, ...]` and `context` `[B, ...]`."""
         raise NotImplementedError
 
-    def decode(self, z: Tensor, *, training: bool = False) -> Distribution:
-        """Returns p(x|z), batch shape `[...]`, for `z` `[..., *E]`."""
+    def decode(
+        self, z: Tensor, context: Tensor | None = None, *, training: bool = False
+    ) -> Distribution:
+        """Returns p(x|z, c), batch shape `[...]`, for `z` `[..., *E]`."""
         raise NotImplementedError
 
-    def prior_distribution(self, x: Tensor | None = None) -> Distribution:
-        """Returns p(z), batch shape `[]`; a conditional model reads its context from `x`."""
+    def prior_distribution(self, context: Tensor | None = None) -> Distribution:
+        """Returns p(z), batch shape `[]`, or p(z|c), batch shape `[B]`."""
         raise NotImplementedError
 
     def terms(
@@ -79,6 +99,7 @@ class LatentVariableModel(keras.Model):
         num_samples: int = 1,
         seed: Seed = None,
         *,
+        context: Tensor | None = None,
         posterior: Distribution | None = None,
         prior: Distribution | None = None,
         training: bool = False,
@@ -89,8 +110,9 @@ class LatentVariableModel(keras.Model):
             x: Data `[B, ...]`.
             num_samples: Draws per data point, S.
             seed: Int or pair of ints; None advances the model's seed generator.
-            posterior: q(z|x) to draw from, in place of `encode(x)`.
-            prior: p(z) to score with, in place of `prior_distribution(x)`.
+            context: `[B, ...]`, for a model of p(x|c).
+            posterior: q(z|x) to draw from, in place of `encode(x, context)`.
+            prior: p(z) to score with, in place of `prior_distribution(context)`.
             training: Whether layers run in training mode.
 
         Returns:
@@ -100,52 +122,69 @@ class LatentVariableModel(keras.Model):
 
     # What follows for all models.
 
-    def call(self, x: Tensor, training: bool = False) -> Distribution:
+    def call(self, x: Any, training: bool = False) -> Distribution:
         """Returns p(x|z) at one draw z ~ q(z|x), batch shape `[B]`."""
-        z = self.encode(x, training=training).sample(seed=self.make_seed())
-        return self.decode(z, training=training)
+        batch = named(x)
+        z = self.encode(**batch, training=training).sample(seed=self.make_seed())
+        return self.decode(z, batch.get("context"), training=training)
 
-    def sample(self, num_samples: int, seed: Seed = None) -> Tensor:
+    def sample(
+        self, num_samples: int, seed: Seed = None, *, context: Tensor | None = None
+    ) -> Tensor:
         """Draws new data: z ~ p(z), x ~ p(x|z).
 
         Args:
             num_samples: Number of draws, N.
             seed: Int or pair of ints; None advances the model's seed generator.
+            context: What each draw is made for, `[N, ...]` or `[1, ...]`, for a model of p(x|c).
 
         Returns:
             x: `[N, ...]`. For the means of p(x|z), decode draws of the prior yourself:
                 `model.decode(model.prior_distribution().sample(N)).mean()`.
 
         Raises:
-            ValueError: `num_samples` is smaller than 1.
+            ValueError: `num_samples` is smaller than 1, or `context` has other rows.
         """
         if num_samples < 1:
             raise ValueError(f"`num_samples` must be >= 1. Received: num_samples={num_samples}")
-        return self.generate(num_samples, self.make_seed(seed))["x"]
+        if context is not None:
+            context = tf.convert_to_tensor(context)
+            if context.shape.rank == 0 or context.shape[0] not in (1, num_samples):
+                raise ValueError(
+                    "`context` must have one row per draw, or one row for all. Received: "
+                    f"num_samples={num_samples}, context of shape {list(context.shape)}"
+                )
+            context = tf.broadcast_to(context, [num_samples, *context.shape[1:]])
+        return self.generate(num_samples, self.make_seed(seed), context)["x"]
 
-    def generate(self, num_samples: int | Tensor, seed: Tensor) -> dict[str, Tensor]:
+    def generate(
+        self, num_samples: int | Tensor, seed: Tensor, context: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Returns draws `x`, the means `x_mean` of p(x|z), and `z`, each `[N, ...]`."""
-        z = self.prior_distribution().sample(num_samples, seed=seed)
-        p_x = self.decode(z)
+        p_z = self.prior_distribution(context)
+        z = p_z.sample(() if p_z.batch_shape.rank else num_samples, seed=seed)
+        p_x = self.decode(z, context)
         x = p_x.sample(seed=fold_in(seed, 1))
         x_mean = statistic(p_x, "mean")
         return {"x": x, "x_mean": x if x_mean is None else x_mean, "z": z}
 
-    def reconstruct(self, x: Tensor, seed: Seed = None) -> Tensor:
+    def reconstruct(self, x: Tensor, seed: Seed = None, *, context: Tensor | None = None) -> Tensor:
         """Returns the mean of p(x|z), `[B, ...]`.
 
         Args:
             x: Data `[B, ...]`.
             seed: Where given, z is a draw from q(z|x); None takes the posterior mean.
+            context: `[B, ...]`, for a model of p(x|c).
         """
-        q_z = self.encode(x)
+        q_z = self.encode(x, context)
         z = centre(q_z) if seed is None else q_z.sample(seed=stateless_seed(seed))
-        return centre(self.decode(z))
+        return centre(self.decode(z, context))
 
-    def describe(self, x: Tensor) -> dict[str, Tensor]:
+    def describe(self, x: Tensor, context: Tensor | None = None) -> dict[str, Tensor]:
         """Returns what `predict` gives: `z_mean`, `z_stddev` and `reconstruction`, `[B, ...]`."""
-        posterior = self.describe_posterior(self.encode(x))
-        return {**posterior, "reconstruction": centre(self.decode(posterior["z_mean"]))}
+        posterior = self.describe_posterior(self.encode(x, context))
+        reconstruction = centre(self.decode(posterior["z_mean"], context))
+        return {**posterior, "reconstruction": reconstruction}
 
     def describe_posterior(self, q_z: Distribution) -> dict[str, Tensor]:
         """Returns `z_mean` and `z_stddev` `[B, *E]`.
@@ -248,8 +287,8 @@ class LatentVariableModel(keras.Model):
         """Trains as `keras.Model.fit` does, on `x` alone: labels in `(x, y)` are ignored.
 
         Args:
-            x: Array `[N, ...]`, a tuple `(x, y, sample_weight)` or shorter, `tf.data.Dataset` or
-                `keras.utils.PyDataset`.
+            x: Array `[N, ...]`, `{"x": x, "context": c}` for a model of p(x|c), a tuple
+                `(x, y, sample_weight)` or shorter, `tf.data.Dataset` or `keras.utils.PyDataset`.
             y: Ignored.
             *args: As in `keras.Model.fit`.
             **kwargs: As in `keras.Model.fit`; `validation_data` may be `(x,)`.
@@ -314,7 +353,7 @@ class LatentVariableModel(keras.Model):
 
     def predict_step(self, data: Any) -> dict[str, Tensor]:
         """Checks one batch and describes its posteriors; draws nothing at random."""
-        return self._run_checked(lambda x, _: self.describe(x), data)
+        return self._run_checked(lambda batch, _: self.describe(**batch), data)
 
     def export(self, filepath: Any, *, verbose: bool = True) -> None:
         """Writes a SavedModel that serves with TensorFlow alone.
@@ -358,11 +397,13 @@ class LatentVariableModel(keras.Model):
             )
         if isinstance(x, tf.data.Dataset) and int(x.cardinality()) == 0:
             raise ValueError(f"`{name}` is empty. Expected a dataset of at least one batch.")
-        if not hasattr(x, "__array__"):
+        batch = named(x)
+        if not hasattr(batch["x"], "__array__"):
             return
-        x = np.asarray(x)
-        self._describe_data(x)
-        check_array(x, name, self.event_shape, self.support)
+        batch = {key: np.asarray(value) for key, value in batch.items()}
+        self._describe_data(**batch)
+        check_array(batch["x"], name, self.event_shape, self.support)
+        check_context(**batch, context_shape=self.context_shape)
 
     def compiled_function(
         self, key: Any, make: Callable[[], Callable[..., Any]]
@@ -387,31 +428,33 @@ class LatentVariableModel(keras.Model):
         # Keras stores neither those of a model nor those of dropout layers within it.
         return [variable for variable in self.variables if variable.name == "seed_generator_state"]
 
-    def _update(self, x: Tensor, sample_weight: Tensor | None) -> dict[str, Tensor]:
+    def _update(self, batch: dict[str, Tensor], sample_weight: Tensor | None) -> dict[str, Tensor]:
         with tf.GradientTape() as tape:
-            loss, terms = self._loss_and_terms(x, sample_weight, training=True)
+            loss, terms = self._loss_and_terms(batch, sample_weight, training=True)
             scaled_loss = self.optimizer.scale_loss(loss)
         weights = self.trainable_weights
         gradients = tape.gradient(scaled_loss, weights)
         self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
         return self._log(loss, terms, sample_weight)
 
-    def _score(self, x: Tensor, sample_weight: Tensor | None) -> dict[str, Tensor]:
+    def _score(self, batch: dict[str, Tensor], sample_weight: Tensor | None) -> dict[str, Tensor]:
         # Each pass over the data draws the same noise, told apart by the points seen so far: epochs
         # can be compared, and validation does not change what training draws.
         seed = fold_in(stateless_seed(self.seed or 0), self._loss_tracker.count)
-        loss, terms = self._loss_and_terms(x, sample_weight, seed=seed)
+        loss, terms = self._loss_and_terms(batch, sample_weight, seed=seed)
         return self._log(loss, terms, sample_weight)
 
     def _loss_and_terms(
         self,
-        x: Tensor,
+        batch: dict[str, Tensor],
         sample_weight: Tensor | None,
         *,
         seed: Tensor | None = None,
         training: bool = False,
     ) -> tuple[Tensor, Terms]:
-        terms = self.terms(x, self.objective.num_samples, seed, training=training)
+        terms = self.terms(
+            num_samples=self.objective.num_samples, seed=seed, training=training, **batch
+        )
         bound = self.objective(terms, self.optimizer.iterations)  # [B]
         if sample_weight is not None:
             bound = bound * tf.cast(tf.reshape(sample_weight, [-1]), bound.dtype)
@@ -436,15 +479,15 @@ class LatentVariableModel(keras.Model):
             getattr(self, f"_{name}_tracker").update_state(value, sample_weight=sample_weight)
         return self.get_metrics_result()
 
-    def _run_checked(self, step: Callable[[Tensor, Any], Any], data: Any) -> Any:
-        """Calls `step(x, sample_weight)`, nothing of which runs before its data is checked."""
+    def _run_checked(self, step: Callable[[dict[str, Tensor], Any], Any], data: Any) -> Any:
+        """Calls `step(batch, sample_weight)`, nothing of which runs before its data is checked."""
         x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        x = tf.convert_to_tensor(x)
-        self._describe_data(x)
-        x, checks = check_batch(x, self.event_shape, self.support)
+        batch = {name: tf.convert_to_tensor(value) for name, value in named(x).items()}
+        self._describe_data(**batch)
+        batch, checks = check_batch(batch, self.event_shape, self.support, self.context_shape)
         # Not only what reads `x` has to wait: weight decay and counters change without it.
         with tf.control_dependencies(checks):
-            return step(x, sample_weight)
+            return step(batch, sample_weight)
 
-    def _describe_data(self, x: Tensor) -> None:
+    def _describe_data(self, x: Tensor, context: Tensor | None = None) -> None:
         """Sets `event_shape` and `support`, where building the model had to wait for data."""

@@ -6,7 +6,7 @@ import contextlib
 import operator
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -19,8 +19,10 @@ from tfvae.distributions.support import Support
 __all__ = [
     "check_array",
     "check_batch",
+    "check_context",
     "check_distribution",
     "check_event_shape",
+    "named",
     "translated_errors",
     "unpacked",
 ]
@@ -117,30 +119,101 @@ def check_array(x: np.ndarray, name: str, event_shape: Shape, support: Support) 
         )
 
 
+def named(data: Any) -> dict[str, Any]:
+    """Returns data as named parts: `x`, and `context` where there is one.
+
+    Raises:
+        ValueError: A dict lacks `x`, or holds other names.
+    """
+    if not isinstance(data, Mapping):
+        return {"x": data}
+    if "x" not in data or not set(data) <= {"x", "context"}:
+        raise ValueError(
+            'Data with a context is a dict {"x": x, "context": c}. '
+            f"Received: a dict with the keys {sorted(map(str, data))}"
+        )
+    return dict(data)
+
+
+def check_context(x: Any, context: Any = None, *, context_shape: Shape | None) -> None:
+    """Checks that a context is there where the model takes one, and nowhere else, and fits `x`.
+
+    Raises:
+        ValueError: The context is missing, surplus, of a wrong shape, of another number of rows,
+            not finite, or not numeric.
+    """
+    if context_shape is None:
+        if context is not None:
+            raise ValueError(
+                "This model takes no context: neither its networks nor its prior read one. "
+                f"Received: context of shape {list(context.shape)}. Give the encoder, the decoder "
+                "or the prior a second input for it, or leave it out."
+            )
+        return
+    if context is None:
+        raise ValueError(
+            'This model needs a context beside `x`: pass `{"x": x, "context": c}` as data, '
+            f"or `context=c`. Expected: c of shape {_with_batch(context_shape)}. Received: none."
+        )
+    check_event_shape(context, context_shape, "context")
+    if None not in (x.shape[0], context.shape[0]) and x.shape[0] != context.shape[0]:
+        raise ValueError(
+            "`context` must have one row per row of `x`. "
+            f"Received: {context.shape[0]} rows for {x.shape[0]} of `x`."
+        )
+    if isinstance(context, np.ndarray):
+        if context.dtype.kind not in "fiub":
+            raise ValueError(f"`context` must hold numbers. Received: dtype={context.dtype}")
+        if not np.all(np.isfinite(context)):
+            raise ValueError("`context` holds NaN or infinite values. Remove or impute them.")
+
+
 def check_batch(
-    x: Tensor, event_shape: Shape, support: Support
-) -> tuple[Tensor, list[tf.Operation]]:
+    batch: dict[str, Tensor],
+    event_shape: Shape,
+    support: Support,
+    context_shape: Shape | None = None,
+) -> tuple[dict[str, Tensor], list[tf.Operation]]:
     """Checks one batch: what is known of it at once, the rest when it comes.
 
     Must stand outside of XLA, which drops assertions.
 
+    Args:
+        batch: `x` `[B, *event_shape]`, and `context` `[B, *context_shape]` of a model with one.
+        event_shape: Shape of one example.
+        support: What the likelihood can produce.
+        context_shape: None for a model without context.
+
     Returns:
-        `x`, with its shape set and truth values as numbers; and the assertions that all that reads
-        it or changes weights has to wait for.
+        The batch, with shapes set and truth values as numbers; and the assertions that all that
+        reads it or changes weights has to wait for.
 
     Raises:
-        ValueError: The shape or the type is known and wrong.
+        ValueError: Shapes or types are known and wrong, or a context is missing or surplus.
     """
+    check_context(**batch, context_shape=context_shape)
+    x, checks = _checked_part(batch["x"], event_shape, "x")
+    checked = {"x": x}
+    if context_shape is not None:
+        checked["context"], more = _checked_part(batch["context"], context_shape, "context")
+        checks += more
+    if not batch["x"].dtype.is_bool:
+        checks += _support_checks(x, support)
+    return checked, [check for check in checks if check is not None]  # None in eager code
+
+
+def _checked_part(x: Tensor, event_shape: Shape, name: str) -> tuple[Tensor, list[Any]]:
+    """Returns a part of a batch with its shape set, and assertions on shape and finite values."""
     if not (x.dtype.is_floating or x.dtype.is_integer or x.dtype.is_bool):
-        raise ValueError(f"`x` must hold numbers. Received: dtype={x.dtype.name}")
-    check_event_shape(x, event_shape)
+        raise ValueError(f"`{name}` must hold numbers. Received: dtype={x.dtype.name}")
+    check_event_shape(x, event_shape, name)
     checks = []
     if x.shape.rank is None or None in x.shape[1:]:
         same = tf.raw_ops.Equal(
             x=tf.shape(x)[1:], y=list(event_shape), incompatible_shape_error=False
         )
         fits = tf.logical_and(tf.rank(x) == len(event_shape) + 1, tf.reduce_all(same))
-        text = _shape_text("x", event_shape) + " Received: {}."
+        text = _shape_text(name, event_shape) + " Received: {}."
         checks.append(_assertion(fits, tf.strings.format(text, tf.shape(x))))
         # A reshape, because TensorFlow reads backwards from what multiplies `x` by weights what
         # shape it must have, and then drops a check of that shape as true.
@@ -156,8 +229,14 @@ def check_batch(
             lambda: True,
             lambda: tf.reduce_all(tf.math.is_finite(x)),
         )
-        message = "`x` holds NaN or infinite values in a batch. Remove or impute them."
+        message = f"`{name}` holds NaN or infinite values in a batch. Remove or impute them."
         checks.append(_assertion(finite, message))
+    return x, checks
+
+
+def _support_checks(x: Tensor, support: Support) -> list[Any]:
+    """Returns the assertions that a batch lies within the bounds of the likelihood."""
+    checks = []
     message = f"{_outside_text('x', support)} {support.remedy}"
     beyond = tf.greater if support.exclusive else tf.greater_equal
     if support.lower is not None:
@@ -166,7 +245,7 @@ def check_batch(
     if support.upper is not None:
         inside = beyond(tf.cast(support.upper, x.dtype), tf.reduce_max(x))
         checks.append(_assertion(inside, message))
-    return x, [check for check in checks if check is not None]  # None in eager code
+    return checks
 
 
 @contextlib.contextmanager
@@ -192,7 +271,7 @@ def unpacked(x: Any, y: Any, kwargs: dict[str, Any]) -> tuple[Any, Any]:
         if sample_weight is not None:
             kwargs["sample_weight"] = sample_weight
     if y is None and kwargs.get("sample_weight") is not None:
-        y = np.zeros(len(x), "int8")
+        y = np.zeros(len(named(x)["x"]), "int8")
     return x, y
 
 
@@ -200,9 +279,13 @@ def _per_batch(shape: tf.TensorShape) -> str:
     return f"[{', '.join(['batch', *map(str, shape[1:])])}]" if shape.rank else "[]"
 
 
+def _with_batch(event_shape: Shape) -> str:
+    return f"[{', '.join(['batch', *map(str, event_shape)])}]"
+
+
 def _shape_text(name: str, event_shape: Shape) -> str:
-    expected = ", ".join(["batch", *map(str, event_shape)])
-    return f"`{name}` does not have the shape that this model is for. Expected: [{expected}]."
+    expected = _with_batch(event_shape)
+    return f"`{name}` does not have the shape that this model is for. Expected: {expected}."
 
 
 def _assertion(condition: Tensor, message: str | Tensor) -> tf.Operation:

@@ -12,6 +12,9 @@ answer from every copy of the file.
 | `generate` | `num_samples`, `seed` | `x`, `x_mean`, `z` |
 | `elbo` | `x`, `num_samples`, `seed` | `elbo`, `distortion`, `rate` |
 | `log_prob` | `x`, `num_samples`, `seed` | `log_prob`, `standard_error`, `ess` |
+
+All signatures of a model of p(x|c) also take `context`; `generate` then makes one draw per row of
+it and takes no `num_samples`.
 """
 
 from __future__ import annotations
@@ -41,40 +44,51 @@ Endpoint = tuple[Callable[..., dict[str, Tensor]], list[tf.TensorSpec]]
 def signatures(model: LatentVariableModel) -> dict[str, Endpoint]:
     """Returns signature name → (function of tensors, specs of its inputs)."""
     x_spec = tf.TensorSpec([None, *model.event_shape], tf.float32, name="x")
-    z_spec = tf.TensorSpec([None, *model.prior_distribution().event_shape], tf.float32, name="z")
+    z_spec = tf.TensorSpec([None, *model.latent_shape], tf.float32, name="z")
     count_spec = tf.TensorSpec([], tf.int32, name="num_samples")
     seed_spec = tf.TensorSpec([2], tf.int32, name="seed")
 
-    def serving_default(x: Tensor) -> dict[str, Tensor]:
-        return model.describe(x)
+    def serving_default(x: Tensor, *context: Tensor) -> dict[str, Tensor]:
+        return model.describe(x, *context)
 
-    def encode(x: Tensor) -> dict[str, Tensor]:
-        return model.describe_posterior(model.encode(x))
+    def encode(x: Tensor, *context: Tensor) -> dict[str, Tensor]:
+        return model.describe_posterior(model.encode(x, *context))
 
-    def decode(z: Tensor) -> dict[str, Tensor]:
-        return {"x_mean": centre(model.decode(z))}
+    def decode(z: Tensor, *context: Tensor) -> dict[str, Tensor]:
+        return {"x_mean": centre(model.decode(z, *context))}
 
     def generate(num_samples: Tensor, seed: Tensor) -> dict[str, Tensor]:
         return model.generate(num_samples, seed)
 
-    def elbo(x: Tensor, num_samples: Tensor, seed: Tensor) -> dict[str, Tensor]:
-        terms = model.terms(x, num_samples, seed)
+    def generate_for_context(seed: Tensor, context: Tensor) -> dict[str, Tensor]:
+        return model.generate(tf.shape(context)[0], seed, context)
+
+    def elbo(x: Tensor, num_samples: Tensor, seed: Tensor, *context: Tensor) -> dict[str, Tensor]:
+        terms = model.terms(x, num_samples, seed, context=context[0] if context else None)
         return {"elbo": terms.elbo, "distortion": terms.distortion, "rate": terms.rate}
 
-    def log_prob(x: Tensor, num_samples: Tensor, seed: Tensor) -> dict[str, Tensor]:
-        estimate = importance_evidence(model, x, num_samples, seed, _DRAWS_AT_ONCE)
+    def log_prob(
+        x: Tensor, num_samples: Tensor, seed: Tensor, *context: Tensor
+    ) -> dict[str, Tensor]:
+        batch = {"x": x, "context": context[0]} if context else {"x": x}
+        estimate = importance_evidence(model, batch, num_samples, seed, _DRAWS_AT_ONCE)
         return {
             "log_prob": estimate.log_p_x,
             "standard_error": estimate.standard_error,
             "ess": estimate.ess,
         }
 
-    scored = [x_spec, count_spec, seed_spec]
+    given: list[tf.TensorSpec] = []
+    drawn: Endpoint = (generate, [count_spec, seed_spec])
+    if model.context_shape is not None:
+        given = [tf.TensorSpec([None, *model.context_shape], tf.float32, name="context")]
+        drawn = (generate_for_context, [seed_spec, *given])
+    scored = [x_spec, count_spec, seed_spec, *given]
     return {
-        "serving_default": (serving_default, [x_spec]),
-        "encode": (encode, [x_spec]),
-        "decode": (decode, [z_spec]),
-        "generate": (generate, [count_spec, seed_spec]),
+        "serving_default": (serving_default, [x_spec, *given]),
+        "encode": (encode, [x_spec, *given]),
+        "decode": (decode, [z_spec, *given]),
+        "generate": drawn,
         "elbo": (elbo, scored),
         "log_prob": (log_prob, scored),
     }

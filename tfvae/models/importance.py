@@ -33,7 +33,7 @@ class Evidence(NamedTuple):
 
 def importance_evidence(
     model: LatentVariableModel,
-    x: Tensor,
+    batch: dict[str, Tensor],
     num_samples: int | Tensor,
     seed: Tensor,
     block: int,
@@ -46,7 +46,7 @@ def importance_evidence(
 
     Args:
         model: Any latent variable model.
-        x: `[B, ...]`.
+        batch: `x` `[B, ...]`, and `context` for a model with one.
         num_samples: S, an int or an integer scalar.
         seed: Int32 pair `[2]`.
         block: Draws per pass; surplus draws of the last pass are left out.
@@ -58,12 +58,18 @@ def importance_evidence(
     https://arxiv.org/abs/1509.00519
     """
     num_samples = tf.cast(num_samples, tf.int32)
-    posterior, prior = model.encode(x), model.prior_distribution(x)
+    posterior, prior = model.encode(**batch), model.prior_distribution(batch.get("context"))
 
     def add_block(
         index: Tensor, peak: Tensor, total: Tensor, squares: Tensor, logs: Tensor
     ) -> tuple[Tensor, ...]:
-        terms = model.terms(x, block, fold_in(seed, index), posterior=posterior, prior=prior)
+        terms = model.terms(
+            num_samples=block,
+            seed=fold_in(seed, index),
+            posterior=posterior,
+            prior=prior,
+            **batch,
+        )
         valid = index * block + tf.range(block) < num_samples  # [S]
         log_w = tf.where(valid[:, None], terms.log_w, -float("inf"))
         new_peak = tf.maximum(peak, tf.reduce_max(log_w, axis=0))
@@ -76,7 +82,7 @@ def importance_evidence(
         logs += tf.reduce_sum(tf.where(valid[:, None], terms.log_w, 0.0), axis=0)
         return index + 1, new_peak, total, squares, logs
 
-    zeros = tf.zeros([tf.shape(x)[0]], posterior.dtype)
+    zeros = tf.zeros([tf.shape(batch["x"])[0]], posterior.dtype)
     blocks = (num_samples + block - 1) // block
     _, peak, total, squares, logs = tf.while_loop(
         lambda index, *_: index < blocks,

@@ -8,12 +8,13 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfvae._typing import Distribution, Seed, Shape, Tensor, register
+from tfvae._typing import Distribution, Seed, Shape, Tensor, event_tuple, register
 from tfvae.distributions.reparameterised import sample_and_log_prob
 from tfvae.distributions.support import support_of
 from tfvae.divergences import closed_form_kl
 from tfvae.models.base import LatentVariableModel
-from tfvae.models.checks import check_distribution, check_event_shape
+from tfvae.models.checks import check_context, check_distribution, check_event_shape, named
+from tfvae.models.context import call_network, symbolic_inputs, takes_context
 from tfvae.priors import Prior, StandardNormal
 from tfvae.terms import Terms
 
@@ -30,9 +31,16 @@ class VAE(LatentVariableModel):
     Likelihood and posterior are the last layers of decoder and encoder; with the prior and the
     objective they are the four choices that make one published VAE or another.
 
+    For a model of p(x|c), encoder, decoder or both take the context as a second input, and the
+    prior may depend on it:
+
+        log p(x|c) >= E_q[log p(x|z,c)] - KL(q(z|x,c) || p(z|c))
+
     Args:
-        encoder: Keras model from `x` `[B, *x_event]` to a distribution over one latent.
-        decoder: Keras model from `z` `[B, *E]` to a distribution over one example of `x`.
+        encoder: Keras model from `x` `[B, *x_event]`, or from `[x, context]`, to a distribution
+            over one latent.
+        decoder: Keras model from `z` `[B, *E]`, or from `[z, context]`, to a distribution over one
+            example of `x`.
         prior: A `tfvae.priors.Prior`; by default `StandardNormal()`.
         seed: See `LatentVariableModel`.
         **kwargs: See `LatentVariableModel`.
@@ -51,7 +59,8 @@ class VAE(LatentVariableModel):
         TensorShape([3, 8])
 
     Reference: Auto-Encoding Variational Bayes (Kingma and Welling, 2014),
-    https://arxiv.org/abs/1312.6114
+    https://arxiv.org/abs/1312.6114; Learning Structured Output Representation using Deep
+    Conditional Generative Models (Sohn et al., 2015)
     """
 
     def __init__(
@@ -75,44 +84,71 @@ class VAE(LatentVariableModel):
                 "`prior` must be an object of `tfvae.priors`, such as `StandardNormal()`. "
                 f"Received: {type(prior).__name__}"
             )
+        self._latent_shape: Shape | None = None
         self.encoder = encoder
         self.decoder = decoder
         self.prior = prior
-        if getattr(encoder, "inputs", None):
+        self._readers = [part for part in (encoder, decoder, prior) if takes_context(part)]
+        inputs = symbolic_inputs(encoder)
+        if inputs and (not self._readers or self._context_spec() is not None):
             # Sequential and Functional encoders tell the shape of x before any data comes.
-            self.build(encoder.inputs[0].shape)
+            self.build(inputs[0].shape)
 
     def build(self, input_shape: Any) -> None:
-        """Makes all weights, and checks that encoder, prior and decoder fit each other."""
+        """Makes all weights, and checks that encoder, prior and decoder fit each other.
+
+        Args:
+            input_shape: `(None, *x_event)`, or a dict of the shapes of `x` and `context` where
+                no network has an input that tells that of the context.
+        """
         if self.built:
             return
-        inputs = getattr(self.encoder, "inputs", None)
+        shapes = named(input_shape)
+        inputs = symbolic_inputs(self.encoder)
         dtype = inputs[0].dtype if inputs else keras.config.floatx()
         # A known batch size: TFP loses the static event shape of one-dimensional Gaussians without.
-        shape = [2, *input_shape[1:]]
+        specs = {"x": tf.TensorSpec([2, *shapes["x"][1:]], dtype)}
+        if self._readers:
+            spec = self._context_spec(shapes.get("context"))
+            if spec is None:
+                raise ValueError(
+                    "This model reads a context of a shape that it does not know yet. Give its "
+                    "networks a `keras.Input` for it, or build the model with both shapes: "
+                    '`model.build({"x": (None, ...), "context": (None, ...)})`.'
+                )
+            shape: Any = spec.shape[1:]
+            self.context_shape = tuple(shape)
+            specs["context"] = spec
         # Tracing, and not calling, makes the weights without a pass through the networks.
-        tf.function(self._build_parts, autograph=False).get_concrete_function(
-            tf.TensorSpec(shape, dtype)
-        )
+        tf.function(self._build_parts, autograph=False).get_concrete_function(**specs)
         self.built = True
 
-    def encode(self, x: Tensor, *, training: bool = False) -> Distribution:
+    def encode(
+        self, x: Tensor, context: Tensor | None = None, *, training: bool = False
+    ) -> Distribution:
         """Returns q(z|x), batch shape `[B]`, event shape `E`.
 
         Args:
             x: `[B, *x_event]`.
+            context: `[B, *context_shape]`, for a model with one.
             training: Whether the encoder runs in training mode.
         """
         x = tf.convert_to_tensor(x)
-        self._describe_data(x)
+        context = None if context is None else tf.convert_to_tensor(context)
+        self._describe_data(x, context)
         check_event_shape(x, self.event_shape)
-        return self._posterior(x, training)
+        check_context(x, context, context_shape=self.context_shape)
+        return self._posterior(x, context, training)
 
-    def decode(self, z: Tensor, *, training: bool = False) -> Distribution:
+    def decode(
+        self, z: Tensor, context: Tensor | None = None, *, training: bool = False
+    ) -> Distribution:
         """Returns p(x|z), batch shape `[...]`, event shape that of one example.
 
         Args:
             z: `[..., *E]`.
+            context: `[B, *context_shape]` or `[1, *context_shape]`, for a model with one, where B
+                is the last of the leading axes of `z`.
             training: Whether the decoder runs in training mode.
         """
         z = tf.convert_to_tensor(z)
@@ -124,21 +160,30 @@ class VAE(LatentVariableModel):
                 f"Expected: [..., {', '.join(map(str, latent))}] with a batch axis in front. "
                 f"Received: {list(z.shape)}."
             )
-        p_x = self.decoder(tf.reshape(z, [-1, *latent]), training=training)
+        inputs = [tf.reshape(z, [-1, *latent])]
+        if takes_context(self.decoder):
+            inputs.append(self._context_of_each(context, tf.shape(z)[:num_leading]))
+        p_x = call_network(self.decoder, *inputs, training=training)
         p_x = check_distribution(p_x, "decoder", "one example of `x`", "IndependentBernoulli")
         if num_leading == 1:
             return p_x
         return tfp.distributions.BatchReshape(p_x, tf.shape(z)[:num_leading])
 
-    def prior_distribution(self, x: Tensor | None = None) -> Distribution:
-        """Returns p(z), batch shape `[]`, event shape `E`; `x` does not matter to it."""
-        return self.prior.distribution()
+    def prior_distribution(self, context: Tensor | None = None) -> Distribution:
+        """Returns p(z), event shape `E`: batch shape `[]`, or `[B]` where it reads a context."""
+        if not takes_context(self.prior):
+            return self.prior.distribution()
+        return self.prior.distribution(self._required(context))
 
-    def log_p_x_given_z(self, x: Tensor, z: Tensor, *, training: bool = False) -> Tensor:
+    def log_p_x_given_z(
+        self, x: Tensor, z: Tensor, context: Tensor | None = None, *, training: bool = False
+    ) -> Tensor:
         """Returns log p(x|z) `[S, B]` of data `[B, *x_event]` at draws `[S, B, *E]`, nats."""
         num_samples, batch = tf.shape(z)[0], tf.shape(z)[1]
         folded = tf.reshape(z, tf.concat([[num_samples * batch], tf.shape(z)[2:]], axis=0))
-        p_x = self.decode(folded, training=training)
+        if takes_context(self.decoder):
+            context = self._context_of_each(context, tf.shape(z)[:2])
+        p_x = self.decode(folded, context, training=training)
         x = tf.cast(x, p_x.dtype)
         if z.shape[0] != 1:
             # Every draw meets the same data: repeat x to the one folded axis of the decoder.
@@ -152,16 +197,17 @@ class VAE(LatentVariableModel):
         num_samples: int = 1,
         seed: Seed = None,
         *,
+        context: Tensor | None = None,
         posterior: Distribution | None = None,
         prior: Distribution | None = None,
         training: bool = False,
     ) -> Terms:
         """See `LatentVariableModel.terms`."""
-        q_z = self.encode(x, training=training) if posterior is None else posterior
-        p_z = self.prior_distribution(x) if prior is None else prior
+        q_z = self.encode(x, context, training=training) if posterior is None else posterior
+        p_z = self.prior_distribution(context) if prior is None else prior
         z, log_q_z = sample_and_log_prob(q_z, num_samples, self.make_seed(seed))
         return Terms(
-            log_p_x=self.log_p_x_given_z(x, z, training=training),
+            log_p_x=self.log_p_x_given_z(x, z, context, training=training),
             log_p_z=p_z.log_prob(z),
             log_q_z=log_q_z,
             kl=closed_form_kl(q_z, p_z),
@@ -177,12 +223,12 @@ class VAE(LatentVariableModel):
         Raises:
             ValueError: The model has seen neither data nor the shape of it.
         """
-        if self.prior.event_shape is None:
+        if self._latent_shape is None:
             raise ValueError(
                 "This model does not know the shape of its latents before it is built. Give its "
                 "encoder a `keras.Input`, or build the model: `model.build((None, *x.shape[1:]))`."
             )
-        return self.prior.event_shape
+        return self._latent_shape
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments as plain data."""
@@ -203,14 +249,39 @@ class VAE(LatentVariableModel):
             )
         return cls(**config)
 
-    def _posterior(self, x: Tensor, training: bool) -> Distribution:
-        q_z = self.encoder(x, training=training)
+    def _posterior(
+        self, x: Tensor, context: Tensor | None = None, training: bool = False
+    ) -> Distribution:
+        inputs = [x, context] if takes_context(self.encoder) else [x]
+        q_z = call_network(self.encoder, *inputs, training=training)
         return check_distribution(q_z, "encoder", "one latent", "MultivariateNormalDiag")
 
-    def _build_parts(self, x: Tensor) -> None:
-        q_z = self._posterior(x, training=False)
-        self.prior.build(q_z.event_shape)
-        inputs = getattr(self.decoder, "inputs", None)
+    def _context_spec(self, shape: Any = None) -> tf.TensorSpec | None:
+        """Returns what the networks or the data tell of the context, None where nothing does."""
+        for part in self._readers:
+            inputs = symbolic_inputs(part)
+            if inputs:
+                return tf.TensorSpec([2, *inputs[-1].shape[1:]], inputs[-1].dtype)
+        return None if shape is None else tf.TensorSpec([2, *shape[1:]], keras.config.floatx())
+
+    def _context_of_each(self, context: Tensor, leading: Tensor) -> Tensor:
+        """Returns the context of each latent in one axis, `[prod(leading), *context_shape]`."""
+        context = self._required(context)
+        event = tf.shape(context)[1:]
+        context = tf.broadcast_to(context, tf.concat([leading, event], axis=0))
+        return tf.reshape(context, tf.concat([[-1], event], axis=0))
+
+    def _required(self, context: Any) -> Tensor:
+        if context is None:
+            check_context(None, None, context_shape=self.context_shape or ())
+        given: Any = context
+        return tf.convert_to_tensor(given)
+
+    def _build_parts(self, x: Tensor, context: Tensor | None = None) -> None:
+        q_z = self._posterior(x, context, training=False)
+        event: Any = q_z.event_shape
+        self._latent_shape = event_tuple(event)
+        inputs = symbolic_inputs(self.decoder)
         if inputs and not q_z.event_shape.is_compatible_with(inputs[0].shape[1:]):
             raise ValueError(
                 "`decoder` does not take the latents of `encoder`. "
@@ -218,7 +289,7 @@ class VAE(LatentVariableModel):
                 f"Received: latents of shape {q_z.event_shape}, the output of `encoder`. "
                 "Change one to the shape of the other."
             )
-        p_x = self.decode(q_z.sample(seed=[0, 0]))
+        p_x = self.decode(q_z.sample(seed=[0, 0]), context)
         if not p_x.event_shape.is_compatible_with(x.shape[1:]):
             raise ValueError(
                 "`decoder` must return a distribution over one example of `x`. "
@@ -227,7 +298,20 @@ class VAE(LatentVariableModel):
             )
         self.event_shape = tuple(p_x.event_shape)
         self.support = support_of(p_x)
+        encode = None if takes_context(self.encoder) else self._posterior
+        self.prior.connect(encode, self.event_shape, self.support)
+        self.prior.build(q_z.event_shape)
+        p_z = self.prior_distribution(context)
+        if not p_z.event_shape.is_compatible_with(q_z.event_shape) or not (
+            p_z.batch_shape.is_compatible_with([2] if takes_context(self.prior) else [])
+        ):
+            raise ValueError(
+                "`prior` must return one distribution over one latent, batch shape [], or [batch] "
+                f"where it takes a context. Expected: event_shape={q_z.event_shape}. "
+                f"Received: event_shape={p_z.event_shape}, batch_shape={p_z.batch_shape}."
+            )
 
-    def _describe_data(self, x: Tensor) -> None:
+    def _describe_data(self, x: Tensor, context: Tensor | None = None) -> None:
         if not self.built:
-            self.build(x.shape)
+            shapes = {"x": x.shape} if context is None else {"x": x.shape, "context": context.shape}
+            self.build(shapes)

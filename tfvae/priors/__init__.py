@@ -1,6 +1,22 @@
-"""Priors p(z): Keras layers with weights and a `distribution()` method."""
+"""Priors p(z): Keras layers that hold the weights and make the distribution."""
 
 from tfvae.priors.base import Prior
+from tfvae.priors.categorical import Categorical, OneHot
+from tfvae.priors.conditional import Conditional
+from tfvae.priors.mixture import GaussianMixture
+from tfvae.priors.normal import Normal
+from tfvae.priors.sphere import Hyperspherical
 from tfvae.priors.standard_normal import StandardNormal
+from tfvae.priors.vamp import VampPrior
 
-__all__ = ["Prior", "StandardNormal"]
+__all__ = [
+    "Categorical",
+    "Conditional",
+    "GaussianMixture",
+    "Hyperspherical",
+    "Normal",
+    "OneHot",
+    "Prior",
+    "StandardNormal",
+    "VampPrior",
+]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import keras
 
-from tfvae._typing import Distribution, Shape, event_tuple
+from tfvae._typing import Distribution, Shape, Tensor, event_tuple
+from tfvae.distributions.support import Support
 
-__all__ = ["Prior"]
+__all__ = ["Prior", "add_scale"]
 
 
 class Prior(keras.layers.Layer):
@@ -22,12 +24,21 @@ class Prior(keras.layers.Layer):
     Args:
         event_shape: Shape of one latent, `E`. A model sets it from its encoder where it is None.
         **kwargs: `name` and the other arguments of `keras.layers.Layer`.
+
+    Attributes:
+        takes_context: Whether `distribution` reads a context.
+        needs_model: Whether the weights can only be made after `connect`.
     """
+
+    takes_context: ClassVar[bool] = False
+    needs_model: ClassVar[bool] = False
 
     def __init__(self, event_shape: int | Sequence[int] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.event_shape: Shape | None = None
-        if event_shape is not None:
+        if event_shape is not None and self.needs_model:
+            self.event_shape = event_tuple(event_shape)
+        elif event_shape is not None:
             self.build(event_tuple(event_shape))
 
     def build(self, event_shape: Sequence[int]) -> None:
@@ -39,18 +50,52 @@ class Prior(keras.layers.Layer):
         event = event_tuple(event_shape)
         if self.event_shape is None:
             self.event_shape = event
-            self._build(event)
-            self.built = True
         if event != self.event_shape:
             raise ValueError(
                 f"The prior '{self.name}' is over latents of shape {self.event_shape}, "
                 f"the posterior over latents of shape {event}. Leave out the prior's "
                 "`event_shape` to have the model set it."
             )
+        if not self.built:
+            self._build(event)
+            self.built = True
 
-    def distribution(self) -> Distribution:
-        """Returns p(z), batch shape `[]`, event shape `E`, made from the weights as they are."""
+    def distribution(self, context: Tensor | None = None) -> Distribution:
+        """Returns p(z), batch shape `[]`, event shape `E`, made from the weights as they are.
+
+        Args:
+            context: `[B, ...]`, only for a prior that `takes_context`: its p(z|c) has batch
+                shape `[B]`.
+
+        Raises:
+            ValueError: The shape of the latents is not known yet.
+        """
         raise NotImplementedError
+
+    def connect(
+        self, encode: Callable[[Tensor], Distribution] | None, event_shape: Shape, support: Support
+    ) -> None:
+        """Shows the prior the model that it belongs to, before `build`; most do not look.
+
+        Args:
+            encode: From x `[B, *event_shape]` to q(z|x); None where it needs a context too.
+            event_shape: Shape of one example of x.
+            support: What the likelihood can produce.
+        """
+
+    def known_event_shape(self) -> Shape:
+        """Returns the shape of one latent.
+
+        Raises:
+            ValueError: It is not known yet.
+        """
+        if self.event_shape is None:
+            raise ValueError(
+                f"The prior '{self.name}' does not know the shape of its latents yet. Pass "
+                "`event_shape` to it, or pass it to a model and build that: "
+                "`model.build((None, *x.shape[1:]))`."
+            )
+        return self.event_shape
 
     def get_config(self) -> dict[str, Any]:
         shape = None if self.event_shape is None else list(self.event_shape)
@@ -58,3 +103,11 @@ class Prior(keras.layers.Layer):
 
     def _build(self, event_shape: Shape) -> None:
         """Adds the weights; nothing to do for a prior without any."""
+
+
+def add_scale(prior: Prior, shape: Shape, min_scale: float) -> Any:
+    """Adds the weight `raw_scale`, of which `min_scale + softplus(raw_scale)` is 1."""
+    if not 0.0 <= min_scale < 1.0:
+        raise ValueError(f"`min_scale` must lie in [0, 1). Received: min_scale={min_scale}")
+    start = keras.initializers.Constant(math.log(math.expm1(1.0 - min_scale)))
+    return prior.add_weight(shape=shape, initializer=start, name="raw_scale")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfvae._typing import Distribution, register
+from tfvae._typing import Distribution, Tensor, register
 from tfvae.priors.base import Prior
 
 __all__ = ["StandardNormal"]
@@ -31,13 +31,7 @@ class StandardNormal(Prior):
     https://arxiv.org/abs/1312.6114
     """
 
-    def distribution(self) -> Distribution:
+    def distribution(self, context: Tensor | None = None) -> Distribution:
         """Returns `tfd.Independent(tfd.Normal)`, batch shape `[]`, event shape `E`."""
-        if self.event_shape is None:
-            raise ValueError(
-                f"The prior '{self.name}' does not know the shape of its latents yet. Pass "
-                "`event_shape` to it, or pass it to a model and build that: "
-                "`model.build((None, *x.shape[1:]))`."
-            )
-        zeros = tf.zeros(self.event_shape, self.variable_dtype)
-        return tfd.Independent(tfd.Normal(zeros, tf.ones_like(zeros)), len(self.event_shape))
+        zeros = tf.zeros(self.known_event_shape(), self.variable_dtype)
+        return tfd.Independent(tfd.Normal(zeros, tf.ones_like(zeros)), len(zeros.shape))

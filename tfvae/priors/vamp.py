@@ -1,0 +1,158 @@
+"""The variational mixture of posteriors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tfvae._config import check_count
+from tfvae._typing import Distribution, Shape, Tensor, register
+from tfvae.distributions.gaussian import as_diagonal_normal
+from tfvae.distributions.normal_mixture import NormalMixture
+from tfvae.distributions.support import Support
+from tfvae.priors.base import Prior
+
+__all__ = ["VampPrior"]
+
+tfd = tfp.distributions
+
+
+@register
+class VampPrior(Prior):
+    """Mixture of the posteriors of learned pseudo-inputs: the best prior of all for the ELBO.
+
+        p(z) = sum_m w_m q(z|u_m),   u_m `[*x_event]` learned, q the model's own encoder
+
+    Encoder and prior share their weights, which a `.keras` file of the model holds once.
+    Pseudo-inputs stay within the bounds of the likelihood, if it has some.
+
+    Args:
+        num_components: Number of pseudo-inputs, M.
+        event_shape: Shape of one latent; by default that of the model's encoder.
+        pseudo_inputs: Data `[M, *x_event]` to start from; by default noise: uniform between the
+            bounds of the likelihood, or else standard normal.
+        learn_weights: Learns the weights `w` of the mixture; False keeps them equal.
+        **kwargs: See `Prior`.
+
+    Raises:
+        ValueError: `num_components` is smaller than 1 or not the length of `pseudo_inputs`, the
+            shape of these is not that of the data, or the encoder needs a context.
+
+    Example:
+        >>> prior = tfvae.priors.VampPrior(50)
+        >>> vae = tfvae.VAE(encoder, decoder, prior)
+        >>> prior.pseudo_inputs.shape == (50, *vae.event_shape)
+        True
+
+    Reference: VAE with a VampPrior (Tomczak and Welling, 2018), https://arxiv.org/abs/1705.07120
+    """
+
+    needs_model = True
+
+    def __init__(
+        self,
+        num_components: int = 500,
+        event_shape: Any = None,
+        *,
+        pseudo_inputs: Any = None,
+        learn_weights: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        check_count("num_components", num_components)
+        self.num_components = int(num_components)
+        self.learn_weights = learn_weights
+        self._start = None if pseudo_inputs is None else np.asarray(pseudo_inputs, "float32")
+        if self._start is not None and len(self._start) != num_components:
+            raise ValueError(
+                "`pseudo_inputs` must hold one row per component. Received: "
+                f"{len(self._start)} rows, num_components={num_components}"
+            )
+        self._encode: Callable[[Tensor], Distribution] | None = None
+        super().__init__(event_shape, **kwargs)
+
+    def distribution(self, context: Tensor | None = None) -> Distribution:
+        """Returns the mixture, batch shape `[]`, event shape `E`.
+
+        A `tfvae.distributions.NormalMixture` for diagonal Gaussian posteriors, whose cost is that
+        of two matrix products; a `tfd.MixtureSameFamily` for others.
+        """
+        self.known_event_shape()
+        if self._encode is None:
+            raise ValueError(
+                f"The prior '{self.name}' is made of posteriors: pass it to a model, "
+                "`tfvae.VAE(encoder, decoder, prior)`, and build that."
+            )
+        q_u = self._encode(tf.convert_to_tensor(self.pseudo_inputs))
+        logits = tf.cast(tf.convert_to_tensor(self.logits), q_u.dtype)
+        normal = as_diagonal_normal(q_u)
+        if normal is not None:
+            return NormalMixture(logits, normal.loc, normal.scale)
+        return tfd.MixtureSameFamily(tfd.Categorical(logits=logits), q_u)
+
+    def connect(
+        self, encode: Callable[[Tensor], Distribution] | None, event_shape: Shape, support: Support
+    ) -> None:
+        """Keeps the encoder, and the shape and bounds of the pseudo-inputs to be made."""
+        if encode is None:
+            raise ValueError(
+                "`VampPrior` is made of posteriors q(z|u) of pseudo-inputs u alone, but the "
+                "encoder needs a context too. Leave the context out of the encoder, or choose "
+                "another prior, such as `Conditional`."
+            )
+        # No layer and no model: Keras would count the encoder's weights twice.
+        self._encode = encode
+        self._x_shape, self._support = event_shape, support
+
+    def get_build_config(self) -> None:
+        """Returns None: a loaded prior waits for its model, as a new one does."""
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "num_components": self.num_components,
+            "learn_weights": self.learn_weights,
+        }
+
+    def _build(self, event_shape: Shape) -> None:
+        start, x_shape, support = self._start, self._x_shape, self._support
+        bounds = support.lower, support.upper
+        if start is not None and start.shape[1:] != x_shape:
+            raise ValueError(
+                "`pseudo_inputs` must have the shape of the data. "
+                f"Expected: {[self.num_components, *x_shape]}. Received: {list(start.shape)}"
+            )
+        if start is not None:
+            values: Any = start
+            initializer: Any = keras.initializers.Constant(values)
+        elif support.lower is None or support.upper is None:
+            initializer = keras.initializers.RandomNormal(stddev=1.0)
+        else:
+            initializer = keras.initializers.RandomUniform(support.lower, support.upper)
+        self.pseudo_inputs = self.add_weight(
+            shape=(self.num_components, *x_shape),
+            initializer=initializer,
+            constraint=None if bounds == (None, None) else _Within(*bounds),
+            name="pseudo_inputs",
+        )
+        self.logits = self.add_weight(
+            shape=(self.num_components,),
+            initializer="zeros",
+            trainable=self.learn_weights,
+            name="logits",
+        )
+
+
+class _Within(keras.constraints.Constraint):
+    """Projects onto the bounds of the data."""
+
+    def __init__(self, lower: float | None, upper: float | None) -> None:
+        self.lower, self.upper = lower, upper
+
+    def __call__(self, w: Tensor) -> Tensor:
+        w = w if self.lower is None else tf.maximum(w, tf.cast(self.lower, w.dtype))
+        return w if self.upper is None else tf.minimum(w, tf.cast(self.upper, w.dtype))
