@@ -111,7 +111,7 @@ def test_static_methods_agree_with_the_layer(case):
     params, x = case.params(3), case.values(3)
     p = case.make()(params)
     plain = case.layer.new(tf.constant(params), *case.args, **case.new_kwargs)
-    assert type(plain) is case.tfp_class
+    assert isinstance(plain, case.tfp_class)
     x = tf.cast(x, p.dtype)
     assert plain.dtype == p.dtype
     np.testing.assert_array_equal(plain.log_prob(x), p.log_prob(x))
@@ -261,7 +261,7 @@ def test_output_is_a_whole_tfp_distribution(case):
         assert (kl is None) == (closed_form_kl(plain, plain) is None)
         if kl is not None:
             np.testing.assert_allclose(kl, tf.zeros([3]), atol=1e-6)
-    assert type(p.tensor_distribution) is case.tfp_class
+    assert type(p.tensor_distribution) is type(plain)
     np.testing.assert_array_equal(p.tensor_distribution.log_prob(x), expected)
 
     # The parameters of a composite can be detached: no gradient is left.

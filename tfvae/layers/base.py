@@ -30,6 +30,7 @@ __all__ = [
     "split_components",
     "split_parameters",
     "traced_spec",
+    "within",
 ]
 
 tfd = tfp.distributions
@@ -394,7 +395,19 @@ def above(floor: float, raw: Tensor) -> Tensor:
 
 def below(ceiling: float, raw: Tensor) -> Tensor:
     """Returns `min(raw, ceiling)` with the gradient of `raw`, which can so come back from there."""
-    return raw + tf.stop_gradient(tf.minimum(raw, tf.cast(ceiling, raw.dtype)) - raw)
+    return within(-float("inf"), ceiling, raw)
+
+
+def within(floor: float, ceiling: float, raw: Tensor) -> Tensor:
+    """Returns `raw` clipped to [floor, ceiling], with the gradient of `raw` also beyond."""
+
+    @tf.custom_gradient
+    def clip(raw: Tensor) -> tuple[Tensor, Any]:
+        return tf.clip_by_value(raw, tf.cast(floor, raw.dtype), tf.cast(ceiling, raw.dtype)), (
+            lambda upstream: upstream
+        )
+
+    return clip(raw)
 
 
 def _named_conversion(

@@ -8,8 +8,10 @@ from typing import Any, ClassVar
 import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
+from tensorflow_probability.python.internal import auto_composite_tensor
 
 from tfvae._typing import Distribution, Tensor, register
+from tfvae.distributions.mixture import ReparameterizedMixture
 from tfvae.layers.base import (
     DistributionLayer,
     IndependentLayer,
@@ -247,9 +249,9 @@ def _mixture(
         and rank <= 4
         and made.event_shape.rank <= 1
     )
+    weights = tfd.Categorical(logits, validate_args=validate_args)
+    if reparameterize and auto_composite_tensor.is_composite_tensor(made):
+        return ReparameterizedMixture(weights, made, validate_args=validate_args)
     return tfd.MixtureSameFamily(
-        tfd.Categorical(logits, validate_args=validate_args),
-        made,
-        reparameterize=reparameterize,
-        validate_args=validate_args,
+        weights, made, reparameterize=reparameterize, validate_args=validate_args
     )

@@ -14,9 +14,9 @@ from tfvae.layers.base import (
     IndependentLayer,
     VectorLayer,
     above,
-    below,
     positive_int,
     split_parameters,
+    within,
 )
 
 __all__ = [
@@ -240,7 +240,7 @@ class MultivariateNormalLowRank(VectorLayer):
         loc, raw, rest = tf.split(params, [size, size, size * rank], axis=-1)
         scale = above(min_scale, raw)
         (factor,) = split_parameters(rest, (size, rank), 1)
-        factor = below(MAX_FACTOR, -below(MAX_FACTOR, -factor))
+        factor = within(-MAX_FACTOR, MAX_FACTOR, factor)
         return tfd.MultivariateNormalDiagPlusLowRankCovariance(
             loc,
             cov_diag_factor=tf.square(scale),
