@@ -204,19 +204,22 @@ def _scorer(
         terms = model.terms(num_samples=num_samples, seed=fold_in(seed, 0), **batch)
         block = min(evidence_samples, max(1, 5000 // max(1, batch["x"].shape[0] or 1)))
         evidence = importance_evidence(model, batch, evidence_samples, fold_in(seed, 1), block)
-        conditional = -tf.reduce_mean(terms.log_q_z, axis=0)
+        conditional = -terms.expect(terms.log_q_z)
         entropy = statistic(terms.q_z, "entropy")
         values = {
             "log_p_x": evidence.log_p_x,
             "gap": evidence.log_p_x - evidence.elbo,
             "elbo": terms.elbo,
-            "sampled_elbo": tf.reduce_mean(terms.log_w, axis=0),
+            "sampled_elbo": terms.expect(terms.log_w),
             "distortion": terms.distortion,
             "rate": terms.rate,
             "entropy_z_given_x": conditional if entropy is None else entropy,
-            "cross_entropy": -tf.reduce_mean(terms.log_p_z, axis=0),
+            "cross_entropy": -terms.expect(terms.log_p_z),
         }
-        return values, {"z": terms.z, "log_q_z": terms.log_q_z, "log_p_z": terms.log_p_z}
+        draws = {"z": terms.z, "log_q_z": terms.log_q_z, "log_p_z": terms.log_p_z}
+        if terms.log_weights is not None:
+            draws["log_weights"] = terms.log_weights
+        return values, draws
 
     return score
 
@@ -271,6 +274,9 @@ def _entries_of_marginals(
         independent = tf.reduce_sum(log_q_z_each, axis=-1)
         entries["total_correlation"] = log_q_z - independent
         entries["dimension_wise_kl"] = independent - draws["log_p_z"]
+    if "log_weights" in draws:
+        weights = tf.exp(draws["log_weights"])
+        return {name: tf.reduce_sum(weights * value, axis=0) for name, value in entries.items()}
     return {name: tf.reduce_mean(value, axis=0) for name, value in entries.items()}
 
 

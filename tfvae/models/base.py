@@ -120,6 +120,9 @@ class LatentVariableModel(keras.Model):
         """
         raise NotImplementedError
 
+    def exact_log_p_x(self, x: Tensor, context: Tensor | None = None) -> Tensor | None:
+        """Returns log p(x) `[B]`, nats, where it is a sum that can be done; None elsewhere."""
+
     # What follows for all models.
 
     def call(self, x: Any, training: bool = False) -> Distribution:

@@ -19,7 +19,8 @@ class Evidence(NamedTuple):
     """Estimates of log p(x) for a batch.
 
     Attributes:
-        log_p_x: log p(x) `[B]`, nats: a lower bound in expectation.
+        log_p_x: log p(x) `[B]`, nats: a lower bound in expectation, or exact where the model
+            knows it; then the standard error is zero and `ess` the number of draws.
         standard_error: Of `log_p_x` `[B]`, nats, by the delta method.
         ess: Effective sample size `[B]`, from 1 to the number of draws.
         elbo: Mean over the draws of log p(x, z) - log q(z|x) `[B]`, nats.
@@ -58,6 +59,11 @@ def importance_evidence(
     https://arxiv.org/abs/1509.00519
     """
     num_samples = tf.cast(num_samples, tf.int32)
+    exact = model.exact_log_p_x(**batch)
+    if exact is not None:
+        elbo = model.terms(num_samples=1, seed=seed, **batch).elbo
+        ess = tf.fill(tf.shape(exact), tf.cast(num_samples, exact.dtype))
+        return Evidence(exact, tf.zeros_like(exact), ess, elbo)
     posterior, prior = model.encode(**batch), model.prior_distribution(batch.get("context"))
 
     def add_block(

@@ -9,6 +9,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfvae._typing import Distribution, Seed, Shape, Tensor, event_tuple, register
+from tfvae.distributions.finite import all_states, num_states
 from tfvae.distributions.reparameterised import sample_and_log_prob
 from tfvae.distributions.support import support_of
 from tfvae.divergences import closed_form_kl
@@ -42,6 +43,8 @@ class VAE(LatentVariableModel):
         decoder: Keras model from `z` `[B, *E]`, or from `[z, context]`, to a distribution over one
             example of `x`.
         prior: A `tfvae.priors.Prior`; by default `StandardNormal()`.
+        max_states: Latents of finitely many states, up to this number, are not drawn but summed
+            over: bound, gradient and `log_likelihood` are then exact. 0 always draws.
         seed: See `LatentVariableModel`.
         **kwargs: See `LatentVariableModel`.
 
@@ -69,6 +72,7 @@ class VAE(LatentVariableModel):
         decoder: keras.Model,
         prior: Prior | None = None,
         *,
+        max_states: int = 128,
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -84,6 +88,7 @@ class VAE(LatentVariableModel):
                 "`prior` must be an object of `tfvae.priors`, such as `StandardNormal()`. "
                 f"Received: {type(prior).__name__}"
             )
+        self.max_states = max_states
         self._latent_shape: Shape | None = None
         self.encoder = encoder
         self.decoder = decoder
@@ -205,16 +210,33 @@ class VAE(LatentVariableModel):
         """See `LatentVariableModel.terms`."""
         q_z = self.encode(x, context, training=training) if posterior is None else posterior
         p_z = self.prior_distribution(context) if prior is None else prior
-        z, log_q_z = sample_and_log_prob(q_z, num_samples, self.make_seed(seed))
+        if self._sums_over(q_z):
+            z = all_states(q_z)  # [S, *E]
+            log_p_x = self._log_p_x_of_states(x, z, context, training)
+            size = tf.shape(x)[0]
+            z = tf.repeat(z[:, None], size, axis=1)
+            log_q_z = q_z.log_prob(z)
+        else:
+            z, log_q_z = sample_and_log_prob(q_z, num_samples, self.make_seed(seed))
+            log_p_x = self.log_p_x_given_z(x, z, context, training=training)
         return Terms(
-            log_p_x=self.log_p_x_given_z(x, z, context, training=training),
+            log_p_x=log_p_x,
             log_p_z=p_z.log_prob(z),
             log_q_z=log_q_z,
             kl=closed_form_kl(q_z, p_z),
             z=z,
             q_z=q_z,
             p_z=p_z,
+            log_weights=log_q_z if self._sums_over(q_z) else None,
         )
+
+    def exact_log_p_x(self, x: Tensor, context: Tensor | None = None) -> Tensor | None:
+        """Returns log p(x) = log sum_z p(x|z) p(z), `[B]`, where z has few states; else None."""
+        q_z = self.encode(x, context)
+        if not self._sums_over(q_z):
+            return None
+        terms = self.terms(x, context=context, posterior=q_z)
+        return tf.reduce_logsumexp(terms.log_p_x + terms.log_p_z, axis=0)
 
     @property
     def latent_shape(self) -> Shape:
@@ -236,6 +258,7 @@ class VAE(LatentVariableModel):
         return {
             **super().get_config(),
             **{name: keras.saving.serialize_keras_object(part) for name, part in parts.items()},
+            "max_states": self.max_states,
             "seed": self.seed,
         }
 
@@ -255,6 +278,19 @@ class VAE(LatentVariableModel):
         inputs = [x, context] if takes_context(self.encoder) else [x]
         q_z = call_network(self.encoder, *inputs, training=training)
         return check_distribution(q_z, "encoder", "one latent", "MultivariateNormalDiag")
+
+    def _sums_over(self, q_z: Distribution) -> bool:
+        return (num_states(q_z) or self.max_states + 1) <= self.max_states
+
+    def _log_p_x_of_states(
+        self, x: Tensor, states: Tensor, context: Tensor | None, training: bool
+    ) -> Tensor:
+        """Returns log p(x|z) `[S, B]` of every state `[S, *E]`, of which each is decoded once."""
+        if takes_context(self.decoder):
+            z = tf.repeat(states[:, None], tf.shape(x)[0], axis=1)
+            return self.log_p_x_given_z(x, z, context, training=training)
+        p_x = self.decode(states, training=training)
+        return tf.transpose(p_x.log_prob(tf.cast(x, p_x.dtype)[:, None]))
 
     def _context_spec(self, shape: Any = None) -> tf.TensorSpec | None:
         """Returns what the networks or the data tell of the context, None where nothing does."""
