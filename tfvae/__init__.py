@@ -18,7 +18,7 @@ from tfvae import (
 from tfvae._version import __version__
 from tfvae.evaluation import decompose, log_likelihood
 from tfvae.losses import NegativeLogLikelihood
-from tfvae.models import VAE, LatentVariableModel
+from tfvae.models import VAE, ConditionalModel, DensityModel, LatentVariableModel
 from tfvae.terms import Terms
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "VAE",
+    "ConditionalModel",
+    "DensityModel",
     "LatentVariableModel",
     "NegativeLogLikelihood",
     "Terms",

@@ -1,6 +1,7 @@
 """Models: `LatentVariableModel`, which trains, evaluates and exports, and what derives from it."""
 
 from tfvae.models.base import LatentVariableModel
+from tfvae.models.observed import ConditionalModel, DensityModel
 from tfvae.models.vae import VAE
 
-__all__ = ["VAE", "LatentVariableModel"]
+__all__ = ["VAE", "ConditionalModel", "DensityModel", "LatentVariableModel"]

@@ -5,6 +5,7 @@ from tfvae.priors.categorical import Categorical, OneHot
 from tfvae.priors.conditional import Conditional
 from tfvae.priors.mixture import GaussianMixture
 from tfvae.priors.normal import Normal
+from tfvae.priors.parametric import Parametric
 from tfvae.priors.sphere import Hyperspherical
 from tfvae.priors.standard_normal import StandardNormal
 from tfvae.priors.vamp import VampPrior
@@ -16,6 +17,7 @@ __all__ = [
     "Hyperspherical",
     "Normal",
     "OneHot",
+    "Parametric",
     "Prior",
     "StandardNormal",
     "VampPrior",

@@ -1,0 +1,74 @@
+"""Any family with free parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfvae._typing import Distribution, Shape, Tensor, register
+from tfvae.layers.base import DistributionLayer
+from tfvae.priors.base import Prior
+
+__all__ = ["Parametric"]
+
+
+@register
+class Parametric(Prior):
+    """A member of the family of a distribution layer, its parameters learned.
+
+        p(z) = family(z; params),   params `[P]` learned
+
+    As the density of a `tfvae.DensityModel` it is fitted by maximum likelihood.
+
+    Args:
+        layer: A distribution layer, over one latent.
+        initializer: Keras initializer of the parameters; some noise by default, since components
+            of a mixture that start as one stay together.
+        **kwargs: See `Prior`.
+
+    Raises:
+        TypeError: `layer` is no distribution layer.
+
+    Example:
+        >>> prior = tfvae.priors.Parametric(tfvae.layers.MultivariateNormalTriL(2))
+        >>> prior.distribution().covariance().shape
+        TensorShape([2, 2])
+
+    Reference: Pattern Recognition and Machine Learning (Bishop, 2006), section 2.3.
+    """
+
+    def __init__(self, layer: DistributionLayer, initializer: Any = None, **kwargs: Any) -> None:
+        if not isinstance(layer, DistributionLayer):
+            raise TypeError(
+                "`layer` must be a distribution layer of `tfvae.layers`. "
+                f"Received: {type(layer).__name__}"
+            )
+        kwargs.pop("event_shape", None)  # in the config; the layer knows it
+        super().__init__(**kwargs)
+        self.layer = layer
+        if initializer is None:
+            initializer = keras.initializers.RandomNormal(stddev=0.1)
+        self.initializer: Any = keras.initializers.get(initializer)
+        self.build(layer.event_shape)
+
+    def distribution(self, context: Tensor | None = None) -> Distribution:
+        """Returns the distribution of the layer's family, batch shape `[]`."""
+        return self.layer._distribution(tf.convert_to_tensor(self.params))
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "layer": keras.saving.serialize_keras_object(self.layer),
+            "initializer": keras.initializers.serialize(self.initializer),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Parametric:
+        layer = keras.saving.deserialize_keras_object(config["layer"])
+        return cls(**{**config, "layer": layer})
+
+    def _build(self, event_shape: Shape) -> None:
+        shape = (self.layer._params_size(),)
+        self.params = self.add_weight(shape=shape, initializer=self.initializer, name="params")
