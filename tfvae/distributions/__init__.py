@@ -2,6 +2,7 @@
 
 from tfvae.distributions.discretized_logistic import DiscretizedLogistic
 from tfvae.distributions.gaussian import as_diagonal_normal
+from tfvae.distributions.kernel_density import KernelDensity
 from tfvae.distributions.kl import closed_form_kl
 from tfvae.distributions.normal_mixture import NormalMixture
 from tfvae.distributions.one_hot import OneHotMixture
@@ -16,6 +17,7 @@ from tfvae.distributions.zero_inflated import ZeroInflated
 
 __all__ = [
     "DiscretizedLogistic",
+    "KernelDensity",
     "NormalMixture",
     "OneHotMixture",
     "Support",
