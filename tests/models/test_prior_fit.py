@@ -1,0 +1,72 @@
+"""A trained model gets another prior."""
+
+import keras
+import numpy as np
+import pytest
+
+from tests import analytic
+from tests.conftest import binary_data, mlp_vae
+from tfvae import priors
+
+
+def test_gain_is_the_closed_form_of_the_best_gaussian():
+    """N(0, I) becomes the Gaussian with the moments of the aggregated posterior."""
+    model = analytic.LinearGaussian.random()
+    vae, x = model.vae(), 1.5 * model.draw(2000)
+    loc = model.loc(x)
+    variance = model.s + loc.var(axis=0)
+    # E log p_new - E log p_old, per dimension, of Gaussians under the aggregated posterior.
+    mean, square = loc.mean(axis=0), model.s + (loc**2).mean(axis=0)
+    exact = np.sum(-0.5 * np.log(variance) - 0.5 + 0.5 * square)
+    before = [w.numpy() for w in (*vae.encoder.weights, *vae.decoder.weights)]
+    prior = priors.Normal()
+    gain = vae.fit_prior(
+        prior,
+        x,
+        validation_data=x,
+        epochs=60,
+        batch_size=500,
+        optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.05, 240)),
+        num_samples=50,
+    )
+    np.testing.assert_allclose(prior.loc, mean, atol=0.02)
+    np.testing.assert_allclose(prior.distribution().stddev(), np.sqrt(variance), rtol=0.02)
+    assert gain.nats == pytest.approx(exact, abs=5 * gain.standard_error)
+    assert 0 < gain.standard_error < 0.1 * exact
+    assert vae.prior is prior
+    after = [*vae.encoder.weights, *vae.decoder.weights]
+    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+    # The rate falls by the gain.
+    old = model.vae().terms(x, 200, seed=1).rate.numpy().mean()
+    new = vae.terms(x, 200, seed=1).rate.numpy().mean()
+    assert old - new == pytest.approx(exact, abs=0.02)
+
+
+@pytest.mark.parametrize("prior", [priors.VampPrior(5), priors.GaussianMixture(3)])
+def test_model_lives_on_with_its_new_prior(prior, tmp_path):
+    vae, x = mlp_vae(), binary_data()
+    vae.compile(keras.optimizers.Adam(0.01))
+    vae.fit(x, verbose=0)
+    trainable = [layer.trainable for layer in vae.encoder.layers]
+    gain = vae.fit_prior(prior, {"x": x}, validation_data=x, epochs=2)
+    assert np.isfinite(gain.nats)
+    assert [layer.trainable for layer in vae.encoder.layers] == trainable
+    kernel = vae.encoder.layers[0].kernel.numpy()
+    vae.fit(x, epochs=2, verbose=0)  # all parts train again
+    assert not np.array_equal(kernel, vae.encoder.layers[0].kernel)
+    vae.save(tmp_path / "vae.keras")
+    loaded = keras.models.load_model(tmp_path / "vae.keras")
+    assert type(loaded.prior) is type(prior)
+    np.testing.assert_array_equal(loaded.terms(x, 2, 3).log_w, vae.terms(x, 2, 3).log_w)
+
+
+def test_bad_priors_leave_the_old_one():
+    vae, x = mlp_vae(), binary_data()
+    old = vae.prior
+    with pytest.raises(TypeError, match=r"`prior` must be an object of `tfvae\.priors`"):
+        vae.fit_prior("vamp", x, validation_data=x)
+    with pytest.raises(ValueError, match=r"over latents of shape \(7,\)"):
+        vae.fit_prior(priors.Normal(7), x, validation_data=x)
+    with pytest.raises(ValueError, match=r"`validation_data` does not have the shape|`x` does not"):
+        vae.fit_prior(priors.Normal(), x, validation_data=x[:, :3])
+    assert vae.prior is old
