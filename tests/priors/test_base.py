@@ -58,7 +58,7 @@ PRIORS = {
     priors.Hyperspherical: (priors.Hyperspherical, spherical_encoder),
 }
 # Tested in files of their own.
-ELSEWHERE = {priors.Conditional}
+ELSEWHERE = {priors.Conditional, priors.Parametric}
 # What has no distribution before it belongs to a model.
 CONNECTED = {priors.VampPrior}
 
