@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-__all__ = ["Distribution", "Seed", "Shape", "Tensor", "event_tuple", "register"]
+__all__ = ["Distribution", "Seed", "Shape", "Tensor", "event_tuple", "positive_int", "register"]
 
 Shape = tuple[int, ...]
 Tensor = Any  # tf.Tensor: TensorFlow ships no type information
@@ -37,3 +37,18 @@ def event_tuple(event_shape: int | Sequence[int] | tf.TensorShape) -> Shape:
             f"Received: event_shape={event_shape!r}"
         )
     return sizes
+
+
+def positive_int(name: str, value: Any) -> int:
+    """Returns `value` as an int.
+
+    Raises:
+        ValueError: It is no whole number >= 1.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise ValueError(f"`{name}` must be a whole number >= 1. Received: {name}={value!r}")
+    return number

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -12,7 +11,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfvae._random import next_seed
-from tfvae._typing import Distribution, Shape, Tensor, event_tuple
+from tfvae._typing import Distribution, Shape, Tensor, event_tuple, positive_int
 from tfvae.layers.coercible import Coercer
 
 __all__ = [
@@ -371,21 +370,6 @@ def traced_spec(function: Any, *inputs: Any) -> keras.KerasTensor:
     traced = tf.function(function, autograph=False).get_concrete_function(*specs)
     value = traced.structured_outputs
     return keras.KerasTensor(tuple(value.shape), dtype=value.dtype.name)
-
-
-def positive_int(name: str, value: Any) -> int:
-    """Returns `value` as an int.
-
-    Raises:
-        ValueError: It is no whole number >= 1.
-    """
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = 0
-    if number < 1:
-        raise ValueError(f"`{name}` must be a whole number >= 1. Received: {name}={value!r}")
-    return number
 
 
 def above(floor: float, raw: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ class GatedDense(keras.layers.Layer):
 
         def both_halves(shape: Shape, dtype: Any = None) -> Tensor:
             del shape
-            parts = (self.kernel_initializer, _another(self.kernel_initializer))
+            parts = (self.kernel_initializer, another(self.kernel_initializer))
             return keras.ops.concatenate([part(half, dtype=dtype) for part in parts], axis=-1)
 
         self.kernel = self.add_weight(
@@ -77,17 +77,17 @@ class GatedDense(keras.layers.Layer):
         }
 
 
-def _another(initializer: Any) -> Any:
+def another(initializer: Any, index: int = 1) -> Any:
     """Returns an initializer of the same kind that gives other random values.
 
     An initializer object gives the same values at every call, and so does a copy with its seed:
-    the gate would start as a copy of what it gates.
+    the gate would start as a copy of what it gates. Each `index` from 1 on gives values of its own.
     """
     if not isinstance(initializer, keras.initializers.Initializer):
         return initializer
     config = initializer.get_config()
     if isinstance(config.get("seed"), int):
-        config["seed"] += 1
+        config["seed"] += index
     return type(initializer).from_config(config)
 
 

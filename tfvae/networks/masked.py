@@ -1,0 +1,466 @@
+"""Dense networks with masks: every output sees only the inputs before it in an order."""
+
+from __future__ import annotations
+
+import operator
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfvae._typing import Shape, Tensor, event_tuple, positive_int, register
+from tfvae.networks.bodies import another
+
+__all__ = ["MADE", "MaskedDense"]
+
+# From the number of the step `[]` and parameters `[S, B, P]` to drawn elements `[S, B]`.
+Draw = Callable[[Tensor, Tensor], Tensor]
+
+
+@register
+class MaskedDense(keras.layers.Layer):
+    """Dense layer whose units see only some of the inputs, and a context as a whole.
+
+        y = activation(x (W * mask) + b + context V)
+        mask[i, j] = in_degrees[i] <= out_degrees[j],   or < where `exclusive`
+
+    Args:
+        in_degrees: Degree of each input, `[I]`.
+        out_degrees: Degree of each unit, `[O]`.
+        exclusive: Units see only inputs of smaller degree, not those of their own.
+        context_size: Size of the context, C; 0 for none.
+        activation: Keras activation, by name or as a callable.
+        use_bias: Whether there is a bias `b`.
+        kernel_initializer: Keras initializer of `W` (then masked) and of `V`.
+        bias_initializer: Keras initializer of `b`.
+        kernel_regularizer: Keras regularizer of `W` and of `V`.
+        bias_regularizer: Keras regularizer of `b`.
+        **kwargs: `name`, `dtype` and the other arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        x: `[..., I]`.
+        context: `[..., C]`; leading axes broadcast with those of `x`.
+
+    Returns:
+        `[..., O]`.
+
+    Raises:
+        ValueError: Sizes do not fit, or a context is missing or not expected.
+
+    Example:
+        >>> layer = tfvae.networks.MaskedDense([1, 2], [1, 2], kernel_initializer="ones")
+        >>> layer(tf.constant([[1.0, 10.0]])).numpy()
+        array([[ 1., 11.]], dtype=float32)
+
+    Reference: MADE (Germain et al., 2015), https://arxiv.org/abs/1502.03509
+    """
+
+    def __init__(
+        self,
+        in_degrees: Sequence[int],
+        out_degrees: Sequence[int],
+        *,
+        exclusive: bool = False,
+        context_size: int = 0,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.in_degrees = [int(degree) for degree in in_degrees]
+        self.out_degrees = [int(degree) for degree in out_degrees]
+        self.exclusive = exclusive
+        self.context_size = context_size
+        self.activation = keras.activations.get(activation)
+        self.use_bias = use_bias
+        self.kernel_initializer: Any = keras.initializers.get(kernel_initializer)
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
+
+    @property
+    def mask(self) -> np.ndarray:
+        """Which unit sees which input, bool `[I, O]`."""
+        before = np.less if self.exclusive else np.less_equal
+        return before(np.array(self.in_degrees)[:, None], np.array(self.out_degrees)[None])
+
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
+        sizes = len(self.in_degrees), len(self.out_degrees)
+        if x_shape[-1] != sizes[0]:
+            raise ValueError(
+                f"`x` must hold {sizes[0]} values in its last axis, as many as `in_degrees`. "
+                f"Received: x of shape {tuple(x_shape)}"
+            )
+        mask = self.mask
+
+        def masked(shape: Shape, dtype: Any = None) -> Tensor:
+            kernel = self.kernel_initializer(shape, dtype=dtype)
+            return kernel * keras.ops.cast(mask, kernel.dtype)
+
+        self.kernel = self.add_weight(
+            shape=sizes, initializer=masked, regularizer=self.kernel_regularizer, name="kernel"
+        )
+        self.context_kernel = None
+        if self.context_size:
+            self.context_kernel = self.add_weight(
+                shape=(self.context_size, sizes[1]),
+                initializer=another(self.kernel_initializer),
+                regularizer=self.kernel_regularizer,
+                name="context_kernel",
+            )
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(
+                shape=sizes[1:],
+                initializer=self.bias_initializer,
+                regularizer=self.bias_regularizer,
+                name="bias",
+            )
+        self.built = True
+
+    def call(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        check_context(context, self.context_size)
+        product: Any = keras.ops.matmul(x, self.masked_kernel())
+        return self.activation(product + self.offset(context))
+
+    def masked_kernel(self) -> Tensor:
+        """Returns `W * mask` `[I, O]`."""
+        kernel: Any = keras.ops.convert_to_tensor(self.kernel)
+        return kernel * keras.ops.cast(self.mask, kernel.dtype)
+
+    def offset(self, context: Tensor | None) -> Tensor:
+        """Returns what does not depend on `x`, `b + context V`: `[..., O]`, or `[O]`."""
+        if self.bias is None:
+            offset: Any = keras.ops.zeros([len(self.out_degrees)], self.compute_dtype)
+        else:
+            offset = keras.ops.convert_to_tensor(self.bias)
+        if self.context_kernel is not None:
+            offset = offset + keras.ops.matmul(context, self.context_kernel)
+        return offset
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "in_degrees": self.in_degrees,
+            "out_degrees": self.out_degrees,
+            "exclusive": self.exclusive,
+            "context_size": self.context_size,
+            "activation": keras.activations.serialize(self.activation),
+            "use_bias": self.use_bias,
+            **initializers_config(self),
+        }
+
+
+@register
+class MADE(keras.layers.Layer):
+    """Masked autoencoder: parameters of each element from the elements before it in an order.
+
+        p(x | context) = prod_i p(x_i | made(x, context)[i]),
+        made(x, context)[i] depends on x_j only where order[j] < order[i]
+
+    Units of the hidden layers have degrees: one of degree d sees the inputs of order 1 to d. With
+    a context there also are units of degree 0, which see it alone; the context enters each layer.
+    The arguments are those of `tfp.bijectors.AutoregressiveNetwork`, with `context_size` in place
+    of `conditional` and `conditional_event_shape`.
+
+    Args:
+        params: Number of parameters per element, P.
+        event_shape: Number of elements, D, an int or a sequence of one; None takes it from the
+            first input.
+        hidden_units: Units of each hidden layer.
+        context_size: Size of the context, C; None takes it from the first call.
+        input_order: "left-to-right", "right-to-left", "random", or the place of each element in
+            the order, counted from 1.
+        hidden_degrees: "equal" spreads the degrees evenly, "random" draws them.
+        activation: Keras activation of the hidden layers, by name or as a callable.
+        use_bias: Whether the layers have biases.
+        kernel_initializer: Keras initializer of all kernels.
+        bias_initializer: Keras initializer of all biases.
+        kernel_regularizer: Keras regularizer of all kernels.
+        bias_regularizer: Keras regularizer of all biases.
+        seed: Seed of random orders and degrees; None takes one from Python's generator, which
+            `keras.utils.set_random_seed` sets, and stores it.
+        **kwargs: `name`, `dtype` and the other arguments of `keras.layers.Layer`.
+
+    Attributes:
+        event_size: Number of elements, D, once known.
+
+    Call arguments:
+        x: `[..., D]`.
+        context: `[..., C]`; leading axes broadcast with those of `x`.
+
+    Returns:
+        Parameters `[..., D, P]`.
+
+    Raises:
+        ValueError: A size, an order or a kind of degrees is none, or shapes do not fit.
+
+    Example:
+        >>> made = tfvae.networks.MADE(2, hidden_units=[16, 16], activation="relu")
+        >>> made(tf.zeros([5, 3])).shape
+        TensorShape([5, 3, 2])
+
+    Reference: MADE (Germain et al., 2015), https://arxiv.org/abs/1502.03509
+    """
+
+    def __init__(
+        self,
+        params: int,
+        event_shape: int | Sequence[int] | None = None,
+        *,
+        hidden_units: Sequence[int] | None = None,
+        context_size: int | None = None,
+        input_order: str | Sequence[int] = "left-to-right",
+        hidden_degrees: str = "equal",
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.params = positive_int("params", params)
+        self.event_size: int | None = None
+        if event_shape is not None:
+            event = event_tuple(event_shape)
+            if len(event) != 1:
+                raise ValueError(
+                    "`event_shape` must be one int, the number of elements: flatten other events "
+                    f"first. Received: event_shape={event_shape}"
+                )
+            self.event_size = event[0]
+        self.hidden_units = [positive_int("hidden_units", units) for units in hidden_units or ()]
+        self.context_size = None if context_size is None else operator.index(context_size)
+        if self.context_size is not None and self.context_size < 0:
+            raise ValueError(f"`context_size` must be >= 0. Received: context_size={context_size}")
+        if isinstance(input_order, str):
+            if input_order not in ("left-to-right", "right-to-left", "random"):
+                raise ValueError(_wrong_order(input_order, self.event_size))
+            self.input_order: str | list[int] = input_order
+        else:
+            self.input_order = [int(place) for place in input_order]
+        if hidden_degrees not in ("equal", "random"):
+            raise ValueError(
+                '`hidden_degrees` must be "equal" or "random". '
+                f"Received: hidden_degrees={hidden_degrees!r}"
+            )
+        self.hidden_degrees = hidden_degrees
+        self.activation = keras.activations.get(activation)
+        self.use_bias = use_bias
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
+        self.seed = random.randrange(2**31) if seed is None else seed
+        self.masked_layers: list[MaskedDense] = []
+        if self.event_size is not None:
+            _places(self.input_order, self.event_size, self.seed)
+
+    @property
+    def order(self) -> np.ndarray:
+        """Place of each element in the order, counted from 1: `[D]`."""
+        if self.event_size is None:
+            raise ValueError("This `MADE` does not know its number of elements before it is built.")
+        return _places(self.input_order, self.event_size, self.seed)
+
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
+        if self.event_size is None and x_shape[-1] is not None:
+            self.event_size = x_shape[-1]
+        if self.event_size is None or x_shape[-1] != self.event_size:
+            raise ValueError(
+                f"`x` must hold the elements in its last axis. Expected: [..., {self.event_size}]. "
+                f"Received: x of shape {tuple(x_shape)}"
+            )
+        if self.context_size is None:
+            self.context_size = 0 if context_shape is None else context_shape[-1]
+        order = self.order
+        degrees = [order, *self._hidden_degrees(), np.repeat(order, self.params)]
+        shared = {
+            "context_size": self.context_size,
+            "use_bias": self.use_bias,
+            "bias_initializer": self.bias_initializer,
+            "kernel_regularizer": self.kernel_regularizer,
+            "bias_regularizer": self.bias_regularizer,
+            "dtype": self.dtype_policy,
+        }
+        self.masked_layers = [
+            MaskedDense(
+                degrees[i],
+                degrees[i + 1],
+                exclusive=i == len(degrees) - 2,
+                activation=self.activation if i < len(degrees) - 2 else None,
+                kernel_initializer=another(self.kernel_initializer, 2 * i),
+                name=f"masked_dense_{i}",
+                **shared,
+            )
+            for i in range(len(degrees) - 1)
+        ]
+        for layer in self.masked_layers:
+            layer.build((len(layer.in_degrees),), context_shape)
+        self.built = True
+
+    def call(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        check_context(context, self.context_size)
+        x = keras.ops.cast(x, self.compute_dtype)
+        for layer in self.masked_layers:
+            x = layer(x, context=context) if self.context_size else layer(x)
+        flat: Any = tf.convert_to_tensor(x)
+        event: Any = [self.event_size, self.params]
+        shape = tf.concat([tf.shape(flat)[:-1], event], axis=0)
+        return tf.ensure_shape(tf.reshape(flat, shape), flat.shape[:-1].concatenate(event))
+
+    def generate(self, draw: Draw, num: int | Tensor, context: Tensor) -> Tensor:
+        """Draws all elements in their order, for about the cost of one pass.
+
+        Each unit is computed once, at the step from which on it does not change. The part of the
+        context is computed once for all draws.
+
+        Args:
+            draw: From the number of the step `[]` and parameters `[S, B, P]` to elements
+                `[S, B]`. Called D times.
+            num: Number of draws, S.
+            context: `[B, C]`, C = 0 without a context.
+
+        Returns:
+            `[S, B, D]`.
+        """
+        assert self.event_size is not None
+        batch, size = tf.shape(context)[0], self.event_size
+        rows = num * batch
+        context_or_none = context if self.context_size else None
+        # Step t draws the element of place t + 1, from units of degree t or less.
+        tables = [_units_by_step(layer, size) for layer in self.masked_layers[:-1]]
+        tables.append(np.argsort(self.order)[:, None] * self.params + np.arange(self.params))
+        kernels, offsets = [], []
+        for layer, table in zip(self.masked_layers, tables, strict=True):
+            # A unit of zeros beside the others: steps with fewer units than others compute it.
+            kernel = tf.pad(layer.masked_kernel(), [[0, 1], [0, 1]])
+            kernels.append(tf.gather(tf.transpose(kernel), table))  # [D, M, I + 1]
+            offset = layer.offset(context_or_none)
+            offset = tf.broadcast_to(offset, [num, batch, offset.shape[-1]])
+            offset = tf.pad(tf.reshape(offset, [rows, offset.shape[-1]]), [[0, 0], [0, 1]])
+            offsets.append(tf.gather(tf.transpose(offset), table))  # [D, M, S * B]
+        dtype = kernels[0].dtype
+        units = [tf.zeros([len(layer.in_degrees) + 1, rows], dtype) for layer in self.masked_layers]
+        places = tf.constant(tables[-1][:, :1] // self.params)
+        tables = [tf.constant(table) for table in tables]
+
+        def step(t: Tensor, *units: Tensor) -> tuple[Tensor, ...]:
+            units_so_far, found = list(units), units[0]
+            for i in range(len(kernels)):
+                found = tf.matmul(kernels[i][t], units_so_far[i]) + offsets[i][t]  # [M, S * B]
+                if i < len(kernels) - 1:
+                    found: Any = self.activation(found)
+                    units_so_far[i + 1] = tf.tensor_scatter_nd_update(
+                        units_so_far[i + 1], tables[i][t][:, None], found
+                    )
+            params = tf.reshape(tf.transpose(found), [num, batch, self.params])
+            x = tf.reshape(tf.cast(draw(t, params), dtype), [1, rows])
+            units_so_far[0] = tf.tensor_scatter_nd_update(units_so_far[0], [places[t]], x)
+            return t + 1, *units_so_far
+
+        _, x, *_ = tf.while_loop(
+            lambda t, *_: t < size, step, (tf.constant(0), *units), maximum_iterations=size
+        )
+        return tf.reshape(tf.transpose(x[:size]), [num, batch, size])
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "params": self.params,
+            "event_shape": self.event_size,
+            "hidden_units": self.hidden_units,
+            "context_size": self.context_size,
+            "input_order": self.input_order,
+            "hidden_degrees": self.hidden_degrees,
+            "activation": keras.activations.serialize(self.activation),
+            "use_bias": self.use_bias,
+            **initializers_config(self),
+            "seed": self.seed,
+        }
+
+    def _hidden_degrees(self) -> list[np.ndarray]:
+        """Returns the degrees of the units of each hidden layer."""
+        assert self.event_size is not None
+        last = self.event_size - 1
+        # A unit of degree 0 is a constant without a context.
+        first = 0 if self.context_size else min(1, last)
+        generator = np.random.default_rng([self.seed, 1])
+        degrees = []
+        for units in self.hidden_units:
+            if self.hidden_degrees == "random":
+                # No layer has units of smaller degree than all of the layer before: those would
+                # see nothing.
+                first = min(degrees[-1].min(), last) if degrees and not self.context_size else first
+                degrees.append(generator.integers(first, last + 1, units))
+            elif self.context_size:
+                degrees.append(np.arange(units) * (last + 1) // units)
+            else:
+                spread = np.ceil(np.arange(1, units + 1) * last / (units + 1)).astype(int)
+                degrees.append(np.maximum(first, spread))
+        return degrees
+
+
+def check_context(context: Tensor | None, context_size: int | None) -> None:
+    """Raises where a context is missing, not expected, or of a wrong size."""
+    received = "none" if context is None else f"context of shape {tuple(context.shape)}"
+    if not context_size:
+        if context is not None and context.shape[-1] != 0:
+            raise ValueError(
+                "This layer was built without a context. "
+                f"Received: {received}. Set `context_size` where it is made."
+            )
+    elif context is None or context.shape[-1] != context_size:
+        raise ValueError(
+            f"`context` must hold {context_size} values in its last axis. Received: {received}"
+        )
+
+
+def initializers_config(layer: Any) -> dict[str, Any]:
+    """Returns initializers and regularizers of a layer as plain data."""
+    return {
+        "kernel_initializer": keras.initializers.serialize(layer.kernel_initializer),
+        "bias_initializer": keras.initializers.serialize(layer.bias_initializer),
+        "kernel_regularizer": keras.regularizers.serialize(layer.kernel_regularizer),
+        "bias_regularizer": keras.regularizers.serialize(layer.bias_regularizer),
+    }
+
+
+def _units_by_step(layer: MaskedDense, steps: int) -> np.ndarray:
+    """Returns the units of degree t in row t, filled up with the number of units: `[D, M]`."""
+    degrees = np.array(layer.out_degrees)
+    units = [np.flatnonzero(degrees == t) for t in range(steps)]
+    width = max(len(found) for found in units)
+    return np.array([np.pad(u, (0, width - len(u)), constant_values=len(degrees)) for u in units])
+
+
+def _places(input_order: str | list[int], size: int, seed: int) -> np.ndarray:
+    """Returns the place of each element in the order, `[D]`."""
+    places = np.arange(1, size + 1)
+    if input_order == "right-to-left":
+        return places[::-1]
+    if input_order == "random":
+        return np.random.default_rng([seed, 0]).permutation(places)
+    if input_order != "left-to-right":
+        if sorted(input_order) != places.tolist():
+            raise ValueError(_wrong_order(input_order, size))
+        return np.array(input_order)
+    return places
+
+
+def _wrong_order(order: Any, size: int | None) -> str:
+    return (
+        '`input_order` must be "left-to-right", "right-to-left", "random", or the places of the '
+        f"{size or 'D'} elements in the order, the numbers from 1 to {size or 'D'}. "
+        f"Received: input_order={order!r}"
+    )
