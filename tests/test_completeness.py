@@ -29,6 +29,7 @@ TESTED_ELSEWHERE = {
     "tfvae.priors.normal": "priors/test_base.py",
     "tfvae.priors.parametric": "models/test_observed.py",
     "tfvae.priors.sphere": "priors/test_base.py",
+    "tfvae.flows.bijector": "flows/test_base.py",
     "tfvae.layers.tracking": "layers/test_distribution_lambda.py",
     # The battery of all layers runs over every family and the distributions behind it.
     **{

@@ -246,3 +246,13 @@ def seeded():
 def test_bad_arguments(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_outputs_may_start_near_zero():
+    near_zero = keras.initializers.RandomNormal(stddev=1e-3)
+    made = MADE(2, 3, hidden_units=[32], context_size=2, output_initializer=near_zero)
+    x, context = np.ones([5, 3], "float32"), np.ones([5, 2], "float32")
+    assert 0.0 < np.max(np.abs(made(x, context))) < 0.05
+    copy = MADE.from_config(made.get_config())
+    assert copy.get_config() == made.get_config()
+    assert copy.output_initializer.stddev == 1e-3

@@ -182,6 +182,7 @@ class MADE(keras.layers.Layer):
         activation: Keras activation of the hidden layers, by name or as a callable.
         use_bias: Whether the layers have biases.
         kernel_initializer: Keras initializer of all kernels.
+        output_initializer: Keras initializer of the kernels of the last layer, where it is another.
         bias_initializer: Keras initializer of all biases.
         kernel_regularizer: Keras regularizer of all kernels.
         bias_regularizer: Keras regularizer of all biases.
@@ -225,6 +226,7 @@ class MADE(keras.layers.Layer):
         bias_initializer: Any = "zeros",
         kernel_regularizer: Any = None,
         bias_regularizer: Any = None,
+        output_initializer: Any = None,
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -261,6 +263,9 @@ class MADE(keras.layers.Layer):
         self.bias_initializer = keras.initializers.get(bias_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.bias_regularizer = keras.regularizers.get(bias_regularizer)
+        self.output_initializer = (
+            None if output_initializer is None else keras.initializers.get(output_initializer)
+        )
         self.seed = random.randrange(2**31) if seed is None else seed
         self.masked_layers: list[MaskedDense] = []
         if self.event_size is not None:
@@ -293,13 +298,16 @@ class MADE(keras.layers.Layer):
             "bias_regularizer": self.bias_regularizer,
             "dtype": self.dtype_policy,
         }
+        initializers = [self.kernel_initializer] * (len(degrees) - 1)
+        if self.output_initializer is not None:
+            initializers[-1] = self.output_initializer
         self.masked_layers = [
             MaskedDense(
                 degrees[i],
                 degrees[i + 1],
                 exclusive=i == len(degrees) - 2,
                 activation=self.activation if i < len(degrees) - 2 else None,
-                kernel_initializer=another(self.kernel_initializer, 2 * i),
+                kernel_initializer=another(initializers[i], 2 * i),
                 name=f"masked_dense_{i}",
                 **shared,
             )
@@ -386,6 +394,9 @@ class MADE(keras.layers.Layer):
             "activation": keras.activations.serialize(self.activation),
             "use_bias": self.use_bias,
             **initializers_config(self),
+            "output_initializer": None
+            if self.output_initializer is None
+            else keras.initializers.serialize(self.output_initializer),
             "seed": self.seed,
         }
 
