@@ -31,6 +31,7 @@ from tfvae.layers.real import (
 )
 from tfvae.layers.relaxed import RelaxedBernoulli, RelaxedOneHotCategorical
 from tfvae.layers.sphere import PowerSpherical, VonMisesFisher
+from tfvae.layers.transformed import TransformedDistribution
 from tfvae.layers.unit_interval import ContinuousBernoulli, IndependentBeta
 from tfvae.layers.variable import VariableLayer
 
@@ -64,6 +65,7 @@ __all__ = [
     "PowerSpherical",
     "RelaxedBernoulli",
     "RelaxedOneHotCategorical",
+    "TransformedDistribution",
     "VariableLayer",
     "VonMisesFisher",
     "ZeroInflatedNegativeBinomial",

@@ -3,6 +3,7 @@
 from tfvae.priors.base import Prior
 from tfvae.priors.categorical import Categorical, OneHot
 from tfvae.priors.conditional import Conditional
+from tfvae.priors.flow import FlowPrior, MaskedAutoregressive, NeuralSpline, RealNVP
 from tfvae.priors.mixture import GaussianMixture
 from tfvae.priors.normal import Normal
 from tfvae.priors.parametric import Parametric
@@ -13,12 +14,16 @@ from tfvae.priors.vamp import VampPrior
 __all__ = [
     "Categorical",
     "Conditional",
+    "FlowPrior",
     "GaussianMixture",
     "Hyperspherical",
+    "MaskedAutoregressive",
+    "NeuralSpline",
     "Normal",
     "OneHot",
     "Parametric",
     "Prior",
+    "RealNVP",
     "StandardNormal",
     "VampPrior",
 ]
