@@ -211,6 +211,17 @@ def test_flows_compute_in_no_half_precision(cls, policy):
     np.testing.assert_array_equal(result, expected)
 
 
+@over_all_flows
+def test_double_precision_is_not_rounded(cls):
+    flow, x = made(cls, 2), normal(5, 2)
+    y = flow.bijector().forward(x), flow.bijector().inverse(x)
+    flow.set_weights([w + 1e-11 for w in flow.get_weights()])
+    for before, after in zip(
+        y, (flow.bijector().forward(x), flow.bijector().inverse(x)), strict=True
+    ):
+        assert 1e-13 < np.max(np.abs(after - before)) < 1e-8
+
+
 def test_a_map_is_a_snapshot():
     flow, x = made(RealNVP, 2), normal(5, 2)
     f = flow.bijector()

@@ -16,7 +16,7 @@ __all__ = ["AutoregressiveFlow", "InverseAutoregressive", "MaskedAutoregressive"
 
 
 class AutoregressiveFlow(LayeredFlow):
-    """Abstract flow of autoregressive transforms: one pass in one direction, D in the other.
+    """Abstract flow of autoregressive transforms: one pass in one direction, D steps in the other.
 
     Every other transform reads the dimensions in reverse order.
 
@@ -58,26 +58,45 @@ class AutoregressiveFlow(LayeredFlow):
             image, log_slopes = self._elementwise(x, params, inverse=inverse)
             return image, tf.reduce_sum(log_slopes, axis=-1)
 
-        def improved(image: Tensor) -> tuple[Tensor, Tensor]:
-            # Right in one more dimension than `image` is: parameters depend on those before.
-            params = self._parameters(index, image, context)
-            return self._elementwise(x, params, inverse=inverse)
-
-        # The first pass also gives the result its shape, which may be that of the context.
-        image, log_slopes = improved(tf.zeros_like(x))
-        passes = x.shape[-1] - 1
-        _, image, log_slopes = tf.while_loop(
-            lambda i, *_: i < passes,
-            lambda i, image, _: (i + 1, *improved(image)),
-            (tf.constant(0), image, log_slopes),
-            maximum_iterations=passes,
-        )
+        # The other way round parameters depend on the image: it is found element by element. The
+        # pass that follows gives the derivatives, and the image in the precision of `x`.
+        found = tf.cast(self._solved(index, x, context, inverse=inverse), x.dtype)
+        params = self._parameters(index, found, context)
+        image, log_slopes = self._elementwise(x, params, inverse=inverse)
         return image, tf.reduce_sum(log_slopes, axis=-1)
+
+    def _solved(self, index: int, x: Tensor, context: Tensor | None, *, inverse: bool) -> Tensor:
+        """Returns the `image` that maps `x` by parameters of that `image`, `[..., D]`."""
+        network, size = self._networks[index], x.shape[-1]
+        leading = x.shape[:-1]
+        shape = tf.shape(x)
+        if context is None:
+            context = tf.zeros([1, 0], x.dtype)
+        else:
+            leading = tf.broadcast_static_shape(leading, context.shape[:-1])
+            shape = tf.concat(
+                [tf.broadcast_dynamic_shape(shape[:-1], tf.shape(context)[:-1]), [size]], axis=0
+            )
+        if context.shape.rank > 2:
+            # Rows of their own for all: contexts that few share.
+            full = tf.concat([shape[:-1], tf.shape(context)[-1:]], axis=0)
+            context = tf.reshape(tf.broadcast_to(context, full), [-1, context.shape[-1]])
+        context = tf.reshape(context, [-1, context.shape[-1]])
+        batch = tf.shape(context)[0]
+        rows = tf.reshape(tf.broadcast_to(x, shape), [-1, batch, size])
+        targets = tf.transpose(rows, [2, 0, 1])  # [D, S, B]
+
+        def draw(step: Tensor, params: Tensor) -> Tensor:
+            params = tf.cast(params, x.dtype)
+            return self._elementwise(targets[step], params, inverse=inverse)[0]
+
+        found = network.generate(draw, tf.shape(rows)[0], context)
+        return tf.ensure_shape(tf.reshape(found, shape), leading.concatenate(size))
 
 
 @register_flow
 class MaskedAutoregressive(AutoregressiveFlow):
-    """Masked autoregressive flow (MAF): the density of any point takes one pass, a draw D.
+    """Masked autoregressive flow (MAF): the density of any point takes one pass, a draw D steps.
 
         x[i] = (y[i] - shift(y[<i], context)) * exp(-log_scale(y[<i], context))
 
@@ -110,7 +129,7 @@ class InverseAutoregressive(AutoregressiveFlow):
         y[i] = x[i] * exp(log_scale(x[<i], context)) + shift(x[<i], context)
 
     For posteriors, whose densities are asked for at their own draws; the density of any other
-    point takes D passes. A new flow is close to the identity, and the scale of each transform is
+    point takes D steps. A new flow is close to the identity, and the scale of each transform is
     within [exp(-3), exp(3)].
 
     Args:

@@ -102,7 +102,7 @@ class Flow(keras.layers.Layer):
                 + f". Received: {received}. Set the size by `context_size` of `build`, or of the "
                 "layer that holds the flow."
             )
-        with AutocastScope(None):  # A layer of half precision around this one would round them.
+        with AutocastScope(self.dtype):  # Else a layer of half precision around rounds them.
             weights = tuple(tf.convert_to_tensor(v.value) for v in self.variables)
         return FlowBijector(self, weights, context)
 

@@ -96,8 +96,8 @@ class FlowBijector(tfp.bijectors.AutoCompositeTensorBijector):
         flat = tf.reshape(value, tf.concat([dynamic, [flow.size]], axis=0))
         flat = tf.ensure_shape(flat, leading.concatenate(flow.size))
         values = list(zip(flow.variables, self.weights, strict=True))
-        # A layer of half precision around this map would round the weights.
-        with AutocastScope(None), keras.StatelessScope(values):
+        # Else a layer of half precision around this map rounds the weights.
+        with AutocastScope(flow.dtype), keras.StatelessScope(values):
             image, log_det = function(flat, self.context)
         dynamic = tf.concat([tf.shape(image)[:-1], tf.constant(event, tf.int32)], axis=0)
         image = tf.ensure_shape(tf.reshape(image, dynamic), image.shape[:-1].concatenate(event))

@@ -25,7 +25,7 @@ class FlowPrior(Prior):
         log p(z) = log p_base(f^-1(z)) + log |det d f^-1(z) / dz|
 
     Trained with the model, it takes the shape of the aggregated posterior. Of the flows,
-    `InverseAutoregressive` takes one pass per dimension for the density: for priors choose another.
+    `InverseAutoregressive` takes one step per dimension for the density: for priors choose another.
 
     Args:
         flow: A flow of `tfvae.flows`, of this prior alone.
@@ -210,7 +210,7 @@ class NeuralSpline(_NamedFlowPrior):
 class MaskedAutoregressive(_NamedFlowPrior):
     """A standard normal, mapped dimension by dimension: see `tfvae.flows.MaskedAutoregressive`.
 
-    Densities, and so training, take one pass; draws take one per dimension.
+    Densities, and so training, take one pass; draws take one step per dimension.
 
     Args:
         event_shape: Shape of one latent; by default that of the model's encoder.
