@@ -19,7 +19,13 @@ from tfvae import (
 from tfvae._version import __version__
 from tfvae.evaluation import decompose, log_likelihood
 from tfvae.losses import NegativeLogLikelihood
-from tfvae.models import VAE, ConditionalModel, DensityModel, LatentVariableModel
+from tfvae.models import (
+    VAE,
+    ConditionalModel,
+    DensityModel,
+    FiniteMixture,
+    LatentVariableModel,
+)
 from tfvae.terms import Terms
 
 if TYPE_CHECKING:
@@ -29,6 +35,7 @@ __all__ = [
     "VAE",
     "ConditionalModel",
     "DensityModel",
+    "FiniteMixture",
     "LatentVariableModel",
     "NegativeLogLikelihood",
     "Terms",

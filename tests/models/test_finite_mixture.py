@@ -1,0 +1,157 @@
+"""Finite mixtures, by gradient and by EM."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy import stats
+from sklearn import mixture as sklearn_mixture
+
+import tfvae
+from tests.conftest import binary_data
+from tfvae import layers
+
+# Means, and raw scales of standard deviation 2.
+START = np.hstack([[[-1.0, 0.0], [1.0, 1.0], [1.0, -1.0]], np.log(np.expm1(np.full([3, 2], 2.0)))])
+
+
+def clusters(num=600, seed=0):
+    rng = np.random.default_rng(seed)
+    centres, scales = np.array([[-3.0, 0.0], [2.0, 2.0], [2.0, -2.0]]), [0.5, 0.8, 1.2]
+    which = rng.choice(3, size=num, p=[0.5, 0.3, 0.2])
+    noise = rng.normal(size=(num, 2)) * np.array(scales)[which, None]
+    return (centres[which] + noise).astype("float32"), which
+
+
+def test_em_of_gaussians_is_that_of_scikit_learn():
+    x, _ = clusters()
+    model = tfvae.FiniteMixture(layers.IndependentNormal(2, min_scale=0.0), 3, seed=0)
+    # From the same start, iteration by iteration.
+    model.decoder.layers[0].kernel.assign(START)
+    other = sklearn_mixture.GaussianMixture(
+        3,
+        covariance_type="diag",
+        reg_covar=0.0,
+        tol=0.0,
+        max_iter=1,
+        warm_start=True,
+        weights_init=np.full(3, 1 / 3),
+        means_init=START[:, :2],
+        precisions_init=np.full([3, 2], 0.25),
+    )
+    for _ in range(5):
+        with pytest.warns(Warning, match="converge"):
+            other.fit(x.astype("float64"))
+        result = model.fit_em(x, max_iterations=1, batch_size=130)
+        assert result.log_likelihood[-1] == pytest.approx(other.score(x), abs=1e-5)
+    p = model.decode(np.eye(3, dtype="float32"))
+    np.testing.assert_allclose(p.mean(), other.means_, atol=1e-4)
+    np.testing.assert_allclose(p.variance(), other.covariances_, rtol=1e-3)
+    np.testing.assert_allclose(
+        model.prior_distribution().mean(), other.weights_, rtol=1e-4, atol=1e-5
+    )
+    np.testing.assert_allclose(model.encode(x).mean(), other.predict_proba(x), atol=1e-4)
+    np.testing.assert_allclose(model.exact_log_p_x(x), other.score_samples(x), atol=1e-3)
+
+
+COMPONENTS = {
+    "bernoulli": (lambda: layers.IndependentBernoulli((2, 3)), binary_data(200, (2, 3))),
+    "poisson": (
+        lambda: layers.IndependentPoisson(4),
+        np.random.default_rng(0).poisson([1, 5, 2, 9], (200, 4)).astype("float32"),
+    ),
+    "categorical": (
+        lambda: layers.IndependentCategorical(3, 4),
+        np.random.default_rng(0).integers(0, 4, (200, 3)).astype("float32"),
+    ),
+    "diagonal": (lambda: layers.MultivariateNormalDiag(2), clusters(200)[0]),
+    # No closed form: gradient steps.
+    "laplace": (lambda: layers.IndependentLaplace(2), clusters(200)[0]),
+    "network": (
+        lambda: keras.Sequential(
+            [
+                keras.Input((3,)),
+                keras.layers.Dense(8, "tanh"),
+                keras.layers.Dense(4),
+                layers.IndependentNormal(2),
+            ]
+        ),
+        clusters(200)[0],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_em_never_lowers_the_likelihood(name):
+    component, x = COMPONENTS[name]
+    model = tfvae.FiniteMixture(component(), 3, seed=0)
+    first = tfvae.log_likelihood(model, x, num_samples=1, verbose=False)
+    result = model.fit_em(x, max_iterations=30, batch_size=64)
+    values = np.array(result.log_likelihood)
+    assert np.all(np.diff(values) >= 0.0)
+    assert values[-1] > values[0] + 0.01
+    last = tfvae.log_likelihood(model, x, num_samples=1, verbose=False)
+    assert values[0] == pytest.approx(first.mean, abs=1e-4)
+    assert values[-1] == pytest.approx(last.mean, abs=1e-4)
+    # A fixed point: the gradient of log p(x) by the components vanishes where EM has converged.
+    if name in ("poisson", "categorical", "diagonal"):
+        model.fit_em(x, max_iterations=2000, tolerance=1e-9)
+        with tf.GradientTape() as tape:
+            value = tf.reduce_mean(model.exact_log_p_x(x))
+        (gradient,) = tape.gradient(value, [model.decoder.layers[0].kernel.value])
+        assert np.max(np.abs(gradient)) < 5e-3
+
+
+def test_fit_maximises_log_p_x_itself(tmp_path):
+    x, which = clusters()
+    model = tfvae.FiniteMixture(layers.IndependentNormal(2), 3, seed=0)
+    terms = model.terms(x)
+    np.testing.assert_allclose(terms.elbo, model.exact_log_p_x(x), rtol=1e-4, atol=1e-4)
+    with tf.GradientTape(persistent=True) as tape:
+        elbo = tf.reduce_mean(model.terms(x).elbo)
+        log_p_x = tf.reduce_mean(model.exact_log_p_x(x))
+    for weight in model.trainable_weights:
+        np.testing.assert_allclose(
+            tape.gradient(elbo, weight.value), tape.gradient(log_p_x, weight.value), atol=1e-5
+        )
+    model.decoder.layers[0].kernel.assign(START)
+    model.compile(keras.optimizers.Adam(0.05), jit_compile=True)
+    model.fit(x, epochs=80, batch_size=200, verbose=0)
+    p_x = model.decode(np.eye(3, dtype="float32"))
+    truth = sum(
+        w * stats.multivariate_normal(c, s**2).pdf(x)
+        for w, c, s in zip(
+            [0.5, 0.3, 0.2], [[-3, 0], [2, 2], [2, -2]], [0.5, 0.8, 1.2], strict=True
+        )
+    )
+    assert float(tf.reduce_mean(model.exact_log_p_x(x))) > np.log(truth).mean() - 0.05
+    assert p_x.mean().shape == (3, 2)
+    # Clusters are found: each is mostly one component.
+    found = np.argmax(model.encode(x).mean(), axis=1)
+    assert sum(np.max(np.bincount(which[found == k])) for k in set(found)) > 0.9 * len(x)
+
+    model.save(tmp_path / "mixture.keras")
+    loaded = keras.models.load_model(tmp_path / "mixture.keras")
+    assert type(loaded) is tfvae.FiniteMixture
+    np.testing.assert_array_equal(loaded.exact_log_p_x(x), model.exact_log_p_x(x))
+    model.export(tmp_path / "export", verbose=False)
+    served = tf.saved_model.load(str(tmp_path / "export")).signatures
+    np.testing.assert_allclose(
+        served["encode"](x=tf.constant(x))["z_mean"], model.encode(x).mean(), rtol=1e-4, atol=1e-6
+    )
+    assert model.sample(5, seed=1).shape == (5, 2)
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match="`num_components` must be"):
+        tfvae.FiniteMixture(layers.IndependentNormal(2), 0)
+    with pytest.raises(TypeError, match="`decoder` must be a Keras model or layer"):
+        tfvae.FiniteMixture("normal", 3)
+    dense = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    with pytest.raises(TypeError, match="`component` must return a tfp distribution"):
+        tfvae.FiniteMixture(dense, 3)
+    model = tfvae.FiniteMixture(layers.IndependentBernoulli(2), 3)
+    with pytest.raises(ValueError, match="`x` does not have the shape"):
+        model.fit_em(binary_data(5, (3,)))
+    with pytest.raises(ValueError, match="outside the support of the Bernoulli"):
+        model.fit_em(np.full([5, 2], 2.0))

@@ -1,0 +1,326 @@
+"""Finite mixtures: exact responsibilities, trained by gradient or by EM."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfvae import layers
+from tfvae._config import check_count
+from tfvae._typing import Distribution, Tensor, register
+from tfvae.models.checks import check_distribution
+from tfvae.models.vae import VAE
+from tfvae.priors import OneHot, Prior
+
+__all__ = ["EMResult", "FiniteMixture"]
+
+# A component of less than this many points keeps its parameters: there is nothing to learn from.
+_LEAST_COUNT = 1e-6
+_LEAST_PROBABILITY = 1e-6
+
+
+@dataclass(frozen=True)
+class EMResult:
+    """How expectation maximisation went.
+
+    Attributes:
+        log_likelihood: Mean log p(x) before each iteration and after the last, nats; never falls.
+        converged: Whether it rose by less than the tolerance at the end.
+    """
+
+    log_likelihood: tuple[float, ...]
+    converged: bool
+
+
+@register
+class FiniteMixture(VAE):
+    """p(x) = sum_k p(k) p(x|k), its posterior the exact responsibilities.
+
+        q(k|x) = p(k) p(x|k) / sum_j p(j) p(x|j)
+
+    With them the ELBO is log p(x), and so is what `fit` maximises; `fit_em` alternates exact steps
+    instead. For a mixture whose posterior is a network, which needs one pass for any number of
+    components, give `tfvae.VAE` an encoder that ends in `OneHotCategorical`.
+
+    Args:
+        component: A distribution layer, each component having parameters of its own; or a Keras
+            model from one-hot `[B, K]` to a distribution over one example of `x`.
+        num_components: Number of components, K.
+        prior: p(k), over one-hot vectors; by default `OneHot()`, learned.
+        seed: See `LatentVariableModel`.
+        **kwargs: See `LatentVariableModel`.
+
+    Raises:
+        ValueError: `num_components` is smaller than 1, or does not fit `component`.
+        TypeError: `component` is neither a layer nor a model.
+
+    Example:
+        >>> mixture = tfvae.FiniteMixture(tfvae.layers.IndependentBernoulli(8), 3, seed=0)
+        >>> bits = np.random.default_rng(0).integers(0, 2, (50, 8)).astype("float32")
+        >>> result = mixture.fit_em(bits, max_iterations=10)
+        >>> result.log_likelihood[-1] >= result.log_likelihood[0]
+        True
+        >>> mixture.encode(bits).mean().shape  # responsibilities
+        TensorShape([50, 3])
+
+    Reference: Maximum Likelihood from Incomplete Data via the EM Algorithm (Dempster et al., 1977),
+    https://doi.org/10.1111/j.2517-6161.1977.tb01600.x
+    """
+
+    def __init__(
+        self,
+        component: Any,
+        num_components: int,
+        prior: Prior | None = None,
+        *,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        check_count("num_components", num_components)
+        self.num_components = int(num_components)
+        decoder = component
+        if isinstance(component, layers.DistributionLayer):
+            start: Any = keras.initializers.RandomNormal(stddev=0.5, seed=seed)
+            table = keras.layers.Dense(
+                component._params_size(), use_bias=False, kernel_initializer=start, name="table"
+            )
+            decoder = keras.Sequential([keras.Input((self.num_components,)), table, component])
+        encoder = _Responsibilities(self._log_joint, self.num_components)
+        prior = OneHot() if prior is None else prior
+        super().__init__(
+            encoder, decoder, prior, max_states=self.num_components, seed=seed, **kwargs
+        )
+        self._component = component
+        self.prior.build((self.num_components,))
+        spec = tf.TensorSpec([self.num_components] * 2, keras.config.floatx())
+        decode = tf.function(self._components, autograph=False)
+        self.build((None, *decode.get_concrete_function(spec).structured_outputs.shape[1:]))
+
+    def fit_em(
+        self,
+        x: Any,
+        *,
+        max_iterations: int = 100,
+        tolerance: float = 1e-6,
+        batch_size: int = 1000,
+        gradient_steps: int = 20,
+    ) -> EMResult:
+        """Raises log p(x) by expectation maximisation; it never falls.
+
+        The E step takes exact responsibilities of all points. The M step has a closed form for
+        the weights of the mixture, and for components that are a layer of one of the families
+        Bernoulli, categorical, Poisson and diagonal Gaussian. Other components take gradient steps
+        on the expected log-likelihood instead, undone and shortened where they went too far.
+
+        Args:
+            x: Array `[N, *x_event]`, all of which each iteration reads.
+            max_iterations: Most iterations.
+            tolerance: Ends where the mean log-likelihood rises by less, nats.
+            batch_size: Rows at once; does not change the result.
+            gradient_steps: Of each M step without a closed form.
+
+        Returns:
+            `EMResult`.
+
+        Raises:
+            ValueError: The data is not what the model is for, or `max_iterations` < 1.
+        """
+        check_count("max_iterations", max_iterations)
+        self.check_data(x, "x")
+        x = np.asarray(x, keras.config.floatx())
+        maximise = _closed_form(self._component)
+        optimizer = keras.optimizers.Adam(0.05)
+        expect = self.compiled_function("expect", lambda: self._statistics)
+        totals = _summed(expect, x, batch_size)
+        history, converged = [float(totals["log_p_x"]) / len(x)], False
+        for _ in range(max_iterations):
+            before = self.get_weights()
+            responsibilities = self._responsibilities(x, batch_size)
+            self._maximise_weights(totals["count"])
+            if maximise is not None:
+                self._maximise_table(maximise, totals)
+            else:
+                self._ascend(optimizer, x, responsibilities, gradient_steps, batch_size)
+            totals = _summed(expect, x, batch_size)
+            rise = float(totals["log_p_x"]) / len(x) - history[-1]
+            if rise < 0.0:
+                # Rounding at the top, or a gradient step that went too far.
+                self.set_weights(before)
+                totals = _summed(expect, x, batch_size)
+                if maximise is None and float(optimizer.learning_rate) > 1e-6:
+                    optimizer = keras.optimizers.Adam(float(optimizer.learning_rate) / 2)
+                    continue
+                rise = 0.0
+            history.append(history[-1] + rise)
+            if rise < tolerance:
+                converged = True
+                break
+        return EMResult(tuple(history), converged)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments as plain data."""
+        parts = {"component": self._component, "prior": self.prior}
+        return {
+            **super(VAE, self).get_config(),
+            **{name: keras.saving.serialize_keras_object(part) for name, part in parts.items()},
+            "num_components": self.num_components,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> FiniteMixture:
+        """Makes the model again from the output of `get_config`, without its weights."""
+        config = dict(config)
+        for name in ("component", "prior"):
+            config[name] = keras.saving.deserialize_keras_object(
+                config[name], custom_objects=custom_objects
+            )
+        return cls(**config)
+
+    def _components(self, states: Tensor) -> Tensor:
+        p_x = self.decoder(states)
+        return check_distribution(
+            p_x, "component", "one example of `x`", "IndependentBernoulli"
+        ).sample(seed=[0, 0])
+
+    def _log_joint(self, x: Tensor) -> Tensor:
+        """Returns log p(k) + log p(x|k), `[B, K]`, nats."""
+        states = tf.eye(self.num_components)
+        p_x = self.decoder(states)
+        log_p_x = p_x.log_prob(tf.cast(x, p_x.dtype)[:, None])
+        return log_p_x + self.prior.distribution().log_prob(states)
+
+    def _statistics(self, x: Tensor, valid: Tensor) -> dict[str, Tensor]:
+        """Returns the sums over a chunk that EM needs, in float64."""
+        log_joint = tf.cast(self._log_joint(x), tf.float64)
+        log_p_x = tf.reduce_logsumexp(log_joint, axis=-1)
+        r = tf.exp(log_joint - log_p_x[:, None]) * valid[:, None]  # [B, K]
+        flat = tf.cast(tf.reshape(x, [tf.shape(x)[0], -1]), tf.float64)
+        return {
+            "log_p_x": tf.reduce_sum(log_p_x * valid),
+            "count": tf.reduce_sum(r, axis=0),
+            "sum": tf.matmul(r, flat, transpose_a=True),
+            "square": tf.matmul(r, tf.square(flat), transpose_a=True),
+            **self._level_counts(r, flat),
+        }
+
+    def _level_counts(self, r: Tensor, flat: Tensor) -> dict[str, Tensor]:
+        if not isinstance(self._component, layers.IndependentCategorical):
+            return {}
+        one_hot = tf.one_hot(tf.cast(flat, tf.int32), self._component.levels, dtype=tf.float64)
+        return {"levels": tf.einsum("bk,bdl->kdl", r, one_hot)}
+
+    def _responsibilities(self, x: np.ndarray, batch_size: int) -> list[np.ndarray]:
+        chunks = range(0, len(x), batch_size)
+        return [self.encode(x[i : i + batch_size]).mean().numpy() for i in chunks]
+
+    def _maximise_weights(self, count: np.ndarray) -> None:
+        if isinstance(self.prior, OneHot) and self.prior.learn_weights:
+            share = np.maximum(count / count.sum(), _LEAST_PROBABILITY)
+            self.prior.logits.assign(np.log(share / share.sum()))
+
+    def _maximise_table(self, maximise: Callable[..., np.ndarray], totals: Any) -> None:
+        kernel = self.decoder.layers[0].kernel
+        params = kernel.numpy()
+        seen = totals["count"] > _LEAST_COUNT
+        found = maximise(self._component, {k: v[seen] for k, v in totals.items() if k != "log_p_x"})
+        params[seen] = found
+        kernel.assign(params)
+
+    def _ascend(
+        self,
+        optimizer: Any,
+        x: np.ndarray,
+        responsibilities: list[np.ndarray],
+        steps: int,
+        batch_size: int,
+    ) -> None:
+        weights = self.decoder.trainable_weights
+        optimizer.build(weights)
+
+        def expected(x: Tensor, r: Tensor) -> list[Tensor]:
+            with tf.GradientTape() as tape:
+                p_x = self.decoder(tf.eye(self.num_components))
+                log_p_x = p_x.log_prob(tf.cast(x, p_x.dtype)[:, None])
+                loss = -tf.reduce_sum(r * log_p_x)
+            return tape.gradient(loss, weights)
+
+        compute = self.compiled_function("expected gradient", lambda: expected)
+        for _ in range(steps):
+            parts = [
+                compute(tf.constant(x[i * batch_size : (i + 1) * batch_size]), tf.constant(r))
+                for i, r in enumerate(responsibilities)
+            ]
+            gradients = [tf.add_n(part) / len(x) for part in zip(*parts, strict=True)]
+            optimizer.apply_gradients(zip(gradients, weights, strict=True))
+
+
+class _Responsibilities(keras.layers.Layer):
+    """Encoder q(k|x) of a finite mixture, made of its components."""
+
+    def __init__(self, log_joint: Callable[[Tensor], Tensor], size: int) -> None:
+        super().__init__(name="responsibilities")
+        self._log_joint = log_joint
+        self._one_hot = layers.OneHotCategorical(size)
+
+    def call(self, x: Tensor) -> Distribution:
+        return self._one_hot(self._log_joint(x))
+
+
+def _summed(expect: Callable[..., Any], x: np.ndarray, batch_size: int) -> dict[str, Any]:
+    totals: dict[str, Any] = {}
+    size = min(batch_size, len(x))
+    for start in range(0, len(x), size):
+        rows = x[start : start + size]
+        valid = np.arange(size) < len(rows)
+        if len(rows) < size:
+            rows = np.concatenate([rows, np.repeat(rows[:1], size - len(rows), axis=0)])
+        part = expect(tf.constant(rows), tf.constant(valid, tf.float64))
+        for name, value in part.items():
+            totals[name] = totals.get(name, 0.0) + value.numpy()
+    return {name: np.asarray(value) for name, value in totals.items()}
+
+
+def _closed_form(component: Any) -> Callable[..., np.ndarray] | None:
+    """Returns the maximiser of a family: from sums to parameters `[K, P]`; None without one."""
+    return next((f for cls, f in _MAXIMISERS.items() if type(component) is cls), None)
+
+
+def _bernoulli(component: Any, totals: dict[str, np.ndarray]) -> np.ndarray:
+    mean = totals["sum"] / totals["count"][:, None]
+    mean = np.clip(mean, _LEAST_PROBABILITY, 1.0 - _LEAST_PROBABILITY)
+    return np.log(mean) - np.log1p(-mean)
+
+
+def _poisson(component: Any, totals: dict[str, np.ndarray]) -> np.ndarray:
+    mean = totals["sum"] / totals["count"][:, None]
+    return np.log(np.maximum(mean, _LEAST_PROBABILITY))
+
+
+def _normal(component: Any, totals: dict[str, np.ndarray]) -> np.ndarray:
+    mean = totals["sum"] / totals["count"][:, None]
+    variance = np.maximum(totals["square"] / totals["count"][:, None] - mean**2, 0.0)
+    above = np.maximum(np.sqrt(variance) - component.min_scale, 1e-8)
+    # The inverse of softplus, also where exp overflows.
+    raw = above + np.log(-np.expm1(-above))
+    return np.concatenate([mean, raw], axis=-1)
+
+
+def _categorical(component: Any, totals: dict[str, np.ndarray]) -> np.ndarray:
+    share = totals["levels"] / totals["count"][:, None, None]
+    share = np.maximum(share, _LEAST_PROBABILITY)
+    return np.log(share / share.sum(axis=-1, keepdims=True)).reshape(len(share), -1)
+
+
+_MAXIMISERS: dict[type, Callable[..., np.ndarray]] = {
+    layers.IndependentBernoulli: _bernoulli,
+    layers.IndependentCategorical: _categorical,
+    layers.IndependentNormal: _normal,
+    layers.IndependentPoisson: _poisson,
+    layers.MultivariateNormalDiag: _normal,
+}
