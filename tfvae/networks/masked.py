@@ -104,9 +104,11 @@ class MaskedDense(keras.layers.Layer):
             kernel = self.kernel_initializer(shape, dtype=dtype)
             return kernel * keras.ops.cast(mask, kernel.dtype)
 
-        self.kernel = self.add_weight(
-            shape=sizes, initializer=masked, regularizer=self.kernel_regularizer, name="kernel"
-        )
+        self.kernel = None
+        if mask.any():  # Otherwise it would be a weight that nothing trains.
+            self.kernel = self.add_weight(
+                shape=sizes, initializer=masked, regularizer=self.kernel_regularizer, name="kernel"
+            )
         self.context_kernel = None
         if self.context_size:
             self.context_kernel = self.add_weight(
@@ -132,6 +134,8 @@ class MaskedDense(keras.layers.Layer):
 
     def masked_kernel(self) -> Tensor:
         """Returns `W * mask` `[I, O]`."""
+        if self.kernel is None:
+            return keras.ops.zeros(self.mask.shape, self.compute_dtype)
         kernel: Any = keras.ops.convert_to_tensor(self.kernel)
         return kernel * keras.ops.cast(self.mask, kernel.dtype)
 
@@ -342,45 +346,21 @@ class MADE(keras.layers.Layer):
         Returns:
             `[S, B, D]`.
         """
-        assert self.event_size is not None
-        batch, size = tf.shape(context)[0], self.event_size
-        rows = num * batch
-        context_or_none = context if self.context_size else None
-        # Step t draws the element of place t + 1, from units of degree t or less.
-        tables = [_units_by_step(layer, size) for layer in self.masked_layers[:-1]]
-        tables.append(np.argsort(self.order)[:, None] * self.params + np.arange(self.params))
-        kernels, offsets = [], []
-        for layer, table in zip(self.masked_layers, tables, strict=True):
-            # A unit of zeros beside the others: steps with fewer units than others compute it.
-            kernel = tf.pad(layer.masked_kernel(), [[0, 1], [0, 1]])
-            kernels.append(tf.gather(tf.transpose(kernel), table))  # [D, M, I + 1]
-            offset = layer.offset(context_or_none)
-            offset = tf.broadcast_to(offset, [num, batch, offset.shape[-1]])
-            offset = tf.pad(tf.reshape(offset, [rows, offset.shape[-1]]), [[0, 0], [0, 1]])
-            offsets.append(tf.gather(tf.transpose(offset), table))  # [D, M, S * B]
-        dtype = kernels[0].dtype
-        units = [tf.zeros([len(layer.in_degrees) + 1, rows], dtype) for layer in self.masked_layers]
-        places = tf.constant(tables[-1][:, :1] // self.params)
-        tables = [tf.constant(table) for table in tables]
+        steps, batch, size = Steps(self), tf.shape(context)[0], self.event_size
+        offsets = steps.offsets(context, num)
 
         def step(t: Tensor, *units: Tensor) -> tuple[Tensor, ...]:
-            units_so_far, found = list(units), units[0]
-            for i in range(len(kernels)):
-                found = tf.matmul(kernels[i][t], units_so_far[i]) + offsets[i][t]  # [M, S * B]
-                if i < len(kernels) - 1:
-                    found: Any = self.activation(found)
-                    units_so_far[i + 1] = tf.tensor_scatter_nd_update(
-                        units_so_far[i + 1], tables[i][t][:, None], found
-                    )
-            params = tf.reshape(tf.transpose(found), [num, batch, self.params])
-            x = tf.reshape(tf.cast(draw(t, params), dtype), [1, rows])
-            units_so_far[0] = tf.tensor_scatter_nd_update(units_so_far[0], [places[t]], x)
-            return t + 1, *units_so_far
+            params, units = steps.params(t, units, offsets)
+            x = draw(t, tf.reshape(params, [num, batch, self.params]))
+            return t + 1, *steps.placed(t, tf.reshape(x, [-1]), units)
 
-        _, x, *_ = tf.while_loop(
-            lambda t, *_: t < size, step, (tf.constant(0), *units), maximum_iterations=size
+        _, *units = tf.while_loop(
+            lambda t, *_: t < size,
+            step,
+            (tf.constant(0), *steps.start(num * batch)),
+            maximum_iterations=size,
         )
-        return tf.reshape(tf.transpose(x[:size]), [num, batch, size])
+        return tf.reshape(steps.elements(units), [num, batch, size])
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -420,6 +400,72 @@ class MADE(keras.layers.Layer):
                 spread = np.ceil(np.arange(1, units + 1) * last / (units + 1)).astype(int)
                 degrees.append(np.maximum(first, spread))
         return degrees
+
+
+class Steps:
+    """The pass of a built `MADE`, one element after the other, each unit computed once.
+
+    Step t gives the parameters of the element of place t + 1 from the units of degree t or less;
+    those of degree t are computed in it. All tensors have the draws, R, as their last axis.
+
+    Args:
+        made: The network, whose weights are read now.
+    """
+
+    def __init__(self, made: MADE) -> None:
+        assert made.event_size is not None
+        self._made, self._layers, size = made, made.masked_layers, made.event_size
+        order = np.argsort(made.order)
+        tables = [_units_by_step(layer, size) for layer in self._layers[:-1]]
+        tables.append(order[:, None] * made.params + np.arange(made.params))
+        # A unit of zeros beside the others: steps with fewer units than others compute it.
+        kernels = [tf.pad(layer.masked_kernel(), [[0, 1], [0, 1]]) for layer in self._layers]
+        self._kernels = [  # [D, M, I + 1]
+            tf.gather(tf.transpose(kernel), table)
+            for kernel, table in zip(kernels, tables, strict=True)
+        ]
+        self._tables = [tf.constant(table) for table in tables]  # [D, M]
+        self._places = tf.constant(order)
+
+    def offsets(self, context: Tensor, num: int | Tensor = 1) -> list[Tensor]:
+        """Returns what the context `[B, C]` adds to the units of each step, `[D, M, R = S * B]`."""
+        batch, found = tf.shape(context)[0], []
+        for layer, table in zip(self._layers, self._tables, strict=True):
+            offset = layer.offset(context if layer.context_size else None)
+            offset = tf.broadcast_to(offset, [num, batch, len(layer.out_degrees)])
+            offset = tf.reshape(offset, [-1, len(layer.out_degrees)])
+            offset = tf.pad(offset, [[0, 0], [0, 1]])
+            found.append(tf.gather(tf.transpose(offset), table))
+        return found
+
+    def start(self, rows: int | Tensor) -> tuple[Tensor, ...]:
+        """Returns the elements and the units of all layers before the first step, `[I + 1, R]`."""
+        dtype = self._kernels[0].dtype
+        return tuple(tf.zeros([kernel.shape[-1], rows], dtype) for kernel in self._kernels)
+
+    def params(
+        self, t: int | Tensor, units: Sequence[Tensor], offsets: list[Tensor]
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Returns the parameters `[R, P]` of the element of step t, and the units so far."""
+        so_far, last = list(units), len(self._kernels) - 1
+        for i in range(last):
+            found = tf.matmul(self._kernels[i][t], so_far[i]) + offsets[i][t]  # [M, R]
+            found: Any = self._made.activation(found)
+            so_far[i + 1] = tf.tensor_scatter_nd_update(
+                so_far[i + 1], self._tables[i][t][:, None], found
+            )
+        params = tf.matmul(self._kernels[last][t], so_far[last]) + offsets[last][t]
+        return tf.transpose(params), tuple(so_far)
+
+    def placed(self, t: int | Tensor, x: Tensor, units: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Returns the units after the element of step t is `x` `[R]`."""
+        x = tf.cast(x, units[0].dtype)[None]
+        place = tf.reshape(self._places[t], [1, 1])
+        return tf.tensor_scatter_nd_update(units[0], place, x), *units[1:]
+
+    def elements(self, units: Sequence[Tensor]) -> Tensor:
+        """Returns the elements `[R, D]`."""
+        return tf.transpose(units[0][:-1])
 
 
 def check_context(context: Tensor | None, context_size: int | None) -> None:

@@ -1,0 +1,374 @@
+"""Convolutional networks in which every pixel sees only the pixels before it."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from tfvae._typing import Shape, Tensor, event_tuple, positive_int, register
+from tfvae.networks.bodies import another
+from tfvae.networks.masked import MADE, Draw, Steps, check_context, initializers_config
+
+__all__ = ["GatedPixelCNN"]
+
+
+class _Block(NamedTuple):
+    """The weights of one gated block, r = (kernel_size - 1) / 2."""
+
+    above: Any  # [r + 1, 2 r + 1, F, 2 F]
+    above_bias: Any  # [2 F]
+    above_context: Any  # [C, 2 F], None without a context
+    link: Any  # [2 F, 2 F]
+    left: Any  # [r + 1, F, 2 F]
+    left_bias: Any  # [2 F]
+    left_context: Any  # [C, 2 F], None without a context
+    out: Any  # [F, F]
+    out_bias: Any  # [F]
+
+
+@register
+class GatedPixelCNN(keras.layers.Layer):
+    """Gated PixelCNN: parameters of each value of an image from the values before it.
+
+        p(x | context) = prod_i p(x_i | net(x, context)[i]),   row by row, pixel by pixel, channel
+                                                               by channel
+
+    One stack of convolutions sees all rows above, without a blind spot, another the pixels to the
+    left. Each block has the gate `tanh(a) * sigmoid(b)`, a residual connection, and the context in
+    both stacks. The channels of one pixel follow each other in a `MADE` on top. The reach is
+    `(first_kernel_size - 1) / 2 + num_blocks * (kernel_size - 1) / 2` pixels up, left and right.
+
+    Args:
+        params: Number of parameters per value, P.
+        event_shape: `(height, width, channels)`; None takes it from the first input.
+        filters: Channels inside of the network, F.
+        num_blocks: Number of gated blocks.
+        kernel_size: Side of the kernels of the blocks, odd, of which the half before is used.
+        first_kernel_size: The same for the first convolution.
+        context_size: Size of the context, C; None takes it from the first call.
+        kernel_initializer: Keras initializer of all kernels.
+        bias_initializer: Keras initializer of all biases.
+        kernel_regularizer: Keras regularizer of all kernels.
+        bias_regularizer: Keras regularizer of all biases.
+        **kwargs: `name`, `dtype` and the other arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        x: `[..., height, width, channels]`.
+        context: `[..., C]`; leading axes broadcast with those of `x`.
+
+    Returns:
+        Parameters `[..., height, width, channels, P]`.
+
+    Raises:
+        ValueError: A size is none, or shapes do not fit.
+
+    Example:
+        >>> net = tfvae.networks.GatedPixelCNN(2, filters=8, num_blocks=2)
+        >>> net(tf.zeros([5, 6, 6, 3])).shape
+        TensorShape([5, 6, 6, 3, 2])
+
+    Reference: Conditional Image Generation with PixelCNN Decoders (van den Oord et al., 2016),
+    https://arxiv.org/abs/1606.05328
+    """
+
+    def __init__(
+        self,
+        params: int,
+        event_shape: Sequence[int] | None = None,
+        *,
+        filters: int = 32,
+        num_blocks: int = 5,
+        kernel_size: int = 3,
+        first_kernel_size: int = 7,
+        context_size: int | None = None,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.params = positive_int("params", params)
+        self.event_shape = None if event_shape is None else event_tuple(event_shape)
+        if self.event_shape is not None and len(self.event_shape) != 3:
+            raise ValueError(
+                "`event_shape` must be (height, width, channels). "
+                f"Received: event_shape={event_shape}"
+            )
+        self.filters = positive_int("filters", filters)
+        self.num_blocks = positive_int("num_blocks", num_blocks)
+        self.kernel_size = _odd("kernel_size", kernel_size)
+        self.first_kernel_size = _odd("first_kernel_size", first_kernel_size)
+        self.context_size = None if context_size is None else operator.index(context_size)
+        if self.context_size is not None and self.context_size < 0:
+            raise ValueError(f"`context_size` must be >= 0. Received: context_size={context_size}")
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
+        self._blocks: tuple[_Block, ...] = ()
+
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
+        if self.event_shape is None and len(x_shape) >= 3 and None not in x_shape[-3:]:
+            self.event_shape = tuple(x_shape[-3:])
+        if self.event_shape is None or tuple(x_shape[-3:]) != self.event_shape:
+            raise ValueError(
+                "`x` must hold images of one size in its last axes. "
+                f"Expected: [..., {', '.join(map(str, self.event_shape or ('H', 'W', 'C')))}]. "
+                f"Received: x of shape {tuple(x_shape)}"
+            )
+        if self.context_size is None:
+            self.context_size = 0 if context_shape is None else context_shape[-1]
+        width, seen = self.filters, self.event_shape[-1] + 1
+        first, reach = self.first_kernel_size // 2, self.kernel_size // 2
+        self._first_above = self._kernel("first_above", first, 2 * first + 1, seen, width)
+        self._first_left = self._kernel("first_left", first, seen, width)
+        self._first_bias = self._bias("first_above_bias", width)
+        self._first_left_bias = self._bias("first_left_bias", width)
+        self._blocks = tuple(
+            _Block(
+                above=self._kernel(f"above_{i}", reach + 1, 2 * reach + 1, width, 2 * width),
+                above_bias=self._bias(f"above_bias_{i}", 2 * width),
+                above_context=self._context_kernel(f"above_context_{i}"),
+                link=self._kernel(f"link_{i}", 2 * width, 2 * width),
+                left=self._kernel(f"left_{i}", reach + 1, width, 2 * width),
+                left_bias=self._bias(f"left_bias_{i}", 2 * width),
+                left_context=self._context_kernel(f"left_context_{i}"),
+                out=self._kernel(f"out_{i}", width, width),
+                out_bias=self._bias(f"out_bias_{i}", width),
+            )
+            for i in range(self.num_blocks)
+        )
+        self._head = MADE(
+            self.params,
+            self.event_shape[-1],
+            hidden_units=[width],
+            context_size=width,
+            activation="relu",
+            kernel_initializer=another(self.kernel_initializer, len(self.weights)),
+            bias_initializer=self.bias_initializer,
+            kernel_regularizer=self.kernel_regularizer,
+            bias_regularizer=self.bias_regularizer,
+            seed=0,
+            dtype=self.dtype_policy,
+            name="channels",
+        )
+        self._head.build(self.event_shape, (width,))
+        self.built = True
+
+    def call(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        check_context(context, self.context_size)
+        assert self.event_shape is not None
+        x = tf.cast(x, self.compute_dtype)
+        leading = tf.shape(x)[:-3]
+        static = x.shape[:-3]
+        if self.context_size and context is not None:
+            leading = tf.broadcast_dynamic_shape(leading, tf.shape(context)[:-1])
+            static = tf.broadcast_static_shape(static, context.shape[:-1])
+        x = tf.broadcast_to(x, tf.concat([leading, self.event_shape], axis=0))
+        images = tf.reshape(x, [-1, *self.event_shape])
+        seen = _with_ones(images)  # [N, H, W, C + 1]
+        first, reach = self.first_kernel_size // 2, self.kernel_size // 2
+        v = _above(seen[:, :-1], first, self._first_above, first) + _value(self._first_bias)
+        h = _left(seen[:, :, :-1], first, self._first_left) + _value(self._first_left_bias)
+        for block in self._blocks:
+            above, left = self._offsets(block, context)
+            v_both = _above(v, reach, block.above, reach) + _per_image(above, leading)
+            h_both = _left(h, reach, block.left) + _per_image(left, leading)
+            h_both += tf.matmul(v_both, _value(block.link))
+            h += tf.matmul(_gate(h_both), _value(block.out)) + _value(block.out_bias)
+            v = _gate(v_both)
+        params = self._head(images, context=tf.nn.relu(h))  # [N, H, W, C, P]
+        event = [*self.event_shape, self.params]
+        params = tf.reshape(params, tf.concat([leading, event], axis=0))
+        return tf.ensure_shape(params, static.concatenate(event))
+
+    def generate(self, draw: Draw, num: int | Tensor, context: Tensor) -> Tensor:
+        """Draws all values in their order, for about the cost of one pass.
+
+        The stack of the rows above runs once per row and the other once per pixel, each on the
+        few rows or pixels that its kernels cover; all else is kept from earlier steps.
+
+        Args:
+            draw: From the number of the step `[]` and parameters `[S, B, P]` to values `[S, B]`.
+                Called height * width * channels times.
+            num: Number of draws, S.
+            context: `[B, C]`, C = 0 without a context.
+
+        Returns:
+            `[S, B, height, width, channels]`.
+        """
+        assert self.event_shape is not None
+        (height, width, channels), filters = self.event_shape, self.filters
+        first, reach = self.first_kernel_size // 2, self.kernel_size // 2
+        batch = tf.shape(context)[0]
+        rows = num * batch  # N below
+        steps = Steps(self._head)
+        first_above, first_bias = _value(self._first_above), _value(self._first_bias)
+        first_left, first_left_bias = _value(self._first_left), _value(self._first_left_bias)
+        dtype = first_above.dtype
+        blocks = [_Block(*(None if w is None else _value(w) for w in b)) for b in self._blocks]
+        offsets = [
+            [_repeated(offset, num, batch) for offset in self._offsets(block, context)]
+            for block in self._blocks
+        ]
+
+        def draw_pixel(i: Tensor, j: Tensor, h: Tensor) -> Tensor:
+            """Returns the values `[N, C]` of pixel (i, j) from features `[N, F]`."""
+            at_features = steps.offsets(tf.nn.relu(h))
+            units = steps.start(rows)
+            for channel in range(channels):
+                params, units = steps.params(channel, units, at_features)
+                step = (i * width + j) * channels + channel
+                x = draw(step, tf.reshape(params, [num, batch, self.params]))
+                units = steps.placed(channel, tf.reshape(x, [-1]), units)
+            return steps.elements(units)
+
+        def draw_row(i: Tensor, image: Tensor, seen: Tensor, *caches: Tensor) -> tuple[Any, ...]:
+            # seen [N, first, W, C + 1] and caches [N, reach, W, F] hold the rows above.
+            v = _above(seen, 0, first_above, first) + first_bias  # [N, 1, W, F]
+            links, new_caches = [], []
+            for block, (above, left), cache in zip(blocks, offsets, caches, strict=True):
+                window = tf.concat([cache, v], axis=1)
+                v_both = _above(window, 0, block.above, reach) + above[:, None, None]
+                links.append(tf.matmul(v_both[:, 0], block.link) + left[:, None])  # [N, W, 2 F]
+                v = _gate(v_both)
+                new_caches.append(window[:, 1:])
+
+            def next_pixel(
+                j: Tensor, row: Tensor, pixels: Tensor, *caches: Tensor
+            ) -> tuple[Any, ...]:
+                # pixels [N, first, C + 1] and caches [N, reach, F] hold what is to the left.
+                h = tf.einsum("nkc,kcf->nf", pixels, first_left) + first_left_bias
+                new_caches = []
+                for block, link, cache in zip(blocks, links, caches, strict=True):
+                    window = tf.concat([cache, h[:, None]], axis=1)
+                    h_both = tf.einsum("nkf,kfg->ng", window, block.left) + link[:, j]
+                    h += tf.matmul(_gate(h_both), block.out) + block.out_bias
+                    new_caches.append(window[:, 1:])
+                x = draw_pixel(i, j, h)  # [N, C]
+                row = tf.tensor_scatter_nd_update(row, [[j]], x[None])
+                pixels = tf.concat([pixels[:, 1:], _with_ones(x)[:, None]], axis=1)
+                return j + 1, row, pixels, *new_caches
+
+            _, row, *_ = tf.while_loop(
+                lambda j, *_: j < width,
+                next_pixel,
+                (
+                    tf.constant(0),
+                    tf.zeros([width, rows, channels], dtype),
+                    tf.zeros([rows, first, channels + 1], dtype),
+                    *(tf.zeros([rows, reach, filters], dtype) for _ in blocks),
+                ),
+                maximum_iterations=width,
+            )
+            image = tf.tensor_scatter_nd_update(image, [[i]], row[None])
+            new_row = _with_ones(tf.transpose(row, [1, 0, 2]))[:, None]
+            return i + 1, image, tf.concat([seen[:, 1:], new_row], axis=1), *new_caches
+
+        _, image, *_ = tf.while_loop(
+            lambda i, *_: i < height,
+            draw_row,
+            (
+                tf.constant(0),
+                tf.zeros([height, width, rows, channels], dtype),
+                tf.zeros([rows, first, width, channels + 1], dtype),
+                *(tf.zeros([rows, reach, width, filters], dtype) for _ in blocks),
+            ),
+            maximum_iterations=height,
+        )
+        image = tf.transpose(image, [2, 0, 1, 3])
+        return tf.reshape(image, [num, batch, height, width, channels])
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "params": self.params,
+            "event_shape": self.event_shape,
+            "filters": self.filters,
+            "num_blocks": self.num_blocks,
+            "kernel_size": self.kernel_size,
+            "first_kernel_size": self.first_kernel_size,
+            "context_size": self.context_size,
+            **initializers_config(self),
+        }
+
+    def _kernel(self, name: str, *shape: int) -> Any:
+        return self.add_weight(
+            shape=shape,
+            initializer=another(self.kernel_initializer, len(self.weights)),
+            regularizer=self.kernel_regularizer,
+            name=name,
+        )
+
+    def _context_kernel(self, name: str) -> Any:
+        size: Any = self.context_size
+        return self._kernel(name, size, 2 * self.filters) if size else None
+
+    def _bias(self, name: str, size: int) -> Any:
+        return self.add_weight(
+            shape=(size,),
+            initializer=self.bias_initializer,
+            regularizer=self.bias_regularizer,
+            name=name,
+        )
+
+    def _offsets(self, block: _Block, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Returns what biases and context add in both stacks of a block, `[..., 2 F]`."""
+        above, left = _value(block.above_bias), _value(block.left_bias)
+        if self.context_size:
+            above += tf.tensordot(context, _value(block.above_context), 1)
+            left += tf.tensordot(context, _value(block.left_context), 1)
+        return above, left
+
+
+def _value(weight: Any) -> Tensor:
+    return keras.ops.convert_to_tensor(weight)
+
+
+def _odd(name: str, value: Any) -> int:
+    number = positive_int(name, value)
+    if number < 3 or number % 2 == 0:
+        raise ValueError(f"`{name}` must be an odd number >= 3. Received: {name}={value}")
+    return number
+
+
+def _with_ones(x: Tensor) -> Tensor:
+    """Returns `x` with a channel of ones behind: it tells black pixels from those outside."""
+    return tf.concat([x, tf.ones_like(x[..., :1])], axis=-1)
+
+
+def _above(x: Tensor, missing: int, kernel: Any, reach: int) -> Tensor:
+    """Convolves the rows above, `missing` of them outside of the image, and both sides."""
+    x = tf.pad(x, [[0, 0], [missing, 0], [reach, reach], [0, 0]])
+    return tf.nn.conv2d(x, _value(kernel), 1, "VALID")
+
+
+def _left(x: Tensor, missing: int, kernel: Any) -> Tensor:
+    """Convolves the pixels to the left, `missing` of them outside of the image."""
+    x = tf.pad(x, [[0, 0], [0, 0], [missing, 0], [0, 0]])
+    return tf.nn.conv2d(x, _value(kernel)[None], 1, "VALID")
+
+
+def _gate(both: Tensor) -> Tensor:
+    a, b = tf.split(both, 2, axis=-1)
+    return tf.tanh(a) * tf.sigmoid(b)
+
+
+def _per_image(offset: Tensor, leading: Tensor) -> Tensor:
+    """Brings an offset `[..., 2 F]` to all images, `[N, 1, 1, 2 F]`, or `[2 F]` as it is."""
+    if offset.shape.rank == 1:
+        return offset
+    size = offset.shape[-1]
+    offset = tf.broadcast_to(offset, tf.concat([leading, [size]], axis=0))
+    return tf.reshape(offset, [-1, 1, 1, size])
+
+
+def _repeated(offset: Tensor, num: int | Tensor, batch: Tensor) -> Tensor:
+    """Brings an offset `[B, 2 F]` or `[2 F]` to all draws, `[S * B, 2 F]`."""
+    size = offset.shape[-1]
+    return tf.reshape(tf.broadcast_to(offset, [num, batch, size]), [-1, size])
