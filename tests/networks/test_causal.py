@@ -91,7 +91,7 @@ def test_any_leading_axes():
 @pytest.mark.parametrize(
     ("shape", "options"),
     [
-        ((4, 5, 1), {"context_size": 2, "first_kernel_size": 5}),
+        ((4, 5, 1), {"context_size": 2, "first_kernel_size": 5, "input_range": (0.0, 3.0)}),
         ((3, 2, 3), {"kernel_size": 5}),
     ],
 )

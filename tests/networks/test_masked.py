@@ -110,6 +110,18 @@ def test_masked_dense_is_its_formula():
     assert len(layer.weights) == 1
 
 
+def test_a_range_is_seen_from_minus_one_to_one():
+    options = {"hidden_units": [6], "activation": "tanh"}
+    made = MADE(2, 3, **options, input_range=(0, 255))
+    plain = MADE(2, 3, **options)
+    x = np.array([[0, 255, 127.5], [51, 0, 255]], "float32")
+    made.build(x.shape)
+    plain.build(x.shape)
+    plain.set_weights(made.get_weights())
+    expected = plain(np.array([[-1, 1, 0], [-0.6, -1, 1]], "float32"))
+    np.testing.assert_allclose(made(x), expected, rtol=1e-5, atol=1e-6)
+
+
 def test_any_leading_axes():
     made = MADE(2, hidden_units=[6], activation="relu", context_size=2)
     x, context = normal(4, 3, 5), normal(3, 2, seed=1)
@@ -130,7 +142,15 @@ def test_any_leading_axes():
     ("size", "options"),
     [
         (5, {"hidden_units": [8, 7], "input_order": "random", "hidden_degrees": "random"}),
-        (5, {"hidden_units": [3], "context_size": 2, "input_order": [3, 1, 5, 2, 4]}),
+        (
+            5,
+            {
+                "hidden_units": [3],
+                "context_size": 2,
+                "input_order": [3, 1, 5, 2, 4],
+                "input_range": (-1.0, 3.0),
+            },
+        ),
         (6, {"hidden_units": [4, 30, 9], "context_size": 3, "input_order": "right-to-left"}),
         (4, {"context_size": 1, "use_bias": False}),
         (1, {"hidden_units": [3], "context_size": 2}),
@@ -223,6 +243,7 @@ def seeded():
         (lambda: MADE(1, (2, 3)), r"one int, the number of elements.*event_shape=\(2, 3\)"),
         (lambda: MADE(1, 3, hidden_units=[4, 0]), "Received: hidden_units=0"),
         (lambda: MADE(1, 3, context_size=-1), "Received: context_size=-1"),
+        (lambda: MADE(1, 3, input_range=(1, 1)), r"Received: input_range=\(1, 1\)"),
         (lambda: MADE(1, 3, input_order="zigzag"), "from 1 to 3. Received: input_order='zigzag'"),
         (lambda: MADE(1, 3, input_order=[0, 1, 2]), r"Received: input_order=\[0, 1, 2\]"),
         (lambda: MADE(1, input_order=[1, 1])(np.zeros([2, 2])), r"input_order=\[1, 1\]"),

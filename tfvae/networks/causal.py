@@ -11,7 +11,15 @@ import tensorflow as tf
 
 from tfvae._typing import Shape, Tensor, event_tuple, positive_int, register
 from tfvae.networks.bodies import another
-from tfvae.networks.masked import MADE, Draw, Steps, check_context, initializers_config
+from tfvae.networks.masked import (
+    MADE,
+    Draw,
+    Steps,
+    check_context,
+    checked_range,
+    initializers_config,
+    scaled,
+)
 
 __all__ = ["GatedPixelCNN"]
 
@@ -50,6 +58,8 @@ class GatedPixelCNN(keras.layers.Layer):
         kernel_size: Side of the kernels of the blocks, odd, of which the half before is used.
         first_kernel_size: The same for the first convolution.
         context_size: Size of the context, C; None takes it from the first call.
+        input_range: Least and greatest value of the images, which the network then sees as -1 and
+            1; None leaves them as they are.
         kernel_initializer: Keras initializer of all kernels.
         bias_initializer: Keras initializer of all biases.
         kernel_regularizer: Keras regularizer of all kernels.
@@ -85,6 +95,7 @@ class GatedPixelCNN(keras.layers.Layer):
         kernel_size: int = 3,
         first_kernel_size: int = 7,
         context_size: int | None = None,
+        input_range: Sequence[float] | None = None,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
         kernel_regularizer: Any = None,
@@ -106,6 +117,7 @@ class GatedPixelCNN(keras.layers.Layer):
         self.context_size = None if context_size is None else operator.index(context_size)
         if self.context_size is not None and self.context_size < 0:
             raise ValueError(f"`context_size` must be >= 0. Received: context_size={context_size}")
+        self.input_range = checked_range(input_range)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
@@ -148,6 +160,7 @@ class GatedPixelCNN(keras.layers.Layer):
             self.event_shape[-1],
             hidden_units=[width],
             context_size=width,
+            input_range=self.input_range,
             activation="relu",
             kernel_initializer=another(self.kernel_initializer, len(self.weights)),
             bias_initializer=self.bias_initializer,
@@ -171,16 +184,18 @@ class GatedPixelCNN(keras.layers.Layer):
             static = tf.broadcast_static_shape(static, context.shape[:-1])
         x = tf.broadcast_to(x, tf.concat([leading, self.event_shape], axis=0))
         images = tf.reshape(x, [-1, *self.event_shape])
-        seen = _with_ones(images)  # [N, H, W, C + 1]
+        seen = self._seen(images)  # [N, H, W, C + 1]
         first, reach = self.first_kernel_size // 2, self.kernel_size // 2
-        v = _above(seen[:, :-1], first, self._first_above, first) + _value(self._first_bias)
-        h = _left(seen[:, :, :-1], first, self._first_left) + _value(self._first_left_bias)
-        for block in self._blocks:
+        v = _above(seen[:, :-1], first, self._cast(self._first_above), first)
+        v += self._cast(self._first_bias)
+        h = _left(seen[:, :, :-1], first, self._cast(self._first_left))
+        h += self._cast(self._first_left_bias)
+        for block in self._cast_blocks():
             above, left = self._offsets(block, context)
             v_both = _above(v, reach, block.above, reach) + _per_image(above, leading)
             h_both = _left(h, reach, block.left) + _per_image(left, leading)
-            h_both += tf.matmul(v_both, _value(block.link))
-            h += tf.matmul(_gate(h_both), _value(block.out)) + _value(block.out_bias)
+            h_both += tf.matmul(v_both, block.link)
+            h += tf.matmul(_gate(h_both), block.out) + block.out_bias
             v = _gate(v_both)
         params = self._head(images, context=tf.nn.relu(h))  # [N, H, W, C, P]
         event = [*self.event_shape, self.params]
@@ -208,13 +223,13 @@ class GatedPixelCNN(keras.layers.Layer):
         batch = tf.shape(context)[0]
         rows = num * batch  # N below
         steps = Steps(self._head)
-        first_above, first_bias = _value(self._first_above), _value(self._first_bias)
-        first_left, first_left_bias = _value(self._first_left), _value(self._first_left_bias)
-        dtype = first_above.dtype
-        blocks = [_Block(*(None if w is None else _value(w) for w in b)) for b in self._blocks]
+        first_above, first_bias = self._cast(self._first_above), self._cast(self._first_bias)
+        first_left = self._cast(self._first_left)
+        first_left_bias = self._cast(self._first_left_bias)
+        blocks, dtype = self._cast_blocks(), self.compute_dtype
         offsets = [
             [_repeated(offset, num, batch) for offset in self._offsets(block, context)]
-            for block in self._blocks
+            for block in blocks
         ]
 
         def draw_pixel(i: Tensor, j: Tensor, h: Tensor) -> Tensor:
@@ -252,7 +267,7 @@ class GatedPixelCNN(keras.layers.Layer):
                     new_caches.append(window[:, 1:])
                 x = draw_pixel(i, j, h)  # [N, C]
                 row = tf.tensor_scatter_nd_update(row, [[j]], x[None])
-                pixels = tf.concat([pixels[:, 1:], _with_ones(x)[:, None]], axis=1)
+                pixels = tf.concat([pixels[:, 1:], self._seen(x)[:, None]], axis=1)
                 return j + 1, row, pixels, *new_caches
 
             _, row, *_ = tf.while_loop(
@@ -267,7 +282,7 @@ class GatedPixelCNN(keras.layers.Layer):
                 maximum_iterations=width,
             )
             image = tf.tensor_scatter_nd_update(image, [[i]], row[None])
-            new_row = _with_ones(tf.transpose(row, [1, 0, 2]))[:, None]
+            new_row = self._seen(tf.transpose(row, [1, 0, 2]))[:, None]
             return i + 1, image, tf.concat([seen[:, 1:], new_row], axis=1), *new_caches
 
         _, image, *_ = tf.while_loop(
@@ -294,6 +309,7 @@ class GatedPixelCNN(keras.layers.Layer):
             "kernel_size": self.kernel_size,
             "first_kernel_size": self.first_kernel_size,
             "context_size": self.context_size,
+            "input_range": self.input_range,
             **initializers_config(self),
         }
 
@@ -302,6 +318,7 @@ class GatedPixelCNN(keras.layers.Layer):
             shape=shape,
             initializer=another(self.kernel_initializer, len(self.weights)),
             regularizer=self.kernel_regularizer,
+            autocast=False,
             name=name,
         )
 
@@ -314,20 +331,29 @@ class GatedPixelCNN(keras.layers.Layer):
             shape=(size,),
             initializer=self.bias_initializer,
             regularizer=self.bias_regularizer,
+            autocast=False,
             name=name,
         )
 
+    def _cast(self, weight: Any) -> Any:
+        # Here and not by Keras, which does so only within a call.
+        return None if weight is None else keras.ops.cast(weight, self.compute_dtype)
+
+    def _cast_blocks(self) -> list[_Block]:
+        return [_Block(*map(self._cast, block)) for block in self._blocks]
+
+    def _seen(self, x: Tensor) -> Tensor:
+        """Returns values `[..., C]` with a one behind: it tells them from those outside."""
+        x = scaled(x, self.input_range)
+        return tf.concat([x, tf.ones_like(x[..., :1])], axis=-1)
+
     def _offsets(self, block: _Block, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """Returns what biases and context add in both stacks of a block, `[..., 2 F]`."""
-        above, left = _value(block.above_bias), _value(block.left_bias)
+        above, left = block.above_bias, block.left_bias
         if self.context_size:
-            above += tf.tensordot(context, _value(block.above_context), 1)
-            left += tf.tensordot(context, _value(block.left_context), 1)
+            above += tf.tensordot(context, block.above_context, 1)
+            left += tf.tensordot(context, block.left_context, 1)
         return above, left
-
-
-def _value(weight: Any) -> Tensor:
-    return keras.ops.convert_to_tensor(weight)
 
 
 def _odd(name: str, value: Any) -> int:
@@ -337,21 +363,16 @@ def _odd(name: str, value: Any) -> int:
     return number
 
 
-def _with_ones(x: Tensor) -> Tensor:
-    """Returns `x` with a channel of ones behind: it tells black pixels from those outside."""
-    return tf.concat([x, tf.ones_like(x[..., :1])], axis=-1)
-
-
 def _above(x: Tensor, missing: int, kernel: Any, reach: int) -> Tensor:
     """Convolves the rows above, `missing` of them outside of the image, and both sides."""
     x = tf.pad(x, [[0, 0], [missing, 0], [reach, reach], [0, 0]])
-    return tf.nn.conv2d(x, _value(kernel), 1, "VALID")
+    return tf.nn.conv2d(x, kernel, 1, "VALID")
 
 
 def _left(x: Tensor, missing: int, kernel: Any) -> Tensor:
     """Convolves the pixels to the left, `missing` of them outside of the image."""
     x = tf.pad(x, [[0, 0], [0, 0], [missing, 0], [0, 0]])
-    return tf.nn.conv2d(x, _value(kernel)[None], 1, "VALID")
+    return tf.nn.conv2d(x, kernel[None], 1, "VALID")
 
 
 def _gate(both: Tensor) -> Tensor:

@@ -107,7 +107,11 @@ class MaskedDense(keras.layers.Layer):
         self.kernel = None
         if mask.any():  # Otherwise it would be a weight that nothing trains.
             self.kernel = self.add_weight(
-                shape=sizes, initializer=masked, regularizer=self.kernel_regularizer, name="kernel"
+                shape=sizes,
+                initializer=masked,
+                regularizer=self.kernel_regularizer,
+                autocast=False,
+                name="kernel",
             )
         self.context_kernel = None
         if self.context_size:
@@ -115,6 +119,7 @@ class MaskedDense(keras.layers.Layer):
                 shape=(self.context_size, sizes[1]),
                 initializer=another(self.kernel_initializer),
                 regularizer=self.kernel_regularizer,
+                autocast=False,
                 name="context_kernel",
             )
         self.bias = None
@@ -123,6 +128,7 @@ class MaskedDense(keras.layers.Layer):
                 shape=sizes[1:],
                 initializer=self.bias_initializer,
                 regularizer=self.bias_regularizer,
+                autocast=False,
                 name="bias",
             )
         self.built = True
@@ -136,7 +142,7 @@ class MaskedDense(keras.layers.Layer):
         """Returns `W * mask` `[I, O]`."""
         if self.kernel is None:
             return keras.ops.zeros(self.mask.shape, self.compute_dtype)
-        kernel: Any = keras.ops.convert_to_tensor(self.kernel)
+        kernel: Any = self._cast(self.kernel)
         return kernel * keras.ops.cast(self.mask, kernel.dtype)
 
     def offset(self, context: Tensor | None) -> Tensor:
@@ -144,10 +150,14 @@ class MaskedDense(keras.layers.Layer):
         if self.bias is None:
             offset: Any = keras.ops.zeros([len(self.out_degrees)], self.compute_dtype)
         else:
-            offset = keras.ops.convert_to_tensor(self.bias)
+            offset = self._cast(self.bias)
         if self.context_kernel is not None:
-            offset = offset + keras.ops.matmul(context, self.context_kernel)
+            offset = offset + keras.ops.matmul(context, self._cast(self.context_kernel))
         return offset
+
+    def _cast(self, weight: Any) -> Any:
+        # Here and not by Keras, which does so only within a call.
+        return keras.ops.cast(weight, self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -180,6 +190,8 @@ class MADE(keras.layers.Layer):
             first input.
         hidden_units: Units of each hidden layer.
         context_size: Size of the context, C; None takes it from the first call.
+        input_range: Least and greatest value of the elements, which the network then sees as -1
+            and 1; None leaves them as they are.
         input_order: "left-to-right", "right-to-left", "random", or the place of each element in
             the order, counted from 1.
         hidden_degrees: "equal" spreads the degrees evenly, "random" draws them.
@@ -222,6 +234,7 @@ class MADE(keras.layers.Layer):
         *,
         hidden_units: Sequence[int] | None = None,
         context_size: int | None = None,
+        input_range: Sequence[float] | None = None,
         input_order: str | Sequence[int] = "left-to-right",
         hidden_degrees: str = "equal",
         activation: Any = None,
@@ -249,6 +262,7 @@ class MADE(keras.layers.Layer):
         self.context_size = None if context_size is None else operator.index(context_size)
         if self.context_size is not None and self.context_size < 0:
             raise ValueError(f"`context_size` must be >= 0. Received: context_size={context_size}")
+        self.input_range = checked_range(input_range)
         if isinstance(input_order, str):
             if input_order not in ("left-to-right", "right-to-left", "random"):
                 raise ValueError(_wrong_order(input_order, self.event_size))
@@ -323,7 +337,7 @@ class MADE(keras.layers.Layer):
 
     def call(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         check_context(context, self.context_size)
-        x = keras.ops.cast(x, self.compute_dtype)
+        x = scaled(keras.ops.cast(x, self.compute_dtype), self.input_range)
         for layer in self.masked_layers:
             x = layer(x, context=context) if self.context_size else layer(x)
         flat: Any = tf.convert_to_tensor(x)
@@ -369,6 +383,7 @@ class MADE(keras.layers.Layer):
             "event_shape": self.event_size,
             "hidden_units": self.hidden_units,
             "context_size": self.context_size,
+            "input_range": self.input_range,
             "input_order": self.input_order,
             "hidden_degrees": self.hidden_degrees,
             "activation": keras.activations.serialize(self.activation),
@@ -439,15 +454,15 @@ class Steps:
         return found
 
     def start(self, rows: int | Tensor) -> tuple[Tensor, ...]:
-        """Returns the elements and the units of all layers before the first step, `[I + 1, R]`."""
-        dtype = self._kernels[0].dtype
-        return tuple(tf.zeros([kernel.shape[-1], rows], dtype) for kernel in self._kernels)
+        """Returns the elements `[D, R]` and the units `[I + 1, R]` before the first step."""
+        sizes = [self._places.shape[0], *(kernel.shape[-1] for kernel in self._kernels)]
+        return tuple(tf.zeros([size, rows], self._kernels[0].dtype) for size in sizes)
 
     def params(
         self, t: int | Tensor, units: Sequence[Tensor], offsets: list[Tensor]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Returns the parameters `[R, P]` of the element of step t, and the units so far."""
-        so_far, last = list(units), len(self._kernels) - 1
+        (elements, *so_far), last = units, len(self._kernels) - 1
         for i in range(last):
             found = tf.matmul(self._kernels[i][t], so_far[i]) + offsets[i][t]  # [M, R]
             found: Any = self._made.activation(found)
@@ -455,17 +470,43 @@ class Steps:
                 so_far[i + 1], self._tables[i][t][:, None], found
             )
         params = tf.matmul(self._kernels[last][t], so_far[last]) + offsets[last][t]
-        return tf.transpose(params), tuple(so_far)
+        return tf.transpose(params), (elements, *so_far)
 
     def placed(self, t: int | Tensor, x: Tensor, units: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Returns the units after the element of step t is `x` `[R]`."""
         x = tf.cast(x, units[0].dtype)[None]
         place = tf.reshape(self._places[t], [1, 1])
-        return tf.tensor_scatter_nd_update(units[0], place, x), *units[1:]
+        seen = scaled(x, self._made.input_range)
+        return (
+            tf.tensor_scatter_nd_update(units[0], place, x),
+            tf.tensor_scatter_nd_update(units[1], place, seen),
+            *units[2:],
+        )
 
     def elements(self, units: Sequence[Tensor]) -> Tensor:
         """Returns the elements `[R, D]`."""
-        return tf.transpose(units[0][:-1])
+        return tf.transpose(units[0])
+
+
+def checked_range(input_range: Sequence[float] | None) -> tuple[float, float] | None:
+    """Returns a range as two floats, None as it is."""
+    if input_range is None:
+        return None
+    low, high = input_range
+    if not low < high:
+        raise ValueError(
+            "`input_range` must be a least and a greatest value. "
+            f"Received: input_range={tuple(input_range)}"
+        )
+    return float(low), float(high)
+
+
+def scaled(x: Any, input_range: tuple[float, float] | None) -> Any:
+    """Returns `x` with the ends of the range at -1 and 1."""
+    if input_range is None:
+        return x
+    low, high = input_range
+    return (x - low) * (2.0 / (high - low)) - 1.0
 
 
 def check_context(context: Tensor | None, context_size: int | None) -> None:
