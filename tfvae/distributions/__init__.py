@@ -1,5 +1,6 @@
 """Distributions, and questions to distributions, that TFP lacks; no Keras in here."""
 
+from tfvae.distributions.autoregressive import Autoregressive
 from tfvae.distributions.discretized_logistic import DiscretizedLogistic
 from tfvae.distributions.gaussian import as_diagonal_normal
 from tfvae.distributions.kernel_density import KernelDensity
@@ -16,6 +17,7 @@ from tfvae.distributions.support import Support, support_of
 from tfvae.distributions.zero_inflated import ZeroInflated
 
 __all__ = [
+    "Autoregressive",
     "DiscretizedLogistic",
     "KernelDensity",
     "NormalMixture",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import tensorflow_probability as tfp
 
 from tfvae._typing import Distribution
+from tfvae.distributions.autoregressive import Autoregressive
 from tfvae.distributions.discretized_logistic import DiscretizedLogistic
 from tfvae.distributions.zero_inflated import ZeroInflated
 
@@ -75,6 +76,8 @@ def support_of(distribution: Distribution) -> Support:
     while isinstance(inner, (tfd.Independent, tfd.BatchReshape, tfd.MixtureSameFamily)):
         mixture = isinstance(inner, tfd.MixtureSameFamily)
         inner = inner.components_distribution if mixture else inner.distribution
+    if isinstance(inner, Autoregressive):
+        return support_of(inner.element)
     if isinstance(inner, ZeroInflated):
         inner = inner.distribution
     if isinstance(inner, DiscretizedLogistic):

@@ -1,5 +1,6 @@
 """Keras layers whose output is a `tfp.distributions` object, and what goes with them."""
 
+from tfvae.layers.autoregressive import Autoregressive, AutoregressiveTransform, PixelCNN
 from tfvae.layers.base import DistributionLayer, IndependentLayer
 from tfvae.layers.bernoulli import IndependentBernoulli
 from tfvae.layers.categorical import (
@@ -36,6 +37,8 @@ from tfvae.layers.unit_interval import ContinuousBernoulli, IndependentBeta
 from tfvae.layers.variable import VariableLayer
 
 __all__ = [
+    "Autoregressive",
+    "AutoregressiveTransform",
     "CategoricalMixtureOfOneHotCategorical",
     "ContinuousBernoulli",
     "DiscretizedLogistic",
@@ -62,6 +65,7 @@ __all__ = [
     "MultivariateNormalLowRank",
     "MultivariateNormalTriL",
     "OneHotCategorical",
+    "PixelCNN",
     "PowerSpherical",
     "RelaxedBernoulli",
     "RelaxedOneHotCategorical",

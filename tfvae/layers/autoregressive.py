@@ -1,0 +1,506 @@
+"""Layers whose elements follow each other, each given those before it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+import tensorflow_probability as tfp
+from tensorflow_probability.python.bijectors.bijector import AutoCompositeTensorBijector
+
+from tfvae import distributions
+from tfvae._typing import Distribution, Tensor, register
+from tfvae.distributions.support import support_of
+from tfvae.layers.base import (
+    DistributionLayer,
+    full_precision,
+    function_config,
+    function_from_config,
+)
+from tfvae.layers.coercible import TensorCoercible
+from tfvae.networks.causal import GatedPixelCNN
+from tfvae.networks.masked import MADE
+
+__all__ = ["Autoregressive", "AutoregressiveTransform", "PixelCNN"]
+
+tfb, tfd = tfp.bijectors, tfp.distributions
+
+
+class _AutoregressiveLayer(DistributionLayer):
+    """What the layers with a network of their own share: the context is their input."""
+
+    network: Any
+
+    def __init__(
+        self,
+        event_shape: int | Sequence[int],
+        element: DistributionLayer,
+        context_size: int | None = None,
+        convert_to_tensor_fn: Any = "sample",
+        validate_args: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(event_shape, convert_to_tensor_fn, validate_args, **kwargs)
+        if isinstance(self.convert_to_tensor_fn, str) and self.convert_to_tensor_fn != "sample":
+            raise ValueError(
+                f"`{type(self).__name__}` has no {self.convert_to_tensor_fn} in closed form. Pass "
+                '`convert_to_tensor_fn="sample"`, or a callable that averages draws.'
+            )
+        self.element = element
+        self._element_size = _checked_element(element, type(self).__name__)
+        self.context_size = context_size or None
+        half = self.variable_dtype in ("float16", "bfloat16")
+        self._network_dtype = "float32" if half else self.variable_dtype
+        probe = element._distribution(tf.zeros([self._element_size], self._network_dtype))
+        self._dtype_of_draws = probe.dtype.name
+        support = support_of(probe)
+        low, high = support.lower, support.upper
+        bounded = low is not None and high is not None and low < high
+        self._input_range = (low, high) if bounded else None
+        # Kept: distributions are told apart by the identity of their functions.
+        self._functions = (self._params, element._distribution, self._generate)
+
+    @classmethod
+    def params_size(cls, context_size: int) -> int:
+        """Returns the size of the context, which is what the layer takes."""
+        return context_size
+
+    @classmethod
+    def new(cls, params: Tensor, *structure: Any, **options: Any) -> Distribution:
+        """A layer with weights makes its distributions itself.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError(
+            f"`{cls.__name__}` has weights, so no distribution comes of parameters alone. Make a "
+            "layer and call it, or its method `distribution`."
+        )
+
+    def distribution(self, context: Tensor | None = None) -> Distribution:
+        """Returns the distribution given a context `[..., C]`, or without one.
+
+        Args:
+            context: `[..., C]`; None for a layer without a context.
+
+        Returns:
+            `tfvae.distributions.Autoregressive`, batch shape `[...]`, `[]` without a context.
+
+        Raises:
+            ValueError: The context is missing, or not of the layer's size.
+        """
+        if context is None:
+            context = tf.zeros([0], self._network_dtype)
+        context = tf.cast(tf.convert_to_tensor(context), self._network_dtype)
+        if context.shape[-1] != (self.context_size or 0):
+            raise ValueError(
+                f"Layer '{self.name}' was made with context_size={self.context_size}. Received: "
+                f"a context of shape {tuple(context.shape)}."
+            )
+        return self._distribution(context)
+
+    def get_config(self) -> dict[str, Any]:
+        name = f"The `element` of layer '{self.name}'"
+        stored = function_config(self.element, name, "Use a distribution layer, or")
+        return {**super().get_config(), "element": stored}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> DistributionLayer:
+        return super().from_config({**config, "element": function_from_config(config["element"])})
+
+    def _structure(self) -> dict[str, Any]:
+        return {"event_shape": self.event_shape, "context_size": self.context_size}
+
+    def _params_size(self) -> int:
+        return self.context_size or 0
+
+    def _event_dtype(self, params: keras.KerasTensor) -> str:
+        return self._dtype_of_draws
+
+    def _distribution(self, params: Tensor) -> Distribution:
+        params_fn, element_fn, generate_fn = self._functions
+        return distributions.Autoregressive(
+            params_fn,
+            element_fn,
+            self.event_shape,
+            self._element_size,
+            tf.cast(params, self._network_dtype),
+            _values_of(self.network),
+            generate_fn,
+            validate_args=self.validate_args,
+        )
+
+    def _network_options(self) -> dict[str, Any]:
+        return {
+            "context_size": self._params_size(),
+            "input_range": self._input_range,
+            "dtype": self._network_dtype,
+            "name": "network",
+        }
+
+    def _params(self, x: Tensor, context: Tensor, weights: Sequence[Tensor]) -> Tensor:
+        with _with_values(self.network, weights):
+            return self.network(x, context=context)
+
+    def _generate(
+        self, draw: Callable[..., Tensor], num: Tensor, context: Tensor, weights: Sequence[Tensor]
+    ) -> Tensor:
+        with _with_values(self.network, weights):
+            return self.network.generate(draw, num, context)
+
+
+@register
+class Autoregressive(_AutoregressiveLayer):
+    """Elements of one family, each given all before it in an order, and a context.
+
+        params = made(x, context);   log p(x) = sum_i log p(x_i | params_i),
+        params_i depends on x_j only where j is before i
+
+    The layer's input is the context, such as features of z: each element depends on it. Without
+    `context_size` the layer is a model of x alone, see `distribution`. A draw takes one step per
+    element, which together cost about one pass. Densities carry gradients to the weights, the
+    context and, where elements are continuous, x; so do draws of families that have them.
+
+    There is no mean or mode: models take a draw in place of it. The output is a composite of the
+    context and the weights as they are now.
+
+    Args:
+        event_shape: Shape of one draw, `E`, flattened row by row for the order.
+        element: The family of the elements: a distribution layer of event shape `()`, such as
+            `IndependentBernoulli()`. Between known bounds its values are seen as from -1 to 1.
+        context_size: Size of the context, C; None for none.
+        convert_to_tensor_fn: "sample", or a callable from the distribution.
+        validate_args: See `DistributionLayer`.
+        hidden_units: Units of each hidden layer.
+        activation: Keras activation of the hidden layers, by name or as a callable.
+        input_order: See `tfvae.networks.MADE`.
+        hidden_degrees: See `tfvae.networks.MADE`.
+        kernel_initializer: Keras initializer of all kernels.
+        order_seed: Seed of random orders and degrees.
+        **kwargs: See `DistributionLayer`.
+
+    Call arguments:
+        params: The context `[..., C]`; `[..., 0]` without one.
+
+    Returns:
+        `tfvae.distributions.Autoregressive`, batch shape `[...]`, event shape `E`.
+
+    Raises:
+        TypeError: `element` is no distribution layer of single elements.
+        ValueError: The input does not hold the context, or an argument is none of its kind.
+
+    Example:
+        >>> layer = tfvae.layers.Autoregressive(
+        ...     6, tfvae.layers.IndependentBernoulli(), context_size=4, hidden_units=[32])
+        >>> layer(tf.zeros([5, 4])).log_prob(tf.ones([5, 6])).shape
+        TensorShape([5])
+
+    Reference: MADE (Germain et al., 2015), https://arxiv.org/abs/1502.03509
+    """
+
+    def __init__(
+        self,
+        event_shape: int | Sequence[int],
+        element: DistributionLayer,
+        context_size: int | None = None,
+        convert_to_tensor_fn: Any = "sample",
+        validate_args: bool = False,
+        *,
+        hidden_units: Sequence[int] = (256, 256),
+        activation: Any = "relu",
+        input_order: str | Sequence[int] = "left-to-right",
+        hidden_degrees: str = "equal",
+        kernel_initializer: Any = "glorot_uniform",
+        order_seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            event_shape, element, context_size, convert_to_tensor_fn, validate_args, **kwargs
+        )
+        size = math.prod(self.event_shape)
+        self.network = MADE(
+            self._element_size,
+            size,
+            hidden_units=hidden_units,
+            activation=activation,
+            input_order=input_order,
+            hidden_degrees=hidden_degrees,
+            kernel_initializer=kernel_initializer,
+            seed=order_seed,
+            **self._network_options(),
+        )
+        self.network.build((size,))
+
+    def get_config(self) -> dict[str, Any]:
+        network = self.network.get_config()
+        names = ("hidden_units", "activation", "input_order", "hidden_degrees")
+        return {
+            **super().get_config(),
+            **{name: network[name] for name in (*names, "kernel_initializer")},
+            "order_seed": self.network.seed,
+        }
+
+    def _params(self, x: Tensor, context: Tensor, weights: Sequence[Tensor]) -> Tensor:
+        leading = x.shape[: x.shape.rank - len(self.event_shape)]
+        dynamic = tf.shape(x)[: len(leading)]
+        size = math.prod(self.event_shape)
+        flat = tf.reshape(x, tf.concat([dynamic, [size]], axis=0))
+        params = super()._params(tf.ensure_shape(flat, [*leading, size]), context, weights)
+        event = [*self.event_shape, self._element_size]
+        shape = tf.concat([tf.shape(params)[:-2], event], axis=0)
+        return tf.ensure_shape(tf.reshape(params, shape), params.shape[:-2].concatenate(event))
+
+
+@register
+class PixelCNN(_AutoregressiveLayer):
+    """Images, each value given all values before it, row by row, and a context.
+
+        params = net(x, context);   log p(x) = sum_i log p(x_i | params_i),
+        params_i depends on x_j only where j is before i: in a row above, to the left in the same
+        row, or an earlier channel of the same pixel
+
+    The layer's input is the context, such as features of z: each block of the network depends on
+    it. Without `context_size` the layer is a model of x alone, see `distribution`. A draw takes
+    one step per value, which together cost about one pass: features are kept from step to step.
+    Densities carry gradients to the weights, the context and, where elements are continuous, x.
+
+    There is no mean or mode: models take a draw in place of it. The output is a composite of the
+    context and the weights as they are now.
+
+    Args:
+        event_shape: `(height, width, channels)`.
+        element: The family of the values: a distribution layer of event shape `()`, such as
+            `DiscretizedLogistic()`. Between known bounds its values are seen as from -1 to 1.
+        context_size: Size of the context, C; None for none.
+        convert_to_tensor_fn: "sample", or a callable from the distribution.
+        validate_args: See `DistributionLayer`.
+        filters: See `tfvae.networks.GatedPixelCNN`.
+        num_blocks: See `tfvae.networks.GatedPixelCNN`.
+        kernel_size: See `tfvae.networks.GatedPixelCNN`.
+        first_kernel_size: See `tfvae.networks.GatedPixelCNN`.
+        kernel_initializer: Keras initializer of all kernels.
+        **kwargs: See `DistributionLayer`.
+
+    Call arguments:
+        params: The context `[..., C]`; `[..., 0]` without one.
+
+    Returns:
+        `tfvae.distributions.Autoregressive`, batch shape `[...]`, event shape that of an image.
+
+    Raises:
+        TypeError: `element` is no distribution layer of single elements.
+        ValueError: The input does not hold the context, or an argument is none of its kind.
+
+    Example:
+        >>> layer = tfvae.layers.PixelCNN(
+        ...     (6, 6, 1), tfvae.layers.IndependentBernoulli(), 4, filters=8, num_blocks=2)
+        >>> layer(tf.zeros([5, 4])).log_prob(tf.ones([5, 6, 6, 1])).shape
+        TensorShape([5])
+
+    Reference: Conditional Image Generation with PixelCNN Decoders (van den Oord et al., 2016),
+    https://arxiv.org/abs/1606.05328
+    """
+
+    def __init__(
+        self,
+        event_shape: Sequence[int],
+        element: DistributionLayer,
+        context_size: int | None = None,
+        convert_to_tensor_fn: Any = "sample",
+        validate_args: bool = False,
+        *,
+        filters: int = 32,
+        num_blocks: int = 5,
+        kernel_size: int = 3,
+        first_kernel_size: int = 7,
+        kernel_initializer: Any = "glorot_uniform",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            event_shape, element, context_size, convert_to_tensor_fn, validate_args, **kwargs
+        )
+        self.network = GatedPixelCNN(
+            self._element_size,
+            self.event_shape,
+            filters=filters,
+            num_blocks=num_blocks,
+            kernel_size=kernel_size,
+            first_kernel_size=first_kernel_size,
+            kernel_initializer=kernel_initializer,
+            **self._network_options(),
+        )
+        self.network.build(self.event_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        network = self.network.get_config()
+        names = ("filters", "num_blocks", "kernel_size", "first_kernel_size")
+        return {
+            **super().get_config(),
+            **{name: network[name] for name in (*names, "kernel_initializer")},
+        }
+
+
+@register
+class AutoregressiveTransform(DistributionLayer):
+    """Transforms the distribution of the layer before it by an autoregressive flow.
+
+        shift, log_scale = made(x);   u = (x - shift) * exp(-log_scale),   u ~ the input
+
+    Densities take one pass of the network; a draw takes one step per element, which together cost
+    about one pass. The output is a composite of its input and the weights as they are now.
+
+    Args:
+        made: A `tfvae.networks.MADE(params=2, ...)`, without a context.
+        **kwargs: See `DistributionLayer`.
+
+    Call arguments:
+        distribution: p(u), event shape `[D]`: the output of a distribution layer.
+
+    Returns:
+        `tfd.TransformedDistribution`, batch shape and event shape those of the input.
+
+    Raises:
+        TypeError: `made` is no `MADE`, or the input comes from no distribution layer.
+        ValueError: `made` does not have two parameters per element.
+
+    Example:
+        >>> made = tfvae.networks.MADE(params=2, hidden_units=[10], activation="relu")
+        >>> model = keras.Sequential([
+        ...     keras.Input((4,)), tfvae.layers.MultivariateNormalDiag(2),
+        ...     tfvae.layers.AutoregressiveTransform(made)])
+        >>> model(tf.zeros([5, 4])).log_prob(tf.zeros([5, 2])).shape
+        TensorShape([5])
+
+    Reference: Masked Autoregressive Flow for Density Estimation (Papamakarios et al., 2017),
+    https://arxiv.org/abs/1705.07057
+    """
+
+    def __init__(self, made: MADE, convert_to_tensor_fn: Any = "sample", **kwargs: Any) -> None:
+        # Uncast: a tensor in another precision would no longer know its distribution.
+        super().__init__(None, convert_to_tensor_fn, **{**kwargs, "autocast": False})
+        if not isinstance(made, MADE):
+            raise TypeError(
+                "`made` must be a `tfvae.networks.MADE`: networks of the legacy Keras would stay "
+                f"untrained. Received: {type(made).__name__}"
+            )
+        if made.params != 2 or made.context_size:
+            raise ValueError(
+                "`made` must output 2 parameters per element and take no context. Received: "
+                f"params={made.params}, context_size={made.context_size}"
+            )
+        self.made = made
+        # Kept: bijectors are told apart by the identity of their functions.
+        self._functions = (self._shift_and_log_scale, self._generate)
+
+    @classmethod
+    def params_size(cls, *structure: Any) -> int:
+        """A transform has no parameters but its weights.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError(
+            "`AutoregressiveTransform` takes a distribution, so it has no parameters to count."
+        )
+
+    def build(self, input_shape: Any) -> None:
+        if not self.made.built:
+            self.made.build((input_shape[-1],))
+        self.built = True
+
+    def call(self, distribution: Tensor) -> Distribution:
+        base = getattr(distribution, "tensor_distribution", None)
+        if not isinstance(base, TensorCoercible):
+            raise TypeError(
+                f"Layer '{self.name}' needs the output of a distribution layer right before it. "
+                f"Received: {type(distribution).__name__} of shape {distribution.shape}"
+            )
+        flow = _Flow(*self._functions, _values_of(self.made))
+        made: Any = tfd.TransformedDistribution(
+            base.tensor_distribution, flow, validate_args=self.validate_args
+        )
+        return self._regularized(self._coercer(made))
+
+    def compute_output_spec(self, distribution: keras.KerasTensor) -> keras.KerasTensor:
+        if not self.made.built:
+            self.made.build((distribution.shape[-1],))
+        return keras.KerasTensor(distribution.shape, dtype=distribution.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "made": keras.saving.serialize_keras_object(self.made)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> DistributionLayer:
+        made = keras.saving.deserialize_keras_object(config["made"])
+        return super().from_config({**config, "made": made})
+
+    def _structure(self) -> dict[str, Any]:
+        return {}
+
+    def _shift_and_log_scale(self, y: Tensor, weights: Sequence[Tensor]) -> Tensor:
+        with _with_values(self.made, weights):
+            return tf.cast(self.made(full_precision(y)), y.dtype)
+
+    def _generate(self, x: Tensor, weights: Sequence[Tensor]) -> Tensor:
+        size = x.shape[-1]
+        rows = tf.reshape(x, [-1, size])
+        in_order = tf.transpose(rows)[:, None]  # [D, 1, N]
+
+        def mapped(step: Tensor, params: Tensor) -> Tensor:
+            shift, log_scale = tf.unstack(tf.cast(params, x.dtype), axis=-1)
+            return shift + tf.exp(log_scale) * tf.gather(in_order, places[step])
+
+        places = tf.argsort(tf.constant(self.made.order))
+        with _with_values(self.made, weights):
+            y = self.made.generate(mapped, 1, tf.zeros([tf.shape(rows)[0], 0], x.dtype))
+        return tf.ensure_shape(tf.reshape(tf.cast(y, x.dtype), tf.shape(x)), x.shape)
+
+
+class _Flow(tfb.MaskedAutoregressiveFlow, AutoCompositeTensorBijector):
+    """TFP's flow with the weights as parts of it, and draws without a pass for each element."""
+
+    def __init__(
+        self,
+        params_fn: Callable[[Tensor, Sequence[Tensor]], Tensor],
+        generate_fn: Callable[[Tensor, Sequence[Tensor]], Tensor],
+        weights: Sequence[Tensor],
+        name: str = "masked_autoregressive_flow",
+    ) -> None:
+        parameters = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
+        self._params_fn, self._generate_fn, self._weights = params_fn, generate_fn, tuple(weights)
+        super().__init__(lambda y: params_fn(y, self._weights), name=name)
+        self._parameters = parameters
+
+    def _forward(self, x: Tensor, **kwargs: Any) -> Tensor:
+        return self._generate_fn(x, self._weights)
+
+
+def _checked_element(element: Any, layer: str) -> int:
+    """Returns the number of parameters of one element.
+
+    Raises:
+        TypeError: It is no distribution layer of single elements.
+    """
+    known = isinstance(element, DistributionLayer) and element._event_is_known
+    if not known or element.event_shape != ():
+        received = type(element).__name__
+        if isinstance(element, DistributionLayer):
+            received += f" of event shape {element.event_shape}"
+        raise TypeError(
+            f"`element` of `{layer}` must be a distribution layer of event shape (), such as "
+            f"`IndependentBernoulli()`. Received: {received}"
+        )
+    return element._params_size()
+
+
+def _values_of(network: keras.layers.Layer) -> list[Tensor]:
+    """Returns the weights of a network as tensors, in their own precision."""
+    return [tf.convert_to_tensor(variable._value) for variable in network.variables]
+
+
+def _with_values(network: keras.layers.Layer, values: Sequence[Tensor]) -> Any:
+    """Returns the scope in which the weights of a network have these values."""
+    return keras.StatelessScope(state_mapping=list(zip(network.variables, values, strict=True)))
