@@ -12,7 +12,6 @@ from tensorflow_probability.python.distributions.distribution import (
     AutoCompositeTensorDistribution,
 )
 
-from tfvae._random import fold_in
 from tfvae._typing import Distribution, Tensor, event_tuple
 
 __all__ = ["Autoregressive"]
@@ -38,9 +37,8 @@ class Autoregressive(AutoCompositeTensorDistribution):
         params_size: Number of parameters per element, P.
         context: `[..., C]`, whose leading axes are the batch.
         weights: Tensors that the functions read: parts of the distribution, beside the context.
-        generate_fn: From `draw`, the number of draws S, a context `[B, C]` and `weights` to draws
-            `[S, B, *E]`; `draw` makes elements `[S, B]` from the number of the step and
-            parameters `[S, B, P]`. None draws all elements in size(E) passes of `params_fn`.
+        sample_fn: From the number of draws S, a context `[B, C]`, `weights` and a seed `[2]` to
+            draws `[S, B, *E]`. None takes size(E) passes of `params_fn`.
         validate_args: See `tfd.Distribution`.
         allow_nan_stats: See `tfd.Distribution`.
         name: See `tfd.Distribution`.
@@ -67,7 +65,7 @@ class Autoregressive(AutoCompositeTensorDistribution):
         params_size: int,
         context: Any,
         weights: Sequence[Tensor] = (),
-        generate_fn: Callable[..., Tensor] | None = None,
+        sample_fn: Callable[..., Tensor] | None = None,
         validate_args: bool = False,
         allow_nan_stats: bool = True,
         name: str = "Autoregressive",
@@ -75,7 +73,7 @@ class Autoregressive(AutoCompositeTensorDistribution):
         parameters = dict(locals())
         self._params_fn = params_fn
         self._element_fn = element_fn
-        self._generate_fn = generate_fn
+        self._sample_fn = sample_fn
         self._event = event_tuple(event_shape)
         self._params_size = params_size
         self._context = tf.convert_to_tensor(context)
@@ -132,18 +130,14 @@ class Autoregressive(AutoCompositeTensorDistribution):
         rows = [tf.reduce_prod(batch_shape), self._context.shape[-1]]
         context = tf.reshape(self._context, rows)
 
-        def draw(step: Any, params: Tensor) -> Tensor:
-            return self._element_fn(params).sample(seed=fold_in(seed, step))
-
-        if self._generate_fn is None:
-            draws = self._passes(n, context, seed)
-        else:
-            draws = self._generate_fn(draw, n, context, self._weights)
+        draws = (self._sample_fn or self._passes)(n, context, self._weights, seed)
         shape = tf.concat([[n], batch_shape, self._event], axis=0)
         dtype: Any = self.dtype
         return tf.cast(tf.reshape(draws, shape), dtype)
 
-    def _passes(self, num: Tensor, context: Tensor, seed: Tensor) -> Tensor:
+    def _passes(
+        self, num: Tensor, context: Tensor, weights: Sequence[Tensor], seed: Tensor
+    ) -> Tensor:
         """Draws all elements again and again with the same noise.
 
         After k passes the first k elements, in whatever order, are final.
@@ -152,7 +146,7 @@ class Autoregressive(AutoCompositeTensorDistribution):
         shape = tf.concat([[num], tf.shape(context)[:1], self._event], axis=0)
 
         def one_pass(step: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-            params = self._params_fn(x, context, self._weights)
+            params = self._params_fn(x, context, weights)
             full = tf.concat([shape, [self._params_size]], axis=0)
             drawn = self._element_fn(tf.broadcast_to(params, full)).sample(seed=seed)
             return step + 1, tf.cast(tf.reshape(drawn, shape), x.dtype)

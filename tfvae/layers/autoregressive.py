@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ import tensorflow_probability as tfp
 from tensorflow_probability.python.bijectors.bijector import AutoCompositeTensorBijector
 
 from tfvae import distributions
+from tfvae._random import fold_in
 from tfvae._typing import Distribution, Tensor, register
 from tfvae.distributions.support import support_of
 from tfvae.layers.base import (
@@ -27,6 +29,9 @@ from tfvae.networks.masked import MADE
 __all__ = ["Autoregressive", "AutoregressiveTransform", "PixelCNN"]
 
 tfb, tfd = tfp.bijectors, tfp.distributions
+
+# Compiled on first use. Beside the layers, which copies and files of them are made of.
+_SAMPLERS: weakref.WeakKeyDictionary[Any, Callable[..., Tensor]] = weakref.WeakKeyDictionary()
 
 
 class _AutoregressiveLayer(DistributionLayer):
@@ -61,7 +66,7 @@ class _AutoregressiveLayer(DistributionLayer):
         bounded = low is not None and high is not None and low < high
         self._input_range = (low, high) if bounded else None
         # Kept: distributions are told apart by the identity of their functions.
-        self._functions = (self._params, element._distribution, self._generate)
+        self._functions = (self._params, element._distribution, self._sample)
 
     @classmethod
     def params_size(cls, context_size: int) -> int:
@@ -121,7 +126,7 @@ class _AutoregressiveLayer(DistributionLayer):
         return self._dtype_of_draws
 
     def _distribution(self, params: Tensor) -> Distribution:
-        params_fn, element_fn, generate_fn = self._functions
+        params_fn, element_fn, sample_fn = self._functions
         return distributions.Autoregressive(
             params_fn,
             element_fn,
@@ -129,7 +134,7 @@ class _AutoregressiveLayer(DistributionLayer):
             self._element_size,
             tf.cast(params, self._network_dtype),
             _values_of(self.network),
-            generate_fn,
+            sample_fn,
             validate_args=self.validate_args,
         )
 
@@ -145,9 +150,27 @@ class _AutoregressiveLayer(DistributionLayer):
         with _with_values(self.network, weights):
             return self.network(x, context=context)
 
-    def _generate(
-        self, draw: Callable[..., Tensor], num: Tensor, context: Tensor, weights: Sequence[Tensor]
+    def _sample(
+        self, num: Tensor, context: Tensor, weights: Sequence[Tensor], seed: Tensor
     ) -> Tensor:
+        if not tf.executing_eagerly():
+            return self._drawn(num, context, weights, seed)
+        if self not in _SAMPLERS:
+            # Step by step, eager code would take a hundred times as long.
+            layer = weakref.ref(self)
+            _SAMPLERS[self] = tf.function(
+                lambda *args: layer()._drawn(*args),  # pyright: ignore[reportOptionalMemberAccess]
+                autograph=False,
+                reduce_retracing=True,
+            )
+        return _SAMPLERS[self](tf.convert_to_tensor(num), context, list(weights), seed)
+
+    def _drawn(
+        self, num: Tensor, context: Tensor, weights: Sequence[Tensor], seed: Tensor
+    ) -> Tensor:
+        def draw(step: Any, params: Tensor) -> Tensor:
+            return self.element._distribution(params).sample(seed=fold_in(seed, step))
+
         with _with_values(self.network, weights):
             return self.network.generate(draw, num, context)
 
