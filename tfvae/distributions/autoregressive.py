@@ -80,7 +80,7 @@ class Autoregressive(AutoCompositeTensorDistribution):
         self._weights = tuple(weights)
         self._element = element_fn(tf.zeros([params_size], self._context.dtype))
         super().__init__(
-            dtype=self._element.dtype,
+            dtype=tf.as_dtype(self._element.dtype),
             reparameterization_type=self._element.reparameterization_type,
             validate_args=validate_args,
             allow_nan_stats=allow_nan_stats,

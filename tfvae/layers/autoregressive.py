@@ -60,7 +60,7 @@ class _AutoregressiveLayer(DistributionLayer):
         half = self.variable_dtype in ("float16", "bfloat16")
         self._network_dtype = "float32" if half else self.variable_dtype
         probe = element._distribution(tf.zeros([self._element_size], self._network_dtype))
-        self._dtype_of_draws = probe.dtype.name
+        self._dtype_of_draws = tf.as_dtype(probe.dtype).name
         support = support_of(probe)
         low, high = support.lower, support.upper
         bounded = low is not None and high is not None and low < high

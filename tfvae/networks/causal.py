@@ -18,6 +18,7 @@ from tfvae.networks.masked import (
     check_context,
     checked_range,
     initializers_config,
+    product,
     scaled,
 )
 
@@ -194,8 +195,8 @@ class GatedPixelCNN(keras.layers.Layer):
             above, left = self._offsets(block, context)
             v_both = _above(v, reach, block.above, reach) + _per_image(above, leading)
             h_both = _left(h, reach, block.left) + _per_image(left, leading)
-            h_both += tf.matmul(v_both, block.link)
-            h += tf.matmul(_gate(h_both), block.out) + block.out_bias
+            h_both += product(v_both, block.link)
+            h += product(_gate(h_both), block.out) + block.out_bias
             v = _gate(v_both)
         params = self._head(images, context=tf.nn.relu(h))  # [N, H, W, C, P]
         event = [*self.event_shape, self.params]
@@ -250,7 +251,7 @@ class GatedPixelCNN(keras.layers.Layer):
             for block, (above, left), cache in zip(blocks, offsets, caches, strict=True):
                 window = tf.concat([cache, v], axis=1)
                 v_both = _above(window, 0, block.above, reach) + above[:, None, None]
-                links.append(tf.matmul(v_both[:, 0], block.link) + left[:, None])  # [N, W, 2 F]
+                links.append(product(v_both[:, 0], block.link) + left[:, None])  # [N, W, 2 F]
                 v = _gate(v_both)
                 new_caches.append(window[:, 1:])
 
@@ -263,7 +264,7 @@ class GatedPixelCNN(keras.layers.Layer):
                 for block, link, cache in zip(blocks, links, caches, strict=True):
                     window = tf.concat([cache, h[:, None]], axis=1)
                     h_both = tf.einsum("nkf,kfg->ng", window, block.left) + link[:, j]
-                    h += tf.matmul(_gate(h_both), block.out) + block.out_bias
+                    h += product(_gate(h_both), block.out) + block.out_bias
                     new_caches.append(window[:, 1:])
                 x = draw_pixel(i, j, h)  # [N, C]
                 row = tf.tensor_scatter_nd_update(row, [[j]], x[None])
@@ -351,8 +352,8 @@ class GatedPixelCNN(keras.layers.Layer):
         """Returns what biases and context add in both stacks of a block, `[..., 2 F]`."""
         above, left = block.above_bias, block.left_bias
         if self.context_size:
-            above += tf.tensordot(context, block.above_context, 1)
-            left += tf.tensordot(context, block.left_context, 1)
+            above += product(context, block.above_context)
+            left += product(context, block.left_context)
         return above, left
 
 

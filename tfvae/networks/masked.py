@@ -135,8 +135,7 @@ class MaskedDense(keras.layers.Layer):
 
     def call(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         check_context(context, self.context_size)
-        product: Any = keras.ops.matmul(x, self.masked_kernel())
-        return self.activation(product + self.offset(context))
+        return self.activation(product(x, self.masked_kernel()) + self.offset(context))
 
     def masked_kernel(self) -> Tensor:
         """Returns `W * mask` `[I, O]`."""
@@ -152,7 +151,7 @@ class MaskedDense(keras.layers.Layer):
         else:
             offset = self._cast(self.bias)
         if self.context_kernel is not None:
-            offset = offset + keras.ops.matmul(context, self._cast(self.context_kernel))
+            offset = offset + product(context, self._cast(self.context_kernel))
         return offset
 
     def _cast(self, weight: Any) -> Any:
@@ -486,6 +485,15 @@ class Steps:
     def elements(self, units: Sequence[Tensor]) -> Tensor:
         """Returns the elements `[R, D]`."""
         return tf.transpose(units[0])
+
+
+def product(x: Any, kernel: Any) -> Any:
+    """Returns `x` `[..., I]` times `kernel` `[I, O]`.
+
+    As one product of matrices: with a batch of `[N, 1]` and more, `tf.matmul` of TensorFlow 2.21
+    writes beyond its memory on CPUs (oneDNN).
+    """
+    return tf.tensordot(x, kernel, 1)
 
 
 def checked_range(input_range: Sequence[float] | None) -> tuple[float, float] | None:
