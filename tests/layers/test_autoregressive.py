@@ -247,6 +247,24 @@ def test_without_a_context_in_stock_keras(tmp_path):
     )
 
 
+@pytest.mark.parametrize("make", [dense, pixels], ids=["dense", "pixels"])
+def test_as_the_density_of_a_model(make, tmp_path):
+    x = binary_data(1, (2, 2, 1))[[0] * 40]
+    few = {"num_blocks": 1} if make is pixels else {}
+    model = tfvae.DensityModel(make((2, 2, 1), context_size=None, **few), seed=1)
+    model.compile(keras.optimizers.Adam(0.1))
+    model.fit(x, epochs=20, verbose=0)
+    assert np.mean(tfvae.log_likelihood(model, x, num_samples=1).per_point) > -0.2
+    drawn = model.sample(20, seed=0)
+    assert drawn.shape == (20, 2, 2, 1)
+    assert np.mean(drawn == x[0]) > 0.9
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.p_x().log_prob(x), model.p_x().log_prob(x))
+    with pytest.raises(TypeError, match="must not depend on a context"):
+        tfvae.DensityModel(make((2, 2, 1)))
+
+
 @pytest.mark.parametrize(
     "make",
     [

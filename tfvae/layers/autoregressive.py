@@ -107,6 +107,19 @@ class _AutoregressiveLayer(DistributionLayer):
             )
         return self._distribution(context)
 
+    @property
+    def takes_context(self) -> bool:
+        """Whether the distribution depends on a context."""
+        return self.context_size is not None
+
+    def call(self, params: Tensor) -> Distribution:
+        super().build(params.shape)  # Checks the input; the weights are there already.
+        return super().call(params)
+
+    def compute_output_spec(self, params: keras.KerasTensor) -> keras.KerasTensor:
+        super().build(params.shape)
+        return super().compute_output_spec(params)
+
     def get_config(self) -> dict[str, Any]:
         name = f"The `element` of layer '{self.name}'"
         stored = function_config(self.element, name, "Use a distribution layer, or")
@@ -256,6 +269,7 @@ class Autoregressive(_AutoregressiveLayer):
             **self._network_options(),
         )
         self.network.build((size,))
+        self.built = True
 
     def get_config(self) -> dict[str, Any]:
         network = self.network.get_config()
@@ -356,6 +370,7 @@ class PixelCNN(_AutoregressiveLayer):
             **self._network_options(),
         )
         self.network.build(self.event_shape)
+        self.built = True
 
     def get_config(self) -> dict[str, Any]:
         network = self.network.get_config()
