@@ -260,7 +260,7 @@ class VAE(LatentVariableModel):
 
         Example:
             >>> gain = vae.fit_prior(tfvae.priors.Normal(), x, validation_data=x, epochs=1)
-            >>> np.isfinite(gain.nats)
+            >>> bool(np.isfinite(gain.nats))
             True
 
         Reference: Diagnosing and Enhancing VAE Models (Dai and Wipf, 2019),
