@@ -17,7 +17,7 @@ from tfvae import (
     priors,
 )
 from tfvae._version import __version__
-from tfvae.evaluation import decompose, log_likelihood
+from tfvae.evaluation import decompose, impute, log_likelihood
 from tfvae.losses import NegativeLogLikelihood
 from tfvae.models import (
     VAE,
@@ -47,6 +47,7 @@ __all__ = [
     "divergences",
     "evaluation",
     "flows",
+    "impute",
     "layers",
     "log_likelihood",
     "networks",

@@ -58,6 +58,8 @@ def test_every_layer_over_less_than_the_real_line_says_so():
         p = case.make()(case.params(3))
         support = support_of(p)
         x = np.asarray(case.values(200), "float64")
+        assert support.missing == np.isnan(x).any(), case.label
+        x = x[~np.isnan(x)] if support.missing else x
         if support.lower is not None:
             assert np.min(x) >= support.lower, case.label
             assert support.remedy, case.label
@@ -75,11 +77,11 @@ def test_every_layer_over_less_than_the_real_line_says_so():
 def test_checks_of_data_know_bounds_that_are_excluded_and_levels():
     beta = support_of(tfd.Beta(1.0, 1.0))
 
-    @tf.function
+    @tf.function(autograph=False)
     def checked(x):
-        x, checks = check_batch(x, (2,), beta)
+        batch, checks = check_batch({"x": x}, (2,), beta)
         with tf.control_dependencies(checks):
-            return tf.identity(x)
+            return tf.identity(batch["x"])
 
     for x in (np.array([[0.0, 0.5]]), np.array([[0.5, 1.0]])):
         with pytest.raises(ValueError, match=r"from 0.0 to 1.0, ends excluded.*ContinuousBern"):
@@ -94,3 +96,25 @@ def test_checks_of_data_know_bounds_that_are_excluded_and_levels():
     check_array(pixels, "x", (1,), levels)
     with pytest.warns(UserWarning, match=r"such as 0.5, but the Disc.* to steps of 0.0039"):
         check_array(np.full([2, 1], 0.5), "x", (1,), levels)
+
+
+def test_rows_of_a_table_have_a_support_in_each_column():
+    layer = tfvae.layers.Heterogeneous(
+        {
+            "age": IndependentNormal(),
+            "visits": tfvae.layers.IndependentPoisson(2),
+            "größe": tfvae.layers.IndependentCategorical((), levels=4),
+        }
+    )
+    params = np.zeros([5, 8], "float32")
+    support, masked = support_of(layer(params)), tfvae.layers.Masked(layer)(params)
+    assert (support.lower, support.upper, support.missing) == (None, None, False)
+    assert [column[:2] for column in support.columns] == [("age", 1), ("visits", 2), ("größe", 1)]
+    bounds = [(own.likelihood, own.lower, own.upper) for *_, own in support.columns]
+    assert bounds == [("Normal", None, None), ("Poisson", 0, None), ("Categorical", 0, 3)]
+    # Wherever the mask is put: as a whole, on elements, or in a batch of another shape.
+    for outer in (masked, tfd.BatchReshape(masked, [5, 1])):
+        assert support_of(outer).missing
+        assert support_of(outer).columns == support.columns
+    inner = tfd.Independent(tfvae.distributions.Masked(tfd.Poisson(tf.ones(3))), 1)
+    assert (support_of(inner).missing, support_of(inner).lower) == (True, 0.0)

@@ -10,7 +10,7 @@ import scipy.special
 import scipy.stats
 import tensorflow_probability as tfp
 
-from tfvae import layers
+from tfvae import distributions, layers
 from tfvae.distributions import OneHotMixture
 
 tfd = tfp.distributions
@@ -90,13 +90,54 @@ def elementwise(event_shape: tuple, make: Callable[..., Any], num_parts: int) ->
         frozen, axes = make(*parts), tuple(range(-len(event_shape), 0))
         log_density = frozen.logpmf if hasattr(frozen, "logpmf") else frozen.logpdf
         return Oracle(
-            log_prob=lambda x: np.sum(log_density(x), axis=axes),
+            log_prob=lambda x: np.sum(observed(log_density, x), axis=axes),
             mean=frozen.mean(),
             variance=frozen.var(),
             cdf=getattr(frozen, "cdf", None) if hasattr(frozen, "logpdf") else None,
         )
 
     return oracle
+
+
+def observed(log_density: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> np.ndarray:
+    """Returns the density of each element, and zero for one that is missing."""
+    missing = np.isnan(x)
+    return np.where(missing, 0.0, log_density(np.where(missing, 0.0, x)))
+
+
+def with_gaps(data: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """Returns the same data with a third of its entries missing."""
+
+    def gappy(shape: tuple, generator: np.random.Generator) -> np.ndarray:
+        x = np.asarray(data(shape, generator), "float64")
+        return np.where(generator.uniform(size=shape) < 1 / 3, np.nan, x)
+
+    return gappy
+
+
+def joined(*parts: tuple[int, Callable[[np.ndarray], Oracle]]) -> Callable:
+    """Returns the oracle of columns side by side, each with its number of parameters."""
+
+    def oracle(params: np.ndarray) -> Oracle:
+        ends = np.cumsum([size for size, _ in parts])[:-1]
+        pieces = np.split(params, ends, axis=-1)
+        known = [make(piece) for (_, make), piece in zip(parts, pieces, strict=True)]
+
+        def log_prob(x: np.ndarray) -> np.ndarray:
+            return sum(column.log_prob(x[..., j]) for j, column in enumerate(known))
+
+        mean = np.stack([column.mean for column in known], axis=-1)
+        variance = np.stack([column.variance for column in known], axis=-1)
+        return Oracle(log_prob, mean, variance)
+
+    return oracle
+
+
+def rows(shape: tuple, generator: np.random.Generator) -> np.ndarray:
+    """Returns rows of a real number, a count, one of three categories, and a positive number."""
+    real, count = generator.normal(size=shape[:-1]), generator.poisson(2.0, shape[:-1])
+    category, positives = generator.integers(0, 3, shape[:-1]), generator.lognormal(size=shape[:-1])
+    return np.stack([real, count, category, positives], axis=-1)
 
 
 def normal(min_scale: float = 1e-5) -> Callable[..., Any]:
@@ -347,7 +388,9 @@ def with_inner_axis(
         parts = np.split(params.astype("float64"), num_parts, axis=-1)
         parts = [part.reshape((*params.shape[:-1], *event_shape, size)) for part in parts]
         frozen, axes = make(*parts), tuple(range(-len(event_shape), 0))
-        return Oracle(lambda x: np.sum(frozen.logpmf(x), axis=axes), frozen.mean(), frozen.var())
+        return Oracle(
+            lambda x: np.sum(observed(frozen.logpmf, x), axis=axes), frozen.mean(), frozen.var()
+        )
 
     return oracle
 
@@ -494,6 +537,46 @@ def independent(
 
 
 EVENTS = [(), (3,), (2, 3, 2)]
+
+
+def table(*names: str) -> dict[str, layers.DistributionLayer]:
+    """Returns the layers of the columns that `rows` draws, or of some of them."""
+    columns = {
+        "real": layers.IndependentNormal(),
+        "count": layers.IndependentPoisson(),
+        "category": layers.IndependentCategorical((), 3),
+        "positive": layers.IndependentLogNormal(min_scale=0.3),
+    }
+    return {name: columns[name] for name in names or columns}
+
+
+TABLE_ORACLE = joined(
+    (2, elementwise((), normal(), 2)),
+    (1, elementwise((), lambda log_rate: scipy.stats.poisson(np.exp(log_rate)), 1)),
+    (3, with_inner_axis((), categorical(3), 1, 3)),
+    (
+        2,
+        elementwise(
+            (), lambda loc, raw: scipy.stats.lognorm(s=positive(raw, 0.3), scale=np.exp(loc)), 2
+        ),
+    ),
+)
+
+
+def all_rows() -> tuple[np.ndarray, np.ndarray]:
+    """Returns a grid over a real number, a count and a category."""
+    real, weights = (value.reshape(-1) for value in real_line(1))
+    real, weights = real[::500], 500 * weights[::500]
+    axes = np.meshgrid(real, np.arange(120), np.arange(3), indexing="ij")
+    points = np.stack([axis.reshape(-1) for axis in axes], axis=-1)
+    return points, np.repeat(weights, 120 * 3)
+
+
+def half_observed() -> tuple[np.ndarray, np.ndarray]:
+    """Returns pairs of which the second number is missing: a density over the first alone."""
+    x, weights = real_line(1)
+    return np.concatenate([x, np.full_like(x, np.nan)], axis=-1), weights
+
 
 CASES: dict[type, list[Case]] = {
     layers.IndependentNormal: [
@@ -774,6 +857,101 @@ CASES: dict[type, list[Case]] = {
             grid=(lambda: real_line(2)) if size == 2 else None,
         )
         for size, rank in [(2, 1), (4, 2)]
+    ],
+    layers.Heterogeneous: [
+        Case(
+            layer=layers.Heterogeneous,
+            event_shape=(4,),
+            tfp_class=distributions.Heterogeneous,
+            params_size=2 + 1 + 3 + 2,
+            oracle=TABLE_ORACLE,
+            args=(table(),),
+            data=rows,
+            # Draws of a variable whose logarithm is 1e4 are beyond all floats.
+            draws_fit=False,
+            moments=False,
+        ),
+        Case(
+            layer=layers.Heterogeneous,
+            event_shape=(3,),
+            tfp_class=distributions.Heterogeneous,
+            params_size=2 + 1 + 3,
+            oracle=joined(
+                (2, elementwise((), normal(), 2)),
+                (1, elementwise((), lambda raw: scipy.stats.poisson(np.exp(raw)), 1)),
+                (3, with_inner_axis((), categorical(3), 1, 3)),
+            ),
+            args=(list(table("real", "count", "category").items()),),
+            data=lambda shape, generator: rows(shape, generator)[..., :3],
+            grid=all_rows,
+        ),
+    ],
+    layers.Masked: [
+        Case(
+            layer=layers.Masked,
+            event_shape=(4,),
+            tfp_class=distributions.Masked,
+            params_size=8,
+            oracle=TABLE_ORACLE,
+            args=(layers.Heterogeneous(table()),),
+            data=with_gaps(rows),
+            draws_fit=False,
+            moments=False,
+        ),
+        *(
+            Case(
+                layer=layers.Masked,
+                event_shape=event,
+                tfp_class=distributions.Masked,
+                params_size=size,
+                oracle=oracle,
+                args=(layer,),
+                data=with_gaps(data),
+                grid=grid,
+            )
+            for event, layer, size, oracle, data, grid in [
+                (
+                    (2, 3),
+                    layers.IndependentNormal((2, 3)),
+                    12,
+                    elementwise((2, 3), normal(), 2),
+                    lambda shape, generator: generator.normal(size=shape),
+                    None,
+                ),
+                (
+                    (4,),
+                    layers.MultivariateNormalDiag(4),
+                    8,
+                    elementwise((4,), normal(), 2),
+                    lambda shape, generator: generator.normal(size=shape),
+                    None,
+                ),
+                (
+                    (2,),
+                    layers.MixtureNormal(3, 2),
+                    15,
+                    mixture(3, elementwise((2,), normal(), 2)),
+                    lambda shape, generator: generator.normal(size=shape),
+                    half_observed,
+                ),
+                (
+                    (3,),
+                    layers.MixtureOfDiscretizedLogistics(3, 2, levels=8),
+                    18,
+                    with_inner_axis((3,), discretized_mixture(8), 3, 2),
+                    on_levels(8),
+                    None,
+                ),
+                (
+                    (),
+                    layers.IndependentBernoulli(),
+                    1,
+                    elementwise((), bernoulli, 1),
+                    binary,
+                    lambda: listed(0, 1),
+                ),
+            ]
+        ),
     ],
     **{
         layer: [

@@ -45,6 +45,7 @@ def test_battery_is_complete():
         tfvae.layers.Autoregressive: "test_autoregressive.py",
         tfvae.layers.PixelCNN: "test_autoregressive.py",
         tfvae.layers.AutoregressiveTransform: "test_autoregressive.py",
+        tfvae.layers.DataEncoder: "test_data_encoder.py",
         tfvae.layers.VariableLayer: "test_variable.py",
         tfvae.layers.KLDivergenceAddLoss: "test_kl.py",
         tfvae.layers.KLDivergenceRegularizer: "test_kl.py",

@@ -3,8 +3,10 @@
 from tfvae.distributions.autoregressive import Autoregressive
 from tfvae.distributions.discretized_logistic import DiscretizedLogistic
 from tfvae.distributions.gaussian import as_diagonal_normal
+from tfvae.distributions.heterogeneous import Heterogeneous
 from tfvae.distributions.kernel_density import KernelDensity
 from tfvae.distributions.kl import closed_form_kl
+from tfvae.distributions.masked import Masked
 from tfvae.distributions.normal_mixture import NormalMixture
 from tfvae.distributions.one_hot import OneHotMixture
 from tfvae.distributions.pairwise import (
@@ -19,7 +21,9 @@ from tfvae.distributions.zero_inflated import ZeroInflated
 __all__ = [
     "Autoregressive",
     "DiscretizedLogistic",
+    "Heterogeneous",
     "KernelDensity",
+    "Masked",
     "NormalMixture",
     "OneHotMixture",
     "Support",

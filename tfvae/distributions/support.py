@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import tensorflow_probability as tfp
 
 from tfvae._typing import Distribution
 from tfvae.distributions.autoregressive import Autoregressive
 from tfvae.distributions.discretized_logistic import DiscretizedLogistic
+from tfvae.distributions.heterogeneous import Heterogeneous
+from tfvae.distributions.masked import Masked
 from tfvae.distributions.zero_inflated import ZeroInflated
 
 __all__ = ["Support", "support_of"]
@@ -30,6 +32,9 @@ class Support:
         remedy: What to do with data outside.
         spacing: Distance between the values of a `whole` support, counted from `lower`.
         exclusive: The bounds themselves lie outside.
+        missing: NaN is taken as an entry that was not observed.
+        columns: Name, number of columns and support of each part of a row, where they differ; the
+            bounds above then say nothing.
     """
 
     likelihood: str
@@ -39,6 +44,8 @@ class Support:
     remedy: str = ""
     spacing: float = 1.0
     exclusive: bool = False
+    missing: bool = False
+    columns: tuple[tuple[str, int, Support], ...] = ()
 
 
 _BINARISE = (
@@ -72,12 +79,19 @@ _ONE_HOT = "Pass one-hot vectors, such as `keras.ops.one_hot(labels, num_classes
 
 def support_of(distribution: Distribution) -> Support:
     """Returns the support of one element of a draw from `distribution`."""
+    if isinstance(distribution, Masked):
+        return replace(support_of(distribution.distribution), missing=True)
+    if isinstance(distribution, (tfd.Independent, tfd.BatchReshape)):
+        return support_of(distribution.distribution)
+    if isinstance(distribution, tfd.MixtureSameFamily):
+        return support_of(distribution.components_distribution)
+    if isinstance(distribution, Heterogeneous):
+        supports = map(support_of, distribution.distributions)
+        columns = zip(distribution.names, distribution.sizes, supports, strict=True)
+        return Support("Heterogeneous", columns=tuple(columns))
+    if isinstance(distribution, Autoregressive):
+        return support_of(distribution.element)
     inner = distribution
-    while isinstance(inner, (tfd.Independent, tfd.BatchReshape, tfd.MixtureSameFamily)):
-        mixture = isinstance(inner, tfd.MixtureSameFamily)
-        inner = inner.components_distribution if mixture else inner.distribution
-    if isinstance(inner, Autoregressive):
-        return support_of(inner.element)
     if isinstance(inner, ZeroInflated):
         inner = inner.distribution
     if isinstance(inner, DiscretizedLogistic):

@@ -14,9 +14,12 @@ from tfvae.layers.counts import (
     ZeroInflatedNegativeBinomial,
     ZeroInflatedPoisson,
 )
+from tfvae.layers.data_encoder import DataEncoder
 from tfvae.layers.discretized import DiscretizedLogistic, MixtureOfDiscretizedLogistics
 from tfvae.layers.distribution_lambda import DistributionLambda
+from tfvae.layers.heterogeneous import Heterogeneous
 from tfvae.layers.kl import KLDivergenceAddLoss, KLDivergenceRegularizer
+from tfvae.layers.masked import Masked
 from tfvae.layers.mixture import MixtureLogistic, MixtureNormal, MixtureSameFamily
 from tfvae.layers.normal import (
     IndependentNormal,
@@ -41,9 +44,11 @@ __all__ = [
     "AutoregressiveTransform",
     "CategoricalMixtureOfOneHotCategorical",
     "ContinuousBernoulli",
+    "DataEncoder",
     "DiscretizedLogistic",
     "DistributionLambda",
     "DistributionLayer",
+    "Heterogeneous",
     "IndependentBernoulli",
     "IndependentBeta",
     "IndependentCategorical",
@@ -57,6 +62,7 @@ __all__ = [
     "IndependentStudentT",
     "KLDivergenceAddLoss",
     "KLDivergenceRegularizer",
+    "Masked",
     "MixtureLogistic",
     "MixtureNormal",
     "MixtureOfDiscretizedLogistics",

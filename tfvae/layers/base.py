@@ -25,6 +25,7 @@ __all__ = [
     "full_precision",
     "function_config",
     "function_from_config",
+    "inspected",
     "positive_int",
     "split_components",
     "split_parameters",
@@ -370,6 +371,32 @@ def traced_spec(function: Any, *inputs: Any) -> keras.KerasTensor:
     traced = tf.function(function, autograph=False).get_concrete_function(*specs)
     value = traced.structured_outputs
     return keras.KerasTensor(tuple(value.shape), dtype=value.dtype.name)
+
+
+def inspected(layer: Any, question: Callable[[Distribution], Any], name: str) -> Any:
+    """Returns what `question` finds in a layer's distribution, before the layer is ever called.
+
+    Args:
+        layer: The layer, as a user gave it.
+        question: Of anything but values, which are not there.
+        name: What the layer is, as the subject of the message.
+
+    Raises:
+        TypeError: `layer` is no distribution layer, or does not know its number of parameters.
+    """
+    if not isinstance(layer, DistributionLayer) or not layer._event_is_known:
+        raise TypeError(
+            f"{name} must be a distribution layer that counts its parameters, such as "
+            f"`tfvae.layers.IndependentNormal()`. Received: {layer!r}"
+        )
+    found = []
+
+    def look() -> None:
+        found.append(question(layer._distribution(tf.zeros([1, layer._params_size()]))))
+
+    # Traced: nothing is computed, and weights that a layer makes on its way outlive it.
+    tf.function(look, autograph=False).get_concrete_function()
+    return found[0]
 
 
 def above(floor: float, raw: Tensor) -> Tensor:

@@ -158,8 +158,8 @@ class IndependentCategorical(TypedDraws):
 
         log p(x) = sum_j log softmax(logits_j)[x_j],   logits `[..., *E, L]`
 
-    Categories have no order: for levels that have one choose `DiscretizedLogistic`. There is a
-    mode but no mean.
+    Categories have no order: for levels that have one choose `DiscretizedLogistic`. The mode is the
+    most probable one; the mean is that of the numbers, and models take the mode in its place.
 
     Args:
         event_shape: Shape of one draw, `E`.

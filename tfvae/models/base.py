@@ -163,13 +163,16 @@ class LatentVariableModel(keras.Model):
     def generate(
         self, num_samples: int | Tensor, seed: Tensor, context: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """Returns draws `x`, the means `x_mean` of p(x|z), and `z`, each `[N, ...]`."""
+        """Returns draws `x`, the means `x_mean` of p(x|z), and `z`, each `[N, ...]`.
+
+        For unordered categories the most probable one stands in for the mean, and the draw where
+        there is neither.
+        """
         p_z = self.prior_distribution(context)
         z = p_z.sample(() if p_z.batch_shape.rank else num_samples, seed=seed)
         p_x = self.decode(z, context)
         x = p_x.sample(seed=fold_in(seed, 1))
-        x_mean = statistic(p_x, "mean")
-        return {"x": x, "x_mean": x if x_mean is None else x_mean, "z": z}
+        return {"x": x, "x_mean": centre(p_x, x), "z": z}
 
     def reconstruct(self, x: Tensor, seed: Seed = None, *, context: Tensor | None = None) -> Tensor:
         """Returns the mean of p(x|z), `[B, ...]`.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import operator
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -22,6 +23,7 @@ __all__ = [
     "check_context",
     "check_distribution",
     "check_event_shape",
+    "check_missing",
     "named",
     "translated_errors",
     "unpacked",
@@ -92,17 +94,28 @@ def check_array(x: np.ndarray, name: str, event_shape: Shape, support: Support) 
     if x.dtype.kind not in "fiub":
         raise ValueError(f"`{name}` must hold numbers. Received: dtype={x.dtype}")
     check_event_shape(x, event_shape, name)
-    lower, upper = float(np.min(x)), float(np.max(x))  # NaN and inf pass through to both
-    if not (np.isfinite(lower) and np.isfinite(upper)):
-        bad = ~np.isfinite(x)
-        rows = np.unique(np.nonzero(bad)[0])
-        raise ValueError(
-            f"`{name}` holds NaN or infinite values: {int(bad.sum())} in {len(rows)} of {len(x)} "
-            f"examples, the first in row {rows[0]}. Remove or impute them."
-        )
+    if not np.isfinite([np.min(x), np.max(x)]).all():  # NaN and inf pass through to both
+        bad = np.isinf(x) if support.missing else ~np.isfinite(x)
+        if bad.any():
+            rows = np.unique(np.nonzero(bad)[0])
+            what, remedy = _not_finite(support)
+            raise ValueError(
+                f"`{name}` holds {what} values: {int(bad.sum())} in {len(rows)} of {len(x)} "
+                f"examples, the first in row {rows[0]}. {remedy}"
+            )
+    for label, part, own in _columns(x, support):
+        _check_values(part, name, own, label)
+
+
+def _check_values(x: np.ndarray, name: str, support: Support, label: str) -> None:
+    """Checks the observed values of an array that has one support."""
+    x = x[~np.isnan(x)] if support.missing and x.dtype.kind == "f" else x
+    if x.size == 0:
+        return
+    lower, upper = float(np.min(x)), float(np.max(x))
     if _outside(lower, upper, support):
         raise ValueError(
-            f"{_outside_text(name, support)} Received: values from {lower:g} to {upper:g}, "
+            f"{_outside_text(name, support, label)} Received: values from {lower:g} to {upper:g}, "
             f"dtype={x.dtype}. {support.remedy}"
         )
     # One example in a thousand of rows is enough to see that an array is not binary.
@@ -112,10 +125,10 @@ def check_array(x: np.ndarray, name: str, event_shape: Shape, support: Support) 
         kind = "whole numbers" if support.spacing == 1.0 else f"steps of {support.spacing:g}"
         warnings.warn(
             f"`{name}` holds fractions, such as {between:g}, but the "
-            f"{support.likelihood} likelihood gives a log-likelihood to {kind} only. "
+            f"{support.likelihood} likelihood{label} gives a log-likelihood to {kind} only. "
             f"{support.remedy}",
             UserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
 
 
@@ -192,7 +205,7 @@ def check_batch(
         ValueError: Shapes or types are known and wrong, or a context is missing or surplus.
     """
     check_context(**batch, context_shape=context_shape)
-    x, checks = _checked_part(batch["x"], event_shape, "x")
+    x, checks = _checked_part(batch["x"], event_shape, "x", support)
     checked = {"x": x}
     if context_shape is not None:
         checked["context"], more = _checked_part(batch["context"], context_shape, "context")
@@ -202,7 +215,9 @@ def check_batch(
     return checked, [check for check in checks if check is not None]  # None in eager code
 
 
-def _checked_part(x: Tensor, event_shape: Shape, name: str) -> tuple[Tensor, list[Any]]:
+def _checked_part(
+    x: Tensor, event_shape: Shape, name: str, support: Support | None = None
+) -> tuple[Tensor, list[Any]]:
     """Returns a part of a batch with its shape set, and assertions on shape and finite values."""
     if not (x.dtype.is_floating or x.dtype.is_integer or x.dtype.is_bool):
         raise ValueError(f"`{name}` must hold numbers. Received: dtype={x.dtype.name}")
@@ -221,7 +236,11 @@ def _checked_part(x: Tensor, event_shape: Shape, name: str) -> tuple[Tensor, lis
             x = tf.reshape(x, [-1, *event_shape])
     if x.dtype.is_bool:
         return tf.cast(x, keras.config.floatx()), checks
-    if x.dtype.is_floating:
+    what, remedy = _not_finite(support)
+    message = f"`{name}` holds {what} values in a batch. {remedy}"
+    if x.dtype.is_floating and support is not None and support.missing:
+        checks.append(_assertion(~tf.reduce_any(tf.math.is_inf(x)), message))
+    elif x.dtype.is_floating:
         # A sum is the cheapest reduction there is, and finite only where all its terms are; finite
         # numbers may add up to infinity, so that only a second look tells.
         finite = tf.cond(
@@ -229,7 +248,6 @@ def _checked_part(x: Tensor, event_shape: Shape, name: str) -> tuple[Tensor, lis
             lambda: True,
             lambda: tf.reduce_all(tf.math.is_finite(x)),
         )
-        message = f"`{name}` holds NaN or infinite values in a batch. Remove or impute them."
         checks.append(_assertion(finite, message))
     return x, checks
 
@@ -237,15 +255,48 @@ def _checked_part(x: Tensor, event_shape: Shape, name: str) -> tuple[Tensor, lis
 def _support_checks(x: Tensor, support: Support) -> list[Any]:
     """Returns the assertions that a batch lies within the bounds of the likelihood."""
     checks = []
-    message = f"{_outside_text('x', support)} {support.remedy}"
-    beyond = tf.greater if support.exclusive else tf.greater_equal
-    if support.lower is not None:
-        inside = beyond(tf.reduce_min(x), tf.cast(support.lower, x.dtype))
-        checks.append(_assertion(inside, message))
-    if support.upper is not None:
-        inside = beyond(tf.cast(support.upper, x.dtype), tf.reduce_max(x))
-        checks.append(_assertion(inside, message))
+    for label, part, own in _columns(x, support):
+        checks += _bounds(part, own, f"{_outside_text('x', own, label)} {own.remedy}")
     return checks
+
+
+def check_missing(encode: Callable[[Tensor], Distribution], x: Tensor, weights: list[Any]) -> None:
+    """Checks that an encoder reads NaN as missing, and does not compute with it.
+
+    Some kernels turn NaN into a finite number in silence, so that posteriors alone do not tell;
+    but a weight that has met NaN gets NaN as its gradient, and so does all that is trained by it.
+
+    Args:
+        encode: From `x` to q(z|x).
+        x: Examples `[B, *x_event]` that the model can meet.
+        weights: The encoder's weights.
+
+    Raises:
+        ValueError: The parameters of a posterior, or their gradients, are NaN.
+    """
+    # Every entry is missing once and observed once.
+    odd = tf.reshape(tf.range(tf.size(x)) % 2 == 1, tf.shape(x))
+    nan = tf.fill([], tf.cast(float("nan"), x.dtype))
+    x = tf.concat([tf.where(odd, nan, x), tf.where(odd, x, nan)], axis=0)
+    values = [weight.value for weight in weights if "float" in weight.dtype]
+
+    def is_nan() -> list[Tensor]:
+        parts = tf.nest.flatten(encode(x), expand_composites=True)
+        parts = [part for part in parts if tf.is_tensor(part) and part.dtype.is_floating]
+        # Not by a tape, which records nothing in the scope of what builds a model in a graph.
+        found = [*parts, *tf.gradients(parts, values)]
+        found = [tf.convert_to_tensor(value) for value in found if value is not None]
+        return [tf.reduce_any(tf.math.is_nan(value)) for value in found]
+
+    with tf.init_scope():
+        nan = any(bool(each) for each in tf.function(is_nan, autograph=False)())
+    if nan:
+        raise ValueError(
+            "`encoder` computes with the NaN of missing entries, which its likelihood, `Masked`, "
+            "takes as not observed: one of them would turn weights into NaN. Let the encoder "
+            "begin with a layer that replaces them: `tfvae.networks.FillMissing()`, or "
+            "`tfvae.layers.DataEncoder(...)` for the columns of a table."
+        )
 
 
 @contextlib.contextmanager
@@ -257,7 +308,9 @@ def translated_errors() -> Iterator[None]:
         found = re.search(f"{_START}(.*?){_END}", error.message, re.DOTALL)
         if found is None:
             raise
-        raise ValueError(found[1]) from None
+        # TensorFlow writes what is not ASCII, such as in names of columns, as bytes in octal.
+        message = found[1].encode().decode("unicode_escape").encode("latin-1").decode()
+        raise ValueError(message) from None
 
 
 def unpacked(x: Any, y: Any, kwargs: dict[str, Any]) -> tuple[Any, Any]:
@@ -310,7 +363,48 @@ def _between_values(x: np.ndarray, support: Support) -> float | None:
     return float(x[between][0]) if between.any() else None
 
 
-def _outside_text(name: str, support: Support) -> str:
+def _columns(x: Any, support: Support, label: str = "") -> Iterator[tuple[str, Any, Support]]:
+    """Yields words for each part of `x` that has a support of its own, the part, the support."""
+    if not support.columns:
+        yield label, x, support
+    start = 0
+    for name, size, own in support.columns:
+        own = dataclasses.replace(own, missing=support.missing)
+        yield from _columns(x[..., start : start + size], own, f" of column `{name}`")
+        start += size
+
+
+def _not_finite(support: Support | None) -> tuple[str, str]:
+    """Returns what a part of the data must not hold, and what to do."""
+    if support is None:
+        return "NaN or infinite", "Remove or impute them."
+    if support.missing:
+        return "infinite", "Remove them, or set them to NaN where they mean a missing entry."
+    remedy = (
+        "Remove or impute them, or wrap the likelihood in `tfvae.layers.Masked`, which takes NaN "
+        "as missing."
+    )
+    return "NaN or infinite", remedy
+
+
+def _bounds(x: Tensor, support: Support, message: str) -> list[tf.Operation]:
+    """Returns the assertions that no observed value lies beyond the bounds of `support`."""
+    beyond = tf.greater if support.exclusive else tf.greater_equal
+    checks = []
+    for low, bound in ((True, support.lower), (False, support.upper)):
+        if bound is None:
+            continue
+        limit = tf.cast(bound, x.dtype)
+        if support.missing and x.dtype.is_floating:
+            inside = beyond(x, limit) if low else beyond(limit, x)
+            inside = tf.reduce_all(inside | tf.math.is_nan(x))
+        else:
+            inside = beyond(tf.reduce_min(x), limit) if low else beyond(limit, tf.reduce_max(x))
+        checks.append(_assertion(inside, message))
+    return checks
+
+
+def _outside_text(name: str, support: Support, label: str = "") -> str:
     bounds = {
         (True, True): f"from {support.lower} to {support.upper}",
         (True, False): f"of at least {support.lower}",
@@ -319,6 +413,6 @@ def _outside_text(name: str, support: Support) -> str:
     }[support.lower is not None, support.upper is not None]
     ends = ", ends excluded" if support.exclusive else ""
     return (
-        f"`{name}` lies outside the support of the {support.likelihood} likelihood, which takes "
-        f"values {bounds}{ends}."
+        f"`{name}` lies outside the support of the {support.likelihood} likelihood{label}, which "
+        f"takes values {bounds}{ends}."
     )

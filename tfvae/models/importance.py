@@ -12,7 +12,7 @@ from tfvae._typing import Tensor
 if TYPE_CHECKING:
     from tfvae.models.base import LatentVariableModel
 
-__all__ = ["Evidence", "importance_evidence"]
+__all__ = ["Evidence", "importance_evidence", "rescaled"]
 
 
 class Evidence(NamedTuple):
@@ -78,11 +78,7 @@ def importance_evidence(
         )
         valid = index * block + tf.range(block) < num_samples  # [S]
         log_w = tf.where(valid[:, None], terms.log_w, -float("inf"))
-        new_peak = tf.maximum(peak, tf.reduce_max(log_w, axis=0))
-        # Where no weight is above zero yet there is nothing to rescale.
-        shift = tf.where(tf.math.is_finite(new_peak), new_peak, tf.zeros_like(new_peak))
-        kept = tf.exp(peak - shift)
-        w = tf.exp(log_w - shift)
+        new_peak, kept, w = rescaled(peak, log_w)
         total = total * kept + tf.reduce_sum(w, axis=0)
         squares = squares * tf.square(kept) + tf.reduce_sum(tf.square(w), axis=0)
         logs += tf.reduce_sum(tf.where(valid[:, None], terms.log_w, 0.0), axis=0)
@@ -102,3 +98,21 @@ def importance_evidence(
     relative_variance = excess / tf.maximum(count - 1.0, 1.0)
     log_p_x = peak + tf.math.log(total / count)
     return Evidence(log_p_x, tf.sqrt(relative_variance), ess, logs / count)
+
+
+def rescaled(peak: Tensor, log_w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Brings new weights to one scale with sums of those before, neither of which overflows.
+
+    Args:
+        peak: Greatest log weight so far `[B]`, minus infinity where there is none.
+        log_w: Log weights of new draws `[S, B]`.
+
+    Returns:
+        peak: Greatest log weight of all `[B]`.
+        kept: What sums of the weights so far are to be multiplied by `[B]`.
+        w: The new weights on the same scale `[S, B]`.
+    """
+    new_peak = tf.maximum(peak, tf.reduce_max(log_w, axis=0))
+    # Where no weight is above zero yet there is nothing to rescale.
+    shift = tf.where(tf.math.is_finite(new_peak), new_peak, tf.zeros_like(new_peak))
+    return new_peak, tf.exp(peak - shift), tf.exp(log_w - shift)

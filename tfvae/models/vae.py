@@ -14,7 +14,13 @@ from tfvae.distributions.reparameterised import sample_and_log_prob
 from tfvae.distributions.support import support_of
 from tfvae.divergences import closed_form_kl
 from tfvae.models.base import LatentVariableModel
-from tfvae.models.checks import check_context, check_distribution, check_event_shape, named
+from tfvae.models.checks import (
+    check_context,
+    check_distribution,
+    check_event_shape,
+    check_missing,
+    named,
+)
 from tfvae.models.context import call_network, symbolic_inputs, takes_context
 from tfvae.models.prior_fit import PriorGain, fit_prior
 from tfvae.priors import Prior, StandardNormal
@@ -122,6 +128,8 @@ class VAE(LatentVariableModel):
             specs["context"] = spec
         # Tracing, and not calling, makes the weights without a pass through the networks.
         tf.function(self._build_parts, autograph=False).get_concrete_function(**specs)
+        if self.support.missing:
+            self._check_missing()
         self.built = True
 
     def encode(
@@ -356,6 +364,15 @@ class VAE(LatentVariableModel):
             check_context(None, None, context_shape=self.context_shape or ())
         given: Any = context
         return tf.convert_to_tensor(given)
+
+    def _check_missing(self) -> None:
+        shape = self.context_shape
+        with tf.init_scope():
+            # Four rows: two with one half of their entries missing, two with the other.
+            context = None if shape is None else tf.zeros([4, *shape])
+            z = tf.random.stateless_normal([2, *self.latent_shape], (0, 0))
+            x = self.decode(z, None if context is None else context[:2]).sample(seed=(0, 1))
+            check_missing(lambda x: self._posterior(x, context), x, self.encoder.weights)
 
     def _build_parts(self, x: Tensor, context: Tensor | None = None) -> None:
         q_z = self._posterior(x, context, training=False)

@@ -4,10 +4,12 @@ from tfvae.networks.bodies import GatedDense, conv, conv_transpose, gated_mlp, m
 from tfvae.networks.causal import GatedPixelCNN
 from tfvae.networks.conditional import ConditionalMLP
 from tfvae.networks.masked import MADE, MaskedDense
+from tfvae.networks.missing import FillMissing
 
 __all__ = [
     "MADE",
     "ConditionalMLP",
+    "FillMissing",
     "GatedDense",
     "GatedPixelCNN",
     "MaskedDense",
