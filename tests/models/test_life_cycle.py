@@ -559,3 +559,12 @@ def test_training_learns():
     log = vae.evaluate(x, batch_size=64, verbose=0, return_dict=True)
     assert -1.2 < log["elbo"] < -np.log(2.0) + 0.05
     assert log["mutual_information"] == pytest.approx(np.log(2.0), abs=0.2)
+
+
+def test_a_compiled_model_is_stored_before_its_first_fit(tmp_path):
+    vae = mlp_vae()
+    vae.compile("adam")
+    vae.save(tmp_path / "vae.keras")
+    loaded = keras.models.load_model(tmp_path / "vae.keras")  # warns where variables are missing
+    assert len(loaded.optimizer.variables) == len(vae.optimizer.variables) > 2
+    loaded.fit(binary_data(), verbose=0)

@@ -271,6 +271,9 @@ class LatentVariableModel(keras.Model):
         }
         self._compiler = Compiler(jit_compile, run_eagerly)
         self._functions = {}
+        if self.built and not self.optimizer.built:
+            # A file of a model that was not fitted yet has to hold what a loaded one expects.
+            self.optimizer.build(self.trainable_variables)
 
     def get_compile_config(self) -> dict[str, Any]:
         """Returns the arguments of `compile` as plain data."""
