@@ -1,6 +1,7 @@
 """The quantities that follow from one pass, by hand and in their limits."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 from hypothesis import given, settings
@@ -71,3 +72,29 @@ def test_mutual_information_never_exceeds_log_of_the_batch(values):
     loc, scale = (np.array(part, "float32")[:, None] for part in zip(*values, strict=True))
     information = make_terms(loc, scale, num_samples=3).batch_mutual_information
     assert np.max(information) <= np.log(len(values)) + 1e-4
+
+
+def test_rates_of_dimensions_add_up_to_the_rate():
+    generator = np.random.default_rng(0)
+    loc = generator.normal(size=(5, 3)).astype("float32")
+    terms = make_terms(loc, np.full((5, 3), 0.5, "float32"), num_samples=4000)
+    expected = 0.5 * (0.25 + loc**2 - 1.0 - np.log(0.25))
+    np.testing.assert_allclose(terms.dimension_rates, expected, rtol=1e-5)
+    # Without a closed form it is the mean over the draws.
+    scale = tf.ones([3])
+    sampled = terms._replace(p_z=tfd.Independent(tfd.Logistic(tf.zeros([3]), scale), 1))
+    rates = sampled.dimension_rates
+    assert rates.shape == (5, 3)
+    log_q, log_p = sampled.q_z.log_prob(sampled.z), sampled.p_z.log_prob(sampled.z)
+    np.testing.assert_allclose(
+        tf.reduce_sum(rates, axis=1), tf.reduce_mean(log_q - log_p, axis=0), rtol=1e-3, atol=1e-4
+    )
+    full = terms._replace(p_z=tfd.MultivariateNormalTriL(tf.zeros([3]), tf.eye(3)))
+    with pytest.raises(ValueError, match=r"factorise over them.*Received: MultivariateNormalTriL"):
+        _ = full.dimension_rates
+
+
+def test_gradients_are_scaled_only_of_draws_made_for_it():
+    terms = make_terms(tf.zeros([3, 2]), tf.ones([3, 2]))
+    with pytest.raises(ValueError, match="cannot have their gradients scaled"):
+        terms.scale_gradient(tf.zeros([3]), tf.ones([2, 3]))

@@ -30,14 +30,13 @@ class Configured:
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
         """Makes the part again from the output of `get_config`."""
-        return cls(
-            **{
-                name: keras.saving.deserialize_keras_object(value)
-                if isinstance(value, dict)
-                else value
-                for name, value in config.items()
-            }
-        )
+        return cls(**{name: _deserialized(value) for name, value in config.items()})
+
+
+def _deserialized(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return tuple(_deserialized(part) for part in value)
+    return keras.saving.deserialize_keras_object(value) if isinstance(value, dict) else value
 
 
 def check_count(name: str, value: Any) -> None:

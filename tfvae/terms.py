@@ -7,9 +7,25 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from tfvae._typing import Distribution, Tensor
+from tfvae.distributions.factors import as_factors
+from tfvae.distributions.kl import closed_form_kl
 from tfvae.distributions.pairwise import aggregated_log_prob, pairwise_log_prob_fast
 
-__all__ = ["Terms"]
+__all__ = ["Draws", "Terms"]
+
+
+class Draws(NamedTuple):
+    """Draws of z with what they were drawn from says of them; how they carry gradients may differ.
+
+    Attributes:
+        z: The draws `[S, B, *E]`.
+        log_q_z: log q(z|x) `[S, B]`, nats.
+        gradient_scale: See `Terms.gradient_scale`. Of draws at several levels it is the sum.
+    """
+
+    z: Tensor
+    log_q_z: Tensor
+    gradient_scale: Tensor | None = None
 
 
 class Terms(NamedTuple):
@@ -28,6 +44,10 @@ class Terms(NamedTuple):
         p_z: The prior, batch shape `[]`, or `[B]` where it depends on a context.
         log_weights: Logarithms `[S, B]` of the weights with which the draws enter expectations;
             None for draws, of which each weighs 1 / S, and log q(z|x) where z takes all states.
+        gradient_scale: Zeros `[2, S, B]` by which `scale_gradient` acts, where the draws were
+            made for it.
+        level_rates: Of a hierarchy, the addends of the rate, level by level `[B, L]`, each in
+            closed form where there is one; None where z is all of one level.
     """
 
     log_p_x: Tensor
@@ -38,6 +58,8 @@ class Terms(NamedTuple):
     q_z: Distribution
     p_z: Distribution
     log_weights: Tensor | None = None
+    gradient_scale: Tensor | None = None
+    level_rates: Tensor | None = None
 
     def expect(self, values: Tensor) -> Tensor:
         """Returns E_q of values `[S, B]`, `[B]`: a mean over draws, or the sum over all states."""
@@ -76,6 +98,51 @@ class Terms(NamedTuple):
     def elbo(self) -> Tensor:
         """-(distortion + rate), `[B]`: a lower bound of log p(x) in expectation."""
         return -(self.distortion + self.rate)
+
+    @property
+    def dimension_rates(self) -> Tensor:
+        """The rate, dimension by dimension of z, `[B, *E]`; their sum over `E` is the rate.
+
+        In closed form where one exists, else the mean over the draws.
+
+        Raises:
+            ValueError: q(z|x) or p(z) does not factorise over the dimensions.
+        """
+        q, p = as_factors(self.q_z), as_factors(self.p_z)
+        if q is None or p is None:
+            name = type(self.p_z if p is None else self.q_z).__name__
+            raise ValueError(
+                "The rate splits over the dimensions of z only where posterior and prior factorise "
+                f"over them, as `MultivariateNormalDiag` does. Received: {name}."
+            )
+        kl = closed_form_kl(q, p)
+        if kl is not None:
+            return kl
+        values = q.log_prob(self.z) - p.log_prob(self.z)  # [S, B, *E]
+        if self.log_weights is None:
+            return tf.reduce_mean(values, axis=0)
+        shape = tf.concat([tf.shape(self.log_weights), [1] * (len(values.shape) - 2)], axis=0)
+        return tf.reduce_sum(tf.reshape(tf.exp(self.log_weights), shape) * values, axis=0)
+
+    def scale_gradient(self, bound: Tensor, scale: Tensor) -> Tensor:
+        """Returns `bound` as it is, with the gradient through each draw of z multiplied.
+
+        The gradient in the parameters of p(x|z) and p(z) stays. One bound of a pass can do so.
+
+        Args:
+            bound: `[B]`.
+            scale: Factors `[S, B]`.
+
+        Raises:
+            ValueError: The draws were not made for it.
+        """
+        if self.gradient_scale is None:
+            raise ValueError(
+                "These draws cannot have their gradients scaled. Draw them for the objective: "
+                "`model.terms(x, num_samples, objective=objective)`."
+            )
+        scaled, unscaled = tf.unstack(self.gradient_scale)
+        return bound + tf.reduce_sum(scaled * tf.stop_gradient(scale) + unscaled, axis=0)
 
     @property
     def batch_mutual_information(self) -> Tensor:

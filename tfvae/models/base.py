@@ -23,7 +23,9 @@ from tfvae.models.checks import (
 )
 from tfvae.models.compilation import Compiler, steps_at_once
 from tfvae.models.export import export_saved_model
+from tfvae.models.objective_state import ObjectiveState
 from tfvae.objectives import ELBO, Objective
+from tfvae.objectives.base import call_objective
 from tfvae.terms import Terms
 
 __all__ = ["LatentVariableModel"]
@@ -45,6 +47,8 @@ class LatentVariableModel(keras.Model):
         rate = mutual_information + marginal_kl           estimates within the batch
         loss = -objective, plus the losses of layers      what is minimised
 
+    and what the objective itself changes from step to step, as it stands (`objective_state`).
+
     Args:
         seed: Seed of all draws of this model; None takes one from Python's generator, which
             `keras.utils.set_random_seed` sets.
@@ -52,6 +56,7 @@ class LatentVariableModel(keras.Model):
 
     Attributes:
         objective: The objective set by `compile`.
+        data_dtype: Type of the numbers that the encoder takes.
         prior: The prior p(z), a `tfvae.priors.Prior`.
         event_shape: Shape of one example of x.
         latent_shape: Shape of one latent, `E`.
@@ -64,6 +69,7 @@ class LatentVariableModel(keras.Model):
     event_shape: Shape
     context_shape: Shape | None = None
     support: Support
+    data_dtype: str = "float32"
     objective: Objective
 
     def __init__(self, *, seed: int | None = None, **kwargs: Any) -> None:
@@ -71,6 +77,7 @@ class LatentVariableModel(keras.Model):
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
         self._compiler = Compiler()
+        self._objective_state = ObjectiveState()
         self._functions: dict[Any, Callable[..., Any]] = {}
         for name in ("elbo", "distortion", "rate", "mutual_information", "marginal_kl"):
             setattr(self, f"_{name}_tracker", keras.metrics.Mean(name=name))
@@ -102,6 +109,7 @@ class LatentVariableModel(keras.Model):
         context: Tensor | None = None,
         posterior: Distribution | None = None,
         prior: Distribution | None = None,
+        objective: Objective | None = None,
         training: bool = False,
     ) -> Terms:
         """Scores `x` at draws of z: the only place where training and evaluation sample z.
@@ -113,6 +121,9 @@ class LatentVariableModel(keras.Model):
             context: `[B, ...]`, for a model of p(x|c).
             posterior: q(z|x) to draw from, in place of `encode(x, context)`.
             prior: p(z) to score with, in place of `prior_distribution(context)`.
+            objective: Where gradients of an objective are to be taken, that objective: it says
+                how draws carry them, and whether all of few states will do in place of draws.
+                A hierarchy draws each level by it.
             training: Whether layers run in training mode.
 
         Returns:
@@ -202,6 +213,16 @@ class LatentVariableModel(keras.Model):
         z = {"z_mean": centre(q_z)}
         return z if z_stddev is None else {**z, "z_stddev": z_stddev}
 
+    @property
+    def objective_state(self) -> dict[str, Tensor]:
+        """What the objective changes from step to step, such as a multiplier, by name."""
+        return self._objective_state.read()
+
+    @property
+    def variables(self) -> list[Any]:
+        """All variables: weights, seeds, and the state of the objective."""
+        return [*super().variables, *self._objective_state]
+
     def make_seed(self, seed: Seed = None) -> Tensor:
         """Returns `seed` as an int32 pair; None advances the model's seed generator."""
         return next_seed(self.seed_generator) if seed is None else stateless_seed(seed)
@@ -236,6 +257,8 @@ class LatentVariableModel(keras.Model):
         Raises:
             TypeError: `objective` is no objective, or an argument such as `loss` is not for
                 this kind of model.
+            ValueError: The gradients of `objective` cannot come to the parameters of the
+                posterior; of a model that is not built yet the first step says so.
         """
         if unsupported:
             raise TypeError(
@@ -262,7 +285,10 @@ class LatentVariableModel(keras.Model):
             jit_compile=False,
             auto_scale_loss=auto_scale_loss,
         )
+        if self.built:
+            self._check_posterior(objective)
         self.objective = objective
+        self._objective_state = ObjectiveState(objective)
         self._compile_arguments = {
             "run_eagerly": run_eagerly,
             "steps_per_execution": steps_per_execution,
@@ -376,16 +402,18 @@ class LatentVariableModel(keras.Model):
         export_saved_model(self, filepath, verbose=verbose)
 
     def save_own_variables(self, store: dict[str, Any]) -> None:
-        """Stores the state of all seed generators, so that a continued `fit` draws on."""
+        """Stores the state of all seed generators and of the objective, to go on from there."""
         super().save_own_variables(store)
         for index, state in enumerate(self._seed_states()):
             store[f"seed_generator_{index}"] = state
+        self._objective_state.save(store)
 
     def load_own_variables(self, store: Mapping[str, Any]) -> None:
         """Restores what `save_own_variables` stored."""
         store = {name: store[name] for name in store.keys()}  # noqa: SIM118  no plain mapping
         for index, state in enumerate(self._seed_states()):
             state.assign(store.pop(f"seed_generator_{index}"))
+        self._objective_state.load(store)
         super().load_own_variables(store)
 
     def check_data(self, x: Any, name: str) -> None:
@@ -443,7 +471,11 @@ class LatentVariableModel(keras.Model):
             scaled_loss = self.optimizer.scale_loss(loss)
         weights = self.trainable_weights
         gradients = tape.gradient(scaled_loss, weights)
+        step = tf.identity(self.optimizer.iterations)
         self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
+        state = self._objective_state.read()
+        if state:
+            self._objective_state.assign(self.objective.next_state(state, terms, step))
         return self._log(loss, terms, sample_weight)
 
     def _score(self, batch: dict[str, Tensor], sample_weight: Tensor | None) -> dict[str, Tensor]:
@@ -461,10 +493,16 @@ class LatentVariableModel(keras.Model):
         seed: Tensor | None = None,
         training: bool = False,
     ) -> tuple[Tensor, Terms]:
+        objective = self.objective
         terms = self.terms(
-            num_samples=self.objective.num_samples, seed=seed, training=training, **batch
+            num_samples=objective.num_samples,
+            seed=seed,
+            objective=objective,
+            training=training,
+            **batch,
         )
-        bound = self.objective(terms, self.optimizer.iterations)  # [B]
+        state = self._objective_state.read()
+        bound = call_objective(objective, terms, self.optimizer.iterations, state)  # [B]
         if sample_weight is not None:
             bound = bound * tf.cast(tf.reshape(sample_weight, [-1]), bound.dtype)
         loss = -tf.reduce_mean(bound)
@@ -486,7 +524,25 @@ class LatentVariableModel(keras.Model):
         self._loss_tracker.update_state(loss, sample_weight=tf.shape(information)[0])
         for name, value in values.items():
             getattr(self, f"_{name}_tracker").update_state(value, sample_weight=sample_weight)
-        return self.get_metrics_result()
+        return {**self.get_metrics_result(), **self._objective_state.read()}
+
+    def _check_posterior(self, objective: Objective) -> None:
+        """Checks that gradients of `objective` can come to the encoder, by tracing it."""
+        specs = {"x": tf.TensorSpec([2, *self.event_shape], self.data_dtype)}
+        if self.context_shape is not None:
+            specs["context"] = tf.TensorSpec([2, *self.context_shape], keras.config.floatx())
+
+        def check(**batch: Tensor) -> None:
+            q_z = self.encode(**batch)
+            if not (objective.takes_all_states and self._sums_over(q_z)):
+                objective.check_posterior(q_z)
+
+        tf.function(check, autograph=False).get_concrete_function(**specs)
+
+    def _sums_over(self, q_z: Distribution) -> bool:
+        """Whether `terms` takes all states of z, where an objective lets it, and no draws."""
+        del q_z
+        return False
 
     def _run_checked(self, step: Callable[[dict[str, Tensor], Any], Any], data: Any) -> Any:
         """Calls `step(batch, sample_weight)`, nothing of which runs before its data is checked."""

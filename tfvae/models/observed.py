@@ -13,6 +13,7 @@ from tfvae.distributions.statistics import statistic
 from tfvae.distributions.support import support_of
 from tfvae.models.base import LatentVariableModel
 from tfvae.models.checks import check_context, check_distribution, check_event_shape, named
+from tfvae.objectives import Objective
 from tfvae.terms import Terms
 
 __all__ = ["ConditionalModel", "DensityModel"]
@@ -65,6 +66,7 @@ class _ObservedModel(LatentVariableModel):
         context: Tensor | None = None,
         posterior: Distribution | None = None,
         prior: Distribution | None = None,
+        objective: Objective | None = None,
         training: bool = False,
     ) -> Terms:
         """See `LatentVariableModel.terms`: log p(x) is the same in each of the S rows."""
@@ -80,6 +82,7 @@ class _ObservedModel(LatentVariableModel):
             z=tf.zeros(tf.concat([shape, [0]], axis=0), log_p_x.dtype),
             q_z=q_z,
             p_z=self.prior_distribution(context),
+            gradient_scale=tf.zeros(tf.concat([[2], shape], axis=0), log_p_x.dtype),
         )
 
     def log_p_x(

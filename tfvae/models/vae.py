@@ -10,7 +10,6 @@ import tensorflow_probability as tfp
 
 from tfvae._typing import Distribution, Seed, Shape, Tensor, event_tuple, register
 from tfvae.distributions.finite import all_states, num_states
-from tfvae.distributions.reparameterised import sample_and_log_prob
 from tfvae.distributions.support import support_of
 from tfvae.divergences import closed_form_kl
 from tfvae.models.base import LatentVariableModel
@@ -23,8 +22,10 @@ from tfvae.models.checks import (
 )
 from tfvae.models.context import call_network, symbolic_inputs, takes_context
 from tfvae.models.prior_fit import PriorGain, fit_prior
+from tfvae.objectives import Objective
+from tfvae.objectives.gradients import plain_draws
 from tfvae.priors import Prior, StandardNormal
-from tfvae.terms import Terms
+from tfvae.terms import Draws, Terms
 
 __all__ = ["VAE"]
 
@@ -113,6 +114,7 @@ class VAE(LatentVariableModel):
         shapes = named(input_shape)
         inputs = symbolic_inputs(self.encoder)
         dtype = inputs[0].dtype if inputs else keras.config.floatx()
+        self.data_dtype = dtype
         # A known batch size: TFP loses the static event shape of one-dimensional Gaussians without.
         specs = {"x": tf.TensorSpec([2, *shapes["x"][1:]], dtype)}
         if self._readers:
@@ -209,29 +211,32 @@ class VAE(LatentVariableModel):
         context: Tensor | None = None,
         posterior: Distribution | None = None,
         prior: Distribution | None = None,
+        objective: Objective | None = None,
         training: bool = False,
     ) -> Terms:
         """See `LatentVariableModel.terms`."""
         q_z = self.encode(x, context, training=training) if posterior is None else posterior
         p_z = self.prior_distribution(context) if prior is None else prior
-        if self._sums_over(q_z):
-            z = all_states(q_z)  # [S, *E]
-            log_p_x = self._log_p_x_of_states(x, z, context, training)
-            size = tf.shape(x)[0]
-            z = tf.repeat(z[:, None], size, axis=1)
-            log_q_z = q_z.log_prob(z)
+        sums = self._sums_over(q_z) and (objective is None or objective.takes_all_states)
+        if sums:
+            states = all_states(q_z)  # [S, *E]
+            log_p_x = self._log_p_x_of_states(x, states, context, training)
+            z = tf.repeat(states[:, None], tf.shape(x)[0], axis=1)
+            draws = Draws(z, q_z.log_prob(z))
         else:
-            z, log_q_z = sample_and_log_prob(q_z, num_samples, self.make_seed(seed))
-            log_p_x = self.log_p_x_given_z(x, z, context, training=training)
+            draw = plain_draws if objective is None else objective.draw
+            draws = draw(q_z, num_samples, self.make_seed(seed))
+            log_p_x = self.log_p_x_given_z(x, draws.z, context, training=training)
         return Terms(
             log_p_x=log_p_x,
-            log_p_z=p_z.log_prob(z),
-            log_q_z=log_q_z,
+            log_p_z=p_z.log_prob(draws.z),
+            log_q_z=draws.log_q_z,
             kl=closed_form_kl(q_z, p_z),
-            z=z,
+            z=draws.z,
             q_z=q_z,
             p_z=p_z,
-            log_weights=log_q_z if self._sums_over(q_z) else None,
+            log_weights=draws.log_q_z if sums else None,
+            gradient_scale=draws.gradient_scale,
         )
 
     def exact_log_p_x(self, x: Tensor, context: Tensor | None = None) -> Tensor | None:

@@ -1,21 +1,43 @@
-"""The base of all objectives."""
+"""The base of all objectives, and their weighted sums."""
 
 from __future__ import annotations
 
-from tfvae._config import Configured
-from tfvae._typing import Tensor
-from tfvae.terms import Terms
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["Objective"]
+import tensorflow as tf
+
+from tfvae._config import NUMBERS, Configured
+from tfvae._typing import Distribution, Tensor, register
+from tfvae.objectives.gradients import DEFAULT_GRADIENT, GradientEstimator
+from tfvae.objectives.schedules import Schedule
+from tfvae.terms import Draws, Terms
+
+__all__ = ["Objective", "Sum"]
+
+State = Mapping[str, Tensor]
 
 
 class Objective(Configured):
     """Abstract function from the scores of one pass to a bound that training maximises.
 
-    A new objective is one frozen dataclass with `__call__`: no variables, no sampling, no model.
+    A new objective is one frozen dataclass with `__call__`: no variables, no model. Objectives add
+    up, and numbers and schedules weigh them: `ELBO() + 10.0 * MMD(kernel)`.
+
+    One that learns from step to step, such as a Lagrange multiplier, says how: `initial_state`
+    names its numbers, `__call__` takes them as a third argument `state`, and `next_state` returns
+    the next ones. The model holds them, in `model.objective_state`, and stores them with itself.
 
     Attributes:
         num_samples: Draws of z per data point, S, that the model makes for this objective.
+        gradient: How gradients come to the parameters of q(z|x); None for objectives that do with
+            any `GradientEstimator` whose draws carry gradients.
+        takes_more_samples: Whether more draws than `num_samples` change its noise alone, and not
+            what it is an estimate of.
+        takes_all_states: Whether the scores of all states of a z that has few will do in place of
+            those of draws: true of what is made of `Terms.expect`, `distortion` and `rate`.
 
     Call arguments:
         terms: `Terms` with S draws for B points.
@@ -26,6 +48,218 @@ class Objective(Configured):
     """
 
     num_samples: int = 1
+    gradient: GradientEstimator | None = None
+    takes_more_samples: bool = True
+    takes_all_states: bool = False
+
+    @property
+    def scales_draws(self) -> bool:
+        """Whether it scales the gradient of each draw, so that its draws serve nothing else."""
+        return self.gradient is not None and self.gradient.scales_draws
 
     def __call__(self, terms: Terms, step: int | Tensor = 0) -> Tensor:
         raise NotImplementedError
+
+    def check_posterior(self, q_z: Distribution) -> None:
+        """Checks that gradients can come to the parameters of a posterior.
+
+        Raises:
+            ValueError: The gradient estimator cannot do with draws of this posterior.
+        """
+        (self.gradient or DEFAULT_GRADIENT).check(q_z)
+
+    def draw(self, q_z: Distribution, num_samples: int, seed: Tensor) -> Draws:
+        """Returns the draws of z that a model scores for this objective.
+
+        Args:
+            q_z: Batch shape `[B]`, event shape `E`.
+            num_samples: Draws per data point, S.
+            seed: Int32 pair `[2]`.
+
+        Raises:
+            ValueError: See `check_posterior`.
+        """
+        return (self.gradient or DEFAULT_GRADIENT).draw(q_z, num_samples, seed)
+
+    def initial_state(self) -> dict[str, float]:
+        """Returns the numbers that this objective changes from step to step, as they begin."""
+        return {}
+
+    def next_state(self, state: State, terms: Terms, step: int | Tensor) -> dict[str, Tensor]:
+        """Returns the numbers of `initial_state` after a step with the scores `terms`."""
+        del terms, step
+        return dict(state)
+
+    def __add__(self, other: object) -> Sum:
+        if not isinstance(other, Objective):
+            return NotImplemented
+        parts, weights = _flat(self)
+        others, other_weights = _flat(other)
+        return Sum(parts + others, weights + other_weights)
+
+    def __mul__(self, weight: object) -> Sum:
+        if isinstance(weight, (*NUMBERS, Schedule)):
+            found: Any = weight
+            return Sum((self,), (found,))
+        return NotImplemented
+
+    __rmul__ = __mul__
+
+
+@register
+@dataclass(frozen=True)
+class Sum(Objective):
+    """Weighted sum of objectives: what `2.0 * A() + B()` makes.
+
+        bound = sum_i weights[i] * objectives[i]
+
+    All read the same draws, as many as the one that asks for most.
+
+    Args:
+        objectives: The addends.
+        weights: One number or `Schedule` for each.
+
+    Raises:
+        TypeError: An addend is no objective.
+        ValueError: A weight is no finite number, addends want their draws to carry different
+            gradients, or another number of draws than `num_samples` would change an addend.
+
+    Example:
+        >>> from tfvae.objectives import ELBO, ImportanceWeighted
+        >>> (0.5 * ELBO() + 0.5 * ImportanceWeighted(8)).num_samples
+        8
+
+    Reference: Tighter Variational Bounds are Not Necessarily Better (Rainforth et al., 2018),
+    https://arxiv.org/abs/1802.04537, whose CIWAE is the sum of the example.
+    """
+
+    objectives: tuple[Objective, ...]
+    weights: tuple[float | Schedule, ...]
+
+    def __post_init__(self) -> None:
+        # Lists are what tuples are stored as by some.
+        object.__setattr__(self, "objectives", tuple(self.objectives))
+        object.__setattr__(self, "weights", tuple(self.weights))
+        if not self.objectives or len(self.objectives) != len(self.weights):
+            raise ValueError(
+                "A sum takes objectives, and one weight for each. "
+                f"Received: {len(self.objectives)} objectives, {len(self.weights)} weights"
+            )
+        for part in self.objectives:
+            if not isinstance(part, Objective):
+                raise TypeError(f"A sum is one of objectives. Received: {part!r}")
+        for weight in self.weights:
+            number = isinstance(weight, NUMBERS) and math.isfinite(weight)
+            if not number and not isinstance(weight, Schedule):
+                raise ValueError(
+                    f"The weight of an objective is a finite number or a schedule. "
+                    f"Received: {weight!r}"
+                )
+        self._check_draws()
+
+    @property
+    def num_samples(self) -> int:
+        """The largest number of draws that an addend asks for."""
+        return max(part.num_samples for part in self.objectives)
+
+    @property
+    def takes_more_samples(self) -> bool:
+        """Whether more draws leave all addends what they are."""
+        return all(part.takes_more_samples for part in self.objectives)
+
+    @property
+    def takes_all_states(self) -> bool:
+        """Whether all addends do with all states in place of draws."""
+        return all(part.takes_all_states for part in self.objectives)
+
+    @property
+    def gradient(self) -> GradientEstimator | None:
+        """The gradient estimator that the addends have in common."""
+        found = [part.gradient for part in self.objectives if part.gradient is not None]
+        return found[0] if found else None
+
+    def __call__(self, terms: Terms, step: int | Tensor = 0, state: State | None = None) -> Tensor:
+        bounds = []
+        for index, (part, weight) in enumerate(zip(self.objectives, self.weights, strict=True)):
+            bound = call_objective(part, terms, step, _part_of(state, index))
+            weight = weight(step) if isinstance(weight, Schedule) else weight
+            bounds.append(tf.cast(weight, bound.dtype) * bound)
+        return tf.add_n(bounds)
+
+    @property
+    def scales_draws(self) -> bool:
+        """Whether an addend does, which is then the only one."""
+        return any(part.scales_draws for part in self.objectives)
+
+    def check_posterior(self, q_z: Distribution) -> None:
+        """See `Objective.check_posterior`."""
+        (self.gradient or DEFAULT_GRADIENT).check(q_z)
+
+    def draw(self, q_z: Distribution, num_samples: int, seed: Tensor) -> Draws:
+        """See `Objective.draw`."""
+        return self._drawing_part.draw(q_z, num_samples, seed)
+
+    def initial_state(self) -> dict[str, float]:
+        """Returns the numbers of all addends, by their places in the sum."""
+        return {
+            f"{index}_{name}": value
+            for index, part in enumerate(self.objectives)
+            for name, value in part.initial_state().items()
+        }
+
+    def next_state(self, state: State, terms: Terms, step: int | Tensor) -> dict[str, Tensor]:
+        """See `Objective.next_state`."""
+        return {
+            f"{index}_{name}": value
+            for index, part in enumerate(self.objectives)
+            for name, value in part.next_state(_part_of(state, index), terms, step).items()
+        }
+
+    @property
+    def _drawing_part(self) -> Objective:
+        """The addend that says how z is drawn."""
+        return next((part for part in self.objectives if part.gradient), self.objectives[0])
+
+    def _check_draws(self) -> None:
+        for part in self.objectives:
+            if part.num_samples != self.num_samples and not part.takes_more_samples:
+                raise ValueError(
+                    "All objectives of a sum read the same draws, and another number of them "
+                    f"would make {part} another bound. Expected: num_samples={self.num_samples} "
+                    f"for all. Received: num_samples={part.num_samples}"
+                )
+        if len(self.objectives) == 1:
+            return
+        gradients = {part.gradient for part in self.objectives}
+        named = [gradient for gradient in gradients if gradient is not None]
+        follows = all(gradient.follows_draws for gradient in named)
+        if len(named) > 1 or self.scales_draws or (None in gradients and not follows):
+            received = ", ".join(
+                f"{type(part).__name__} with {part.gradient or 'any that follows draws'}"
+                for part in self.objectives
+            )
+            raise ValueError(
+                "All objectives of a sum read the same draws, which carry the gradient of one: "
+                "the estimators must be equal, and such as others can share. "
+                f"Received: {received}"
+            )
+
+
+def call_objective(
+    objective: Objective, terms: Terms, step: int | Tensor, state: State | None
+) -> Tensor:
+    """Returns the bound `[B]` of an objective, with its state where it has one."""
+    call: Any = objective
+    return call(terms, step, state) if state else call(terms, step)
+
+
+def _flat(objective: Objective) -> tuple[tuple[Objective, ...], tuple[float | Schedule, ...]]:
+    if isinstance(objective, Sum):
+        return objective.objectives, objective.weights
+    return (objective,), (1.0,)
+
+
+def _part_of(state: State | None, index: int) -> dict[str, Tensor]:
+    prefix = f"{index}_"
+    found = (state or {}).items()
+    return {name[len(prefix) :]: value for name, value in found if name.startswith(prefix)}

@@ -9,6 +9,13 @@ import tensorflow as tf
 from tfvae._config import NUMBERS, check_count
 from tfvae._typing import Tensor, register
 from tfvae.objectives.base import Objective
+from tfvae.objectives.gradients import (
+    DEFAULT_GRADIENT,
+    GradientEstimator,
+    Reparameterised,
+    check_gradient,
+)
+from tfvae.objectives.power_means import PowerMeans
 from tfvae.objectives.schedules import Schedule
 from tfvae.terms import Terms
 
@@ -30,6 +37,9 @@ class ELBO(Objective):
         analytic_kl: Uses the closed form of the rate where one exists (less noise); False
             always takes the mean of log q(z|x) - log p(z) over the draws.
         num_samples: Draws of z per data point, S.
+        gradient: How the gradient in the parameters of q(z|x) is estimated. `PathDerivative` and
+            `DoublyReparameterised` act on log q(z|x) and take `analytic_kl=False`,
+            `StraightThrough` and `Relaxed` take the closed form.
 
     Call arguments:
         terms: `Terms`; reads `log_p_x` `[S, B]`, and `kl` `[B]` or `log_q_z` and `log_p_z`.
@@ -39,7 +49,8 @@ class ELBO(Objective):
         bound: `[B]`, nats.
 
     Raises:
-        ValueError: `beta` is negative or `num_samples` smaller than 1.
+        ValueError: `beta` is negative, `num_samples` smaller than 1, or `gradient` none that goes
+            with `analytic_kl`.
 
     Example:
         >>> tfvae.objectives.ELBO(beta=tfvae.objectives.Linear(0.0, 1.0, steps=10_000)).num_samples
@@ -53,6 +64,7 @@ class ELBO(Objective):
     beta: float | Schedule = 1.0
     analytic_kl: bool = True
     num_samples: int = 1
+    gradient: GradientEstimator = DEFAULT_GRADIENT
 
     def __post_init__(self) -> None:
         number = isinstance(self.beta, NUMBERS) and self.beta >= 0.0
@@ -61,8 +73,37 @@ class ELBO(Objective):
                 f"`beta` must be a number >= 0 or a schedule. Received: beta={self.beta!r}"
             )
         check_count("num_samples", self.num_samples)
+        check_gradient(self.gradient, self.num_samples)
+        name = type(self.gradient).__name__
+        if self.gradient.needs_sampled_rate and self.analytic_kl:
+            raise ValueError(
+                f"`gradient={name}()` acts on log q(z|x) at the draws, which the closed form of "
+                "the rate does not read: pass `analytic_kl=False`."
+            )
+        if self.gradient.needs_closed_rate and not self.analytic_kl:
+            raise ValueError(
+                f"`gradient={name}()` follows the draws into log p(x|z) alone, and needs the "
+                "closed form of the rate: leave out `analytic_kl=False`."
+            )
+
+    @property
+    def takes_all_states(self) -> bool:
+        """Whether no estimator asks for draws: sums over all states have no noise."""
+        return isinstance(self.gradient, Reparameterised)
 
     def __call__(self, terms: Terms, step: int | Tensor = 0) -> Tensor:
         beta = self.beta(step) if isinstance(self.beta, Schedule) else self.beta
-        rate = terms.rate if self.analytic_kl else terms.sampled_rate
-        return -terms.distortion - tf.cast(beta, rate.dtype) * rate
+        beta = tf.cast(beta, terms.log_p_x.dtype)
+        if terms.log_weights is not None:
+            rate = terms.rate if self.analytic_kl else terms.sampled_rate
+            return -terms.distortion - beta * rate
+        means = PowerMeans.of(order=0.0)
+        if self.analytic_kl and terms.kl is not None:
+            return self.gradient.bound(terms, terms.log_p_x, 0.0, means) - beta * terms.kl
+        if self.gradient.needs_closed_rate:
+            raise ValueError(
+                f"`gradient={type(self.gradient).__name__}()` needs the closed form of the rate. "
+                f"Received: a posterior {type(terms.q_z).__name__} and a prior "
+                f"{type(terms.p_z).__name__}, between which none is known. Choose `LeaveOneOut()`."
+            )
+        return self.gradient.bound(terms, terms.log_p_x + beta * terms.log_p_z, beta, means)
