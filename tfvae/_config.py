@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import keras
 import numpy as np
 
-__all__ = ["NUMBERS", "Configured", "check_count"]
+__all__ = ["NUMBERS", "Configured", "check_amount", "check_count"]
 
 NUMBERS = (int, float, np.integer, np.floating)
 
@@ -47,3 +48,33 @@ def check_count(name: str, value: Any) -> None:
     """
     if not (isinstance(value, NUMBERS) and value % 1 == 0 and value >= 1):
         raise ValueError(f"`{name}` must be a whole number >= 1. Received: {name}={value!r}")
+
+
+def check_amount(
+    name: str,
+    value: Any,
+    schedule: type | None = None,
+    *,
+    positive: bool = False,
+    negative: bool = False,
+) -> None:
+    """Checks that an argument is a finite number of at least zero.
+
+    Args:
+        name: That of the argument.
+        value: What came.
+        schedule: A class whose objects will do too.
+        positive: Whether zero is refused.
+        negative: Whether negative numbers will do.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if schedule is not None and isinstance(value, schedule):
+        return
+    number = isinstance(value, NUMBERS) and math.isfinite(value)
+    if number and (negative or value > 0.0 or (value == 0.0 and not positive)):
+        return
+    kind = "a finite number" if negative else f"a number {'>' if positive else '>='} 0"
+    other = "" if schedule is None else " or a schedule"
+    raise ValueError(f"`{name}` must be {kind}{other}. Received: {name}={value!r}")

@@ -14,7 +14,7 @@ tfd = tfp.distributions
 
 def one_pass(objective, q_z, p_z, log_p_x, seed=(1, 2), num_samples=None):
     """Returns the `Terms` that a model would make for `objective`, with log p(x|z) = `log_p_x`."""
-    draws = objective.draw(q_z, num_samples or objective.num_samples, tf.constant(seed))
+    draws = objective.draw(q_z, num_samples or objective.num_samples, tf.convert_to_tensor(seed))
     return tfvae.Terms(
         log_p_x=log_p_x(draws.z),
         log_p_z=p_z.log_prob(draws.z),

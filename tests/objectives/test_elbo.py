@@ -1,5 +1,7 @@
 """The ELBO: its formula, its two forms of the rate, its arguments."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +9,8 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 import tfvae
-from tfvae.objectives import ELBO, Constant, Cyclical, Linear
+from tests.objectives.linear import LinearModel
+from tfvae.objectives import ELBO, Constant, Cyclical, Linear, Schedule
 
 tfd = tfp.distributions
 
@@ -94,3 +97,34 @@ def test_config_round_trip(objective):
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         ELBO(**arguments)
+
+
+@keras.saving.register_keras_serializable("tests")
+@dataclasses.dataclass(frozen=True)
+class Stairs(Schedule):
+    """The given values, `steps` updates each, the last for ever."""
+
+    values: tuple
+    steps: int
+
+    def __call__(self, step):
+        index = tf.minimum(tf.cast(step, tf.int32) // self.steps, len(self.values) - 1)
+        return tf.gather(tf.constant(self.values), index)
+
+
+def test_a_sweep_of_beta_traces_reverse_water_filling():
+    """Units go out one after another, as their eigenvalues fall below beta s2 (E1)."""
+    linear, betas = LinearModel(), (0.5, 1.0, 2.0, 4.0)
+    vae = linear.vae()
+    objective = ELBO(beta=Stairs(betas, 400), num_samples=linear.num_draws)
+    vae.compile(keras.optimizers.Adam(0.05), objective, jit_compile=True, steps_per_execution=100)
+    data = tf.data.Dataset.from_tensors(linear.x).repeat(400)
+    active = []
+    for beta in betas:
+        vae.fit(data, verbose=0)
+        terms = vae.terms(linear.x, linear.num_draws)
+        rate, distortion = linear.curve(beta)
+        assert np.mean(terms.rate) == pytest.approx(rate, rel=0.02), beta
+        assert np.mean(terms.distortion) == pytest.approx(distortion, rel=0.02), beta
+        active.append(int(np.sum(np.mean(terms.dimension_rates, axis=0) > 0.01)))
+    assert active == [3, 3, 2, 1]

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfvae._config import NUMBERS, Configured
 from tfvae._typing import Distribution, Tensor, register
 from tfvae.objectives.gradients import DEFAULT_GRADIENT, GradientEstimator
-from tfvae.objectives.schedules import Schedule
+from tfvae.objectives.schedules import Schedule, value_at
 from tfvae.terms import Draws, Terms
 
 __all__ = ["Objective", "Sum"]
@@ -182,8 +182,7 @@ class Sum(Objective):
         bounds = []
         for index, (part, weight) in enumerate(zip(self.objectives, self.weights, strict=True)):
             bound = call_objective(part, terms, step, _part_of(state, index))
-            weight = weight(step) if isinstance(weight, Schedule) else weight
-            bounds.append(tf.cast(weight, bound.dtype) * bound)
+            bounds.append(tf.cast(value_at(weight, step), bound.dtype) * bound)
         return tf.add_n(bounds)
 
     @property
@@ -230,10 +229,11 @@ class Sum(Objective):
                 )
         if len(self.objectives) == 1:
             return
-        gradients = {part.gradient for part in self.objectives}
-        named = [gradient for gradient in gradients if gradient is not None]
-        follows = all(gradient.follows_draws for gradient in named)
-        if len(named) > 1 or self.scales_draws or (None in gradients and not follows):
+        named = [part.gradient for part in self.objectives if part.gradient is not None]
+        differ = len({gradient.drawn_by for gradient in named}) > 1
+        followed = all(gradient.follows_draws for gradient in named)
+        any_will_do = len(named) < len(self.objectives)
+        if differ or self.scales_draws or (any_will_do and not followed):
             received = ", ".join(
                 f"{type(part).__name__} with {part.gradient or 'any that follows draws'}"
                 for part in self.objectives

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from tfvae._config import NUMBERS, check_count
+from tfvae._config import check_amount, check_count
 from tfvae._typing import Tensor, register
 from tfvae.objectives.base import Objective
 from tfvae.objectives.gradients import (
@@ -16,7 +16,7 @@ from tfvae.objectives.gradients import (
     check_gradient,
 )
 from tfvae.objectives.power_means import PowerMeans
-from tfvae.objectives.schedules import Schedule
+from tfvae.objectives.schedules import Schedule, value_at
 from tfvae.terms import Terms
 
 __all__ = ["ELBO"]
@@ -67,11 +67,7 @@ class ELBO(Objective):
     gradient: GradientEstimator = DEFAULT_GRADIENT
 
     def __post_init__(self) -> None:
-        number = isinstance(self.beta, NUMBERS) and self.beta >= 0.0
-        if not number and not isinstance(self.beta, Schedule):
-            raise ValueError(
-                f"`beta` must be a number >= 0 or a schedule. Received: beta={self.beta!r}"
-            )
+        check_amount("beta", self.beta, Schedule)
         check_count("num_samples", self.num_samples)
         check_gradient(self.gradient, self.num_samples)
         name = type(self.gradient).__name__
@@ -92,8 +88,7 @@ class ELBO(Objective):
         return isinstance(self.gradient, Reparameterised)
 
     def __call__(self, terms: Terms, step: int | Tensor = 0) -> Tensor:
-        beta = self.beta(step) if isinstance(self.beta, Schedule) else self.beta
-        beta = tf.cast(beta, terms.log_p_x.dtype)
+        beta = tf.cast(value_at(self.beta, step), terms.log_p_x.dtype)
         if terms.log_weights is not None:
             rate = terms.rate if self.analytic_kl else terms.sampled_rate
             return -terms.distortion - beta * rate

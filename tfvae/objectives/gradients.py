@@ -51,6 +51,11 @@ class GradientEstimator(Configured):
     needs_closed_rate: bool = False
     needs_sampled_rate: bool = False
 
+    @property
+    def drawn_by(self) -> object:
+        """Equal for estimators whose draws are the same, so that they can share them."""
+        return self
+
     def check(self, q_z: Distribution) -> None:
         """Checks that this estimator can work with draws of a posterior.
 
@@ -214,6 +219,11 @@ class ScoreFunction(GradientEstimator):
     """
 
     follows_draws = False
+
+    @property
+    def drawn_by(self) -> object:
+        """See `GradientEstimator.drawn_by`."""
+        return ScoreFunction
 
     def check(self, q_z: Distribution) -> None:
         """Every posterior will do."""

@@ -26,6 +26,11 @@ class Schedule(Configured):
         raise NotImplementedError
 
 
+def value_at(value: float | Schedule, step: int | Tensor) -> float | Tensor:
+    """Returns a number as it is, and the value of a schedule at `step`."""
+    return value(step) if isinstance(value, Schedule) else value
+
+
 @register
 @dataclass(frozen=True)
 class Constant(Schedule):

@@ -1,0 +1,175 @@
+"""Every objective trains a model, under XLA too, is stored with it, and goes on where it stood."""
+
+import contextlib
+import inspect
+
+import keras
+import numpy as np
+import pytest
+
+import tfvae
+from tests.conftest import binary_data, mlp_vae
+from tfvae.objectives import (
+    DIPVAE,
+    ELBO,
+    MMD,
+    BetaTC,
+    Capacity,
+    DoublyReparameterised,
+    ForwardKL,
+    FreeBits,
+    ImportanceWeighted,
+    InfoVAE,
+    LeaveOneOut,
+    Linear,
+    MinibatchWeighted,
+    Objective,
+    PathDerivative,
+    Relaxed,
+    Renyi,
+    ReweightedWakeSleep,
+    ScoreFunction,
+    SlicedWasserstein,
+    StraightThrough,
+    Sum,
+    TargetDistortion,
+    TargetRate,
+)
+
+GAUSSIAN = [
+    ELBO(beta=Linear(0.0, 1.0, steps=5), analytic_kl=False, gradient=PathDerivative()),
+    ImportanceWeighted(4),
+    ImportanceWeighted(4, groups=2, elbo_weight=0.5, gradient=DoublyReparameterised()),
+    ImportanceWeighted(4, encoder_groups=2),
+    Renyi(0.5, 4, gradient=LeaveOneOut()),
+    Capacity(Linear(0.0, 2.0, steps=5), weight=10.0),
+    FreeBits(0.25),
+    TargetRate(1.0),
+    TargetDistortion(4.0),
+    BetaTC(20),
+    BetaTC(20, weights=MinibatchWeighted(), num_samples=2),
+    InfoVAE(),
+    ELBO(beta=0.0) + 10.0 * MMD(),
+    ELBO() + Linear(0.0, 5.0, steps=5) * SlicedWasserstein(10),
+    DIPVAE(aggregated=True),
+    ForwardKL(4),
+    ReweightedWakeSleep(4),
+    0.5 * TargetRate(1.0) + ELBO(num_samples=2),
+]
+FINITE = [
+    ELBO(gradient=StraightThrough()),
+    ELBO(gradient=Relaxed(0.3)),
+    ELBO(gradient=ScoreFunction()),
+    ImportanceWeighted(4, gradient=LeaveOneOut()),
+    ReweightedWakeSleep(4),
+]
+X = binary_data(20)
+
+
+def finite_vae():
+    """Returns a VAE whose latent is one of three states."""
+    head = tfvae.layers.OneHotCategorical(3)
+    encoder = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3), head])
+    decoder = keras.Sequential(
+        [keras.Input((3,)), keras.layers.Dense(6), tfvae.layers.IndependentBernoulli(6)]
+    )
+    return tfvae.VAE(encoder, decoder, tfvae.priors.OneHot(), seed=0)
+
+
+CASES = [
+    pytest.param(make, objective, id=f"{make.__name__}-{objective}"[:60])
+    for make, objectives in ((mlp_vae, GAUSSIAN), (finite_vae, FINITE))
+    for objective in objectives
+]
+
+
+@pytest.mark.parametrize(("make", "objective"), CASES)
+def test_trains_saves_and_loads(make, objective, tmp_path):
+    vae = make()
+    vae.compile(keras.optimizers.Adam(0.05), objective, run_eagerly=True)
+    before = vae.get_weights()
+    history = vae.fit(X, batch_size=10, verbose=0).history
+    assert np.all(np.isfinite(list(history.values())))
+    assert history["elbo"][0] == pytest.approx(-history["distortion"][0] - history["rate"][0])
+    learned = [np.any(a != b) for a, b in zip(before, vae.get_weights(), strict=True)]
+    encoder = len(vae.encoder.weights)
+    assert all(learned[:encoder])
+    # The forward KL is there for the encoder.
+    assert any(learned[encoder:]) != isinstance(objective, ForwardKL)
+
+    vae.save(tmp_path / "vae.keras")
+    loaded = keras.models.load_model(tmp_path / "vae.keras")  # in safe mode
+    assert loaded.objective == objective
+    assert loaded.get_compile_config() == vae.get_compile_config()
+    assert loaded.objective_state == vae.objective_state
+    # The bounds of both are the same numbers, at the same draws.
+    bounds = []
+    for model in (vae, loaded):
+        terms = model.terms(X, objective.num_samples, 3, objective=objective)
+        bounds.append(objective(terms, 7).numpy())
+    np.testing.assert_array_equal(*bounds)
+    assert bounds[0].shape == (20,)
+
+
+def share_draws(objectives):
+    """Returns sums of the objectives that can share their draws, and the others as they are."""
+    sums = []
+    for objective in objectives:
+        for index, found in enumerate(sums):
+            with contextlib.suppress(ValueError):
+                sums[index] = found + objective
+                break
+        else:
+            sums.append(objective)
+    return sums
+
+
+# A compilation takes seconds: as many objectives as can share one do.
+TOGETHER = [(mlp_vae, objective) for objective in share_draws(GAUSSIAN)]
+TOGETHER += [(finite_vae, objective) for objective in share_draws(FINITE)]
+
+
+@pytest.mark.parametrize(("make", "objective"), TOGETHER, ids=range(len(TOGETHER)))
+def test_trains_under_xla(make, objective):
+    vae = make()
+    vae.compile(keras.optimizers.SGD(0.01), objective, jit_compile=True)
+    before = vae.get_weights()
+    history = vae.fit(X, batch_size=10, verbose=0).history
+    assert np.all(np.isfinite(list(history.values())))
+    assert all(np.any(a != b) for a, b in zip(before, vae.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        TargetDistortion(4.0, speed=0.5) + 2.0 * MMD(),
+        ImportanceWeighted(4, gradient=DoublyReparameterised()),
+    ],
+    ids=["state", "scaled draws"],
+)
+def test_resumes_to_the_bit(objective, tmp_path):
+    vae = mlp_vae()
+    vae.compile(keras.optimizers.Adam(0.05), objective, run_eagerly=True)
+    vae.fit(X, batch_size=8, shuffle=False, verbose=0)
+    vae.save(tmp_path / "vae.keras")
+    loaded = keras.models.load_model(tmp_path / "vae.keras")
+    for model in (vae, loaded):
+        model.fit(X, batch_size=8, shuffle=False, verbose=0)
+    for one, other in zip(vae.variables, loaded.variables, strict=True):
+        np.testing.assert_array_equal(one, other)
+    if objective.initial_state():
+        assert float(vae.objective_state["0_multiplier"]) > 1.01
+
+
+def test_every_objective_is_in_the_battery():
+    def parts(objective):
+        within = objective.objectives if isinstance(objective, Sum) else ()
+        return {type(objective)}.union(*(parts(part) for part in within))
+
+    tried = set().union(*(parts(objective) for objective in (*GAUSSIAN, *FINITE)))
+    public = [getattr(tfvae.objectives, name) for name in tfvae.objectives.__all__]
+    objectives = {cls for cls in public if inspect.isclass(cls) and issubclass(cls, Objective)}
+    assert objectives - {Objective} == tried
+    compiled = set().union(*(parts(objective) for _, objective in TOGETHER))
+    assert compiled >= tried
+    assert len(TOGETHER) < 10

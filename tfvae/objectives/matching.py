@@ -1,0 +1,212 @@
+"""Objectives that bring the aggregated posterior q(z) near the prior p(z), seen through draws."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from tfvae._config import check_amount, check_count
+from tfvae._random import fold_in, stateless_seed
+from tfvae._typing import Tensor, register
+from tfvae.objectives.base import Objective
+from tfvae.objectives.kernels import InverseMultiquadratic, Kernel
+from tfvae.terms import Terms
+
+__all__ = ["MMD", "InfoVAE", "SlicedWasserstein"]
+
+_DEFAULT_KERNEL = InverseMultiquadratic()
+
+
+@register
+@dataclass(frozen=True)
+class MMD(Objective):
+    """Minus the squared maximum mean discrepancy between q(z) and p(z): a penalty to add.
+
+        bound = -(E k(z, z') - 2 E k(z, y) + E k(y, y')),   z, z' ~ q(z),   y, y' ~ p(z)
+
+    Unbiased from each batch, as pairs of a draw with itself are left out; it may come out below
+    zero. `ELBO(beta=0.0) + 100.0 * MMD()` is a Wasserstein autoencoder.
+
+    Args:
+        kernel: k.
+        num_samples: Draws of z per data point, S: so many estimates are averaged.
+        seed: Of the draws of the prior, which are a function of it and of the step.
+
+    Call arguments:
+        terms: `Terms`; reads `z` and `p_z`. At least two points.
+        step: Number of updates made so far.
+
+    Returns:
+        bound: `[B]`; its mean is that of the formula.
+
+    Raises:
+        TypeError: `kernel` is no kernel.
+        ValueError: `num_samples` is smaller than 1.
+
+    Example:
+        >>> tfvae.objectives.MMD(tfvae.objectives.RBF())(terms).shape
+        TensorShape([20])
+
+    References:
+        A Kernel Two-Sample Test (Gretton et al., 2012),
+        https://jmlr.org/papers/v13/gretton12a.html
+        Wasserstein Auto-Encoders (Tolstikhin et al., 2018), https://arxiv.org/abs/1711.01558
+    """
+
+    kernel: Kernel = _DEFAULT_KERNEL
+    num_samples: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_kernel(self.kernel)
+        check_count("num_samples", self.num_samples)
+
+    def __call__(self, terms: Terms, step: int | Tensor = 0) -> Tensor:
+        return -squared_mmd(terms, self.kernel, fold_in(stateless_seed(self.seed), step))
+
+
+@register
+@dataclass(frozen=True)
+class InfoVAE(Objective):
+    """The ELBO with the mutual information and the distance of q(z) from p(z) weighed apart.
+
+        bound = -distortion - (1 - alpha) * rate - (alpha + lambda_ - 1) * mmd**2(q(z), p(z))
+
+    With `alpha = 1` (MMD-VAE) nothing is paid for information about x. With `alpha = 0` and
+    `lambda_ = 1` it is the ELBO.
+
+    Args:
+        alpha: How much of the mutual information is free of charge, at most 1.
+        lambda_: Weight of the distance of q(z) from p(z), at least 1 - alpha.
+        kernel: That of the distance.
+        num_samples: Draws of z per data point, S.
+        seed: See `MMD`.
+
+    Call arguments:
+        terms: `Terms`; reads `distortion`, `rate`, `z` and `p_z`. At least two points.
+        step: Number of updates made so far.
+
+    Returns:
+        bound: `[B]`, nats and units of the kernel.
+
+    Raises:
+        TypeError: `kernel` is no kernel.
+        ValueError: A weight of the formula is negative, or `num_samples` smaller than 1.
+
+    Example:
+        >>> tfvae.objectives.InfoVAE(alpha=1.0, lambda_=100.0)(terms).shape
+        TensorShape([20])
+
+    Reference: InfoVAE (Zhao et al., 2019), https://arxiv.org/abs/1706.02262
+    """
+
+    alpha: float = 1.0
+    lambda_: float = 100.0
+    kernel: Kernel = _DEFAULT_KERNEL
+    num_samples: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_amount("alpha", self.alpha, negative=True)
+        check_amount("lambda_", self.lambda_, negative=True)
+        if self.alpha > 1.0 or self.alpha + self.lambda_ < 1.0:
+            raise ValueError(
+                "The weights 1 - alpha and alpha + lambda_ - 1 must be >= 0. "
+                f"Received: alpha={self.alpha}, lambda_={self.lambda_}"
+            )
+        check_kernel(self.kernel)
+        check_count("num_samples", self.num_samples)
+
+    def __call__(self, terms: Terms, step: int | Tensor = 0) -> Tensor:
+        distance = squared_mmd(terms, self.kernel, fold_in(stateless_seed(self.seed), step))
+        weighted = (1.0 - self.alpha) * terms.rate + (self.alpha + self.lambda_ - 1.0) * distance
+        return -terms.distortion - weighted
+
+
+@register
+@dataclass(frozen=True)
+class SlicedWasserstein(Objective):
+    """Minus the squared sliced Wasserstein distance between q(z) and p(z): a penalty to add.
+
+        bound = -mean_l mean_i (sorted_i(z . u_l) - sorted_i(y . u_l))**2
+
+    with y ~ p(z) and random unit vectors u. A batch of draws of the prior itself is not at zero:
+    the estimate falls with the size of the batch.
+
+    Args:
+        num_projections: Number of directions, L.
+        num_samples: Draws of z per data point, S: so many estimates are averaged.
+        seed: Of the directions and of the draws of the prior, functions of it and of the step.
+
+    Call arguments:
+        terms: `Terms`; reads `z` and `p_z`.
+        step: Number of updates made so far.
+
+    Returns:
+        bound: `[B]`, the same for all points.
+
+    Raises:
+        ValueError: A number is smaller than 1.
+
+    Example:
+        >>> tfvae.objectives.SlicedWasserstein(50)(terms).shape
+        TensorShape([20])
+
+    Reference: Sliced-Wasserstein Autoencoder (Kolouri et al., 2019),
+    https://arxiv.org/abs/1804.01947
+    """
+
+    num_projections: int = 50
+    num_samples: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_count("num_projections", self.num_projections)
+        check_count("num_samples", self.num_samples)
+
+    def __call__(self, terms: Terms, step: int | Tensor = 0) -> Tensor:
+        seed = fold_in(stateless_seed(self.seed), step)
+        z, y = draws_and_prior_draws(terms, fold_in(seed, 0))  # [S, B, K]
+        shape = [tf.shape(z)[2], self.num_projections]
+        directions = tf.random.stateless_normal(shape, fold_in(seed, 1), dtype=z.dtype)
+        directions = tf.math.l2_normalize(directions, axis=0)
+        sides = [tf.sort(tf.einsum("sbk,kl->slb", part, directions)) for part in (z, y)]
+        distance = tf.reduce_mean(tf.math.squared_difference(*sides))
+        return -tf.fill([tf.shape(z)[1]], distance)
+
+
+def check_kernel(kernel: object) -> None:
+    """Checks the argument `kernel`.
+
+    Raises:
+        TypeError: It is no kernel.
+    """
+    if not isinstance(kernel, Kernel):
+        raise TypeError(
+            "`kernel` must be an object of `tfvae.objectives`, such as `RBF()` or "
+            f"`InverseMultiquadratic()`. Received: kernel={kernel!r}"
+        )
+
+
+def draws_and_prior_draws(terms: Terms, seed: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns z and as many draws of the prior, both as vectors `[S, B, K]`."""
+    shape = tf.shape(terms.z)[:2]
+    size = terms.p_z.event_shape.num_elements()
+    y = tf.cast(terms.p_z.sample(shape, seed=seed), terms.z.dtype)
+    flat = tf.concat([shape, [size]], axis=0)
+    return tf.reshape(terms.z, flat), tf.reshape(y, flat)
+
+
+def squared_mmd(terms: Terms, kernel: Kernel, seed: Tensor) -> Tensor:
+    """Returns `[B]`, whose mean is the unbiased estimate of the squared discrepancy."""
+    z, y = draws_and_prior_draws(terms, seed)
+    count = tf.cast(tf.shape(z)[1], z.dtype)
+
+    def others(draws: Tensor) -> Tensor:
+        within = kernel(draws, draws)  # [S, B, B]
+        total = tf.reduce_sum(within, axis=2) - tf.linalg.diag_part(within)
+        return total / (count - 1.0)  # [S, B]
+
+    across = tf.reduce_mean(kernel(z, y), axis=2)
+    return tf.reduce_mean(others(z) - 2.0 * across + others(y), axis=0)

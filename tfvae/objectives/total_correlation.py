@@ -1,0 +1,203 @@
+"""The rate in three parts, each with a weight of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from tfvae._config import Configured, check_amount, check_count
+from tfvae._typing import Tensor, register
+from tfvae.distributions.factors import as_factors
+from tfvae.distributions.pairwise import pairwise_log_prob
+from tfvae.objectives.base import Objective
+from tfvae.terms import Terms
+
+__all__ = [
+    "BatchWeights",
+    "BetaTC",
+    "MinibatchStratified",
+    "MinibatchWeighted",
+    "RateParts",
+    "split_rate",
+]
+
+
+class BatchWeights(Configured):
+    """Abstract weights of the posteriors of a batch in the aggregated posterior of N points.
+
+    q(z_i) ~ sum_j weights[i, j] * q(z_i|x_j),   z_i drawn from q(z|x_i)
+    """
+
+    def __call__(self, batch_size: int | Tensor, dataset_size: int) -> Tensor:
+        """Returns log weights `[B, B]`, float32."""
+        raise NotImplementedError
+
+
+@register
+@dataclass(frozen=True)
+class MinibatchStratified(BatchWeights):
+    """1/N for the point that z comes from, the rest in equal parts for the others.
+
+        weights[i, i] = 1 / N,   weights[i, j] = (N - 1) / (N * (B - 1))
+
+    The estimate of q(z) is unbiased for batches drawn without replacement, and exact where the
+    batch is all of the data; its logarithm, by Jensen, is too small in the mean. The paper gives
+    one of the others another weight than the rest; equal weights have the same mean and no more
+    variance.
+
+    Example:
+        >>> weights = tf.exp(tfvae.objectives.MinibatchStratified()(3, 10))
+        >>> float(tf.reduce_sum(weights[0]))
+        1.0
+
+    Reference: Isolating Sources of Disentanglement in VAEs (Chen et al., 2018), appendix C,
+    https://arxiv.org/abs/1802.04942
+    """
+
+    def __call__(self, batch_size: int | Tensor, dataset_size: int) -> Tensor:
+        """See `BatchWeights`."""
+        # A batch of one has no others.
+        others = tf.cast(tf.maximum(batch_size - 1, 1), tf.float32)
+        size = tf.constant(float(dataset_size))
+        own = -tf.math.log(size) * tf.eye(batch_size)
+        return own + tf.math.log((size - 1.0) / (size * others)) * (1.0 - tf.eye(batch_size))
+
+
+@register
+@dataclass(frozen=True)
+class MinibatchWeighted(BatchWeights):
+    """The same weight for all points of the batch.
+
+        weights[i, j] = 1 / (N * B)
+
+    A lower bound of log q(z) in the mean, looser than `MinibatchStratified`: the weights add up to
+    1/N, so that mutual information comes out up to log N too large and total correlation about
+    (K - 1) log N too large. As constants these have no gradient; it is biased all the same.
+
+    Example:
+        >>> weights = tf.exp(tfvae.objectives.MinibatchWeighted()(2, 10))
+        >>> round(float(weights[0, 1]), 3)
+        0.05
+
+    Reference: Isolating Sources of Disentanglement in VAEs (Chen et al., 2018), appendix C,
+    https://arxiv.org/abs/1802.04942
+    """
+
+    def __call__(self, batch_size: int | Tensor, dataset_size: int) -> Tensor:
+        """See `BatchWeights`."""
+        total = float(dataset_size) * tf.cast(batch_size, tf.float32)
+        return -tf.math.log(total) * tf.ones([batch_size, batch_size])
+
+
+class RateParts(NamedTuple):
+    """The rate in three parts, which add up to `Terms.sampled_rate`, each `[B]` in nats.
+
+    Attributes:
+        mutual_information: I[x;z] between data and latents.
+        total_correlation: KL(q(z) || prod_k q(z_k)).
+        dimension_wise_kl: sum_k KL(q(z_k) || p(z_k)), for a prior that factorises.
+    """
+
+    mutual_information: Tensor
+    total_correlation: Tensor
+    dimension_wise_kl: Tensor
+
+
+def split_rate(terms: Terms, dataset_size: int, weights: BatchWeights) -> RateParts:
+    """Splits the rate by the draws and posteriors of one batch.
+
+    Args:
+        terms: `Terms` of a posterior that factorises over the dimensions of z.
+        dataset_size: Number of points that the batch is drawn from, N.
+        weights: How the posteriors of the batch stand for those of all points.
+
+    Raises:
+        ValueError: The posterior does not factorise.
+
+    Example:
+        >>> parts = split_rate(terms, 20, MinibatchStratified())
+        >>> bool(tf.reduce_all(abs(sum(parts) - terms.sampled_rate) < 1e-4))
+        True
+
+    Reference: Isolating Sources of Disentanglement in VAEs (Chen et al., 2018),
+    https://arxiv.org/abs/1802.04942
+    """
+    factors = as_factors(terms.q_z)
+    if factors is None or not len(terms.q_z.event_shape):
+        raise ValueError(
+            "Total correlation takes a posterior that factorises over the dimensions of z, such as "
+            f"`MultivariateNormalDiag`. Received: {type(terms.q_z).__name__}"
+        )
+    each = pairwise_log_prob(factors, terms.z)  # [S, B, B, *E]
+    each = tf.reshape(each, tf.concat([tf.shape(each)[:3], [-1]], axis=0))  # [S, B, B, K]
+    log_weights = tf.cast(weights(tf.shape(each)[1], dataset_size), each.dtype)  # [B, B]
+    log_q = tf.reduce_logsumexp(tf.reduce_sum(each, axis=3) + log_weights, axis=2)  # [S, B]
+    log_q_each = tf.reduce_logsumexp(each + tf.expand_dims(log_weights, -1), axis=2)  # [S, B, K]
+    independent = tf.reduce_sum(log_q_each, axis=2)
+    parts = (terms.log_q_z - log_q, log_q - independent, independent - terms.log_p_z)
+    return RateParts(*(tf.reduce_mean(part, axis=0) for part in parts))
+
+
+@register
+@dataclass(frozen=True)
+class BetaTC(Objective):
+    """The ELBO with weights on the three parts of its rate.
+
+        bound = -distortion
+            - alpha * mutual_information - beta * total_correlation - gamma * dimension_wise_kl
+
+    With all weights one it is the sampled ELBO, whatever the estimates of the parts.
+
+    Args:
+        dataset_size: Number of points that batches are drawn from, N.
+        beta: Weight of the total correlation, >= 0.
+        alpha: Weight of the mutual information, >= 0.
+        gamma: Weight of the dimension-wise KL, >= 0.
+        weights: How a batch stands for all points.
+        num_samples: Draws of z per data point, S.
+
+    Call arguments:
+        terms: `Terms` of a posterior that factorises over the dimensions of z.
+        step: Not used.
+
+    Returns:
+        bound: `[B]`, nats.
+
+    Raises:
+        TypeError: `weights` are no `BatchWeights`.
+        ValueError: A weight is negative, a number not whole; on call, the posterior does not
+            factorise.
+
+    Example:
+        >>> tfvae.objectives.BetaTC(dataset_size=1000, beta=6.0)(terms).shape
+        TensorShape([20])
+
+    Reference: Isolating Sources of Disentanglement in VAEs (Chen et al., 2018),
+    https://arxiv.org/abs/1802.04942
+    """
+
+    dataset_size: int
+    beta: float = 6.0
+    alpha: float = 1.0
+    gamma: float = 1.0
+    weights: BatchWeights = MinibatchStratified()
+    num_samples: int = 1
+
+    def __post_init__(self) -> None:
+        check_count("dataset_size", self.dataset_size)
+        for name in ("beta", "alpha", "gamma"):
+            check_amount(name, getattr(self, name))
+        if not isinstance(self.weights, BatchWeights):
+            raise TypeError(
+                "`weights` must be `MinibatchStratified()` or `MinibatchWeighted()`. "
+                f"Received: weights={self.weights!r}"
+            )
+        check_count("num_samples", self.num_samples)
+
+    def __call__(self, terms: Terms, step: int | Tensor = 0) -> Tensor:
+        del step
+        information, correlation, each = split_rate(terms, self.dataset_size, self.weights)
+        rate = self.alpha * information + self.beta * correlation + self.gamma * each
+        return -terms.distortion - rate
