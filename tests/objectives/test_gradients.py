@@ -11,6 +11,9 @@ from tests.conftest import binary_data, mlp_vae
 from tests.objectives.passes import Finite, Gaussian, assert_mean, one_pass, standard_normal
 from tfvae.objectives import (
     ELBO,
+    MMD,
+    BetaTC,
+    Capacity,
     DoublyReparameterised,
     GradientEstimator,
     ImportanceWeighted,
@@ -246,6 +249,13 @@ def test_zeros_with_gradient():
             ValueError,
             r"through the draws.*Received: LeaveOneOut\(\)",
         ),
+        (lambda: Capacity(1.0, gradient=LeaveOneOut()), ValueError, r"Received: gradient=LeaveOne"),
+        (
+            lambda: MMD(gradient=PathDerivative()),
+            ValueError,
+            r"by `Reparameterised\(\)`, `Straight",
+        ),
+        (lambda: BetaTC(9, gradient="relaxed"), TypeError, "Received: gradient='relaxed'"),
         (lambda: Relaxed(0.0), ValueError, "`temperature` must be > 0. Received: temperature=0.0"),
         (lambda: Relaxed("low"), ValueError, "temperature=low"),
     ],
@@ -301,10 +311,10 @@ def test_straight_through_without_a_closed_form_is_refused():
     q_z = tfd.OneHotCategorical(tf.zeros([2, 3]), dtype=tf.float32)
     mixture = tfvae.layers.CategoricalMixtureOfOneHotCategorical(3, 2)
     p_z = mixture.new(tf.zeros([8]), 3, 2)
-    objective = ELBO(gradient=StraightThrough())
-    terms = one_pass(objective, q_z, p_z, lambda z: tf.reduce_sum(z, axis=-1))
-    with pytest.raises(ValueError, match=r"posterior OneHotCategorical and a prior OneHotMixture"):
-        objective(terms)
+    for objective in (ELBO(gradient=StraightThrough()), Capacity(1.0, gradient=Relaxed())):
+        terms = one_pass(objective, q_z, p_z, lambda z: tf.reduce_sum(z, axis=-1))
+        with pytest.raises(ValueError, match=r"posterior OneHotCategorical and a prior OneHotMix"):
+            objective(terms)
 
 
 def test_the_base_takes_any_reparameterised_posterior():

@@ -59,6 +59,8 @@ GAUSSIAN = [
 FINITE = [
     ELBO(gradient=StraightThrough()),
     ELBO(gradient=Relaxed(0.3)),
+    TargetRate(0.5, gradient=StraightThrough()),
+    InfoVAE(gradient=StraightThrough()),
     ELBO(gradient=ScoreFunction()),
     ImportanceWeighted(4, gradient=LeaveOneOut()),
     ReweightedWakeSleep(4),

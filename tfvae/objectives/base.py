@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfvae._config import NUMBERS, Configured
 from tfvae._typing import Distribution, Tensor, register
-from tfvae.objectives.gradients import DEFAULT_GRADIENT, GradientEstimator
+from tfvae.objectives.gradients import DEFAULT_GRADIENT, GradientEstimator, Reparameterised
 from tfvae.objectives.schedules import Schedule, value_at
 from tfvae.terms import Draws, Terms
 
@@ -104,6 +104,15 @@ class Objective(Configured):
         return NotImplemented
 
     __rmul__ = __mul__
+
+
+class Expectation(Objective):
+    """Abstract objective made of expectations over q(z|x), which sums over all states are too."""
+
+    @property
+    def takes_all_states(self) -> bool:
+        """Whether no estimator asks for draws: sums have no noise and their own gradient."""
+        return self.gradient is None or isinstance(self.gradient, Reparameterised)
 
 
 @register

@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from tfvae._config import NUMBERS, check_amount, check_count
 from tfvae._typing import Tensor, register
-from tfvae.objectives.base import Objective
+from tfvae.objectives.base import Expectation
+from tfvae.objectives.gradients import GradientEstimator, check_following_gradient, checked_rate
 from tfvae.objectives.schedules import Schedule, value_at
 from tfvae.terms import Terms
 
@@ -19,13 +20,14 @@ _SMALLEST, _LARGEST = 1e-4, 1e4
 
 
 @dataclass(frozen=True)
-class _Target(Objective):
+class _Target(Expectation):
     """Abstract bound with a constraint: what is said of both is in `TargetRate`."""
 
     target: float | Schedule
     speed: float = 0.01
     smoothing: float = 0.9
     num_samples: int = 1
+    gradient: GradientEstimator | None = None
 
     def __post_init__(self) -> None:
         check_amount("target", self.target, Schedule, negative=True)
@@ -35,6 +37,7 @@ class _Target(Objective):
                 f"`smoothing` must lie in [0, 1). Received: smoothing={self.smoothing!r}"
             )
         check_count("num_samples", self.num_samples)
+        check_following_gradient(self.gradient)
 
     def __call__(self, terms: Terms, step: int | Tensor = 0, state: Any = None) -> Tensor:
         multiplier = (self.initial_state() if state is None else state)["multiplier"]
@@ -75,6 +78,8 @@ class TargetRate(_Target):
         speed: Relative change of the multiplier per step and nat of excess, >= 0.
         smoothing: Share that the excess keeps of its earlier value, in [0, 1).
         num_samples: Draws of z per data point, S.
+        gradient: How the gradient in the parameters of q(z|x) follows the draws; None takes
+            `Reparameterised`, or that of a sum.
 
     Call arguments:
         terms: `Terms`; reads `distortion` and `rate`.
@@ -85,6 +90,7 @@ class TargetRate(_Target):
         bound: `[B]`, nats.
 
     Raises:
+        TypeError: `gradient` is no gradient estimator.
         ValueError: `target` is no finite number, `speed` negative, `smoothing` outside [0, 1), or
             `num_samples` smaller than 1.
 
@@ -98,7 +104,7 @@ class TargetRate(_Target):
     """
 
     def _free_and_held(self, terms: Terms) -> tuple[Tensor, Tensor]:
-        return terms.distortion, terms.rate
+        return terms.distortion, checked_rate(terms, self.gradient)
 
 
 @register
@@ -119,6 +125,8 @@ class TargetDistortion(_Target):
         speed: Relative change of the multiplier per step and nat of excess, >= 0.
         smoothing: Share that the excess keeps of its earlier value, in [0, 1).
         num_samples: Draws of z per data point, S.
+        gradient: How the gradient in the parameters of q(z|x) follows the draws; None takes
+            `Reparameterised`, or that of a sum.
 
     Call arguments:
         terms: `Terms`; reads `distortion` and `rate`.
@@ -129,6 +137,7 @@ class TargetDistortion(_Target):
         bound: `[B]`, nats.
 
     Raises:
+        TypeError: `gradient` is no gradient estimator.
         ValueError: `target` is no finite number, `speed` negative, `smoothing` outside [0, 1), or
             `num_samples` smaller than 1.
 
@@ -140,4 +149,4 @@ class TargetDistortion(_Target):
     """
 
     def _free_and_held(self, terms: Terms) -> tuple[Tensor, Tensor]:
-        return terms.rate, terms.distortion
+        return checked_rate(terms, self.gradient), terms.distortion

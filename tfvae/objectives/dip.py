@@ -10,7 +10,8 @@ from tfvae._config import check_amount, check_count
 from tfvae._typing import Distribution, Tensor, register
 from tfvae.distributions.factors import as_factors
 from tfvae.distributions.statistics import statistic
-from tfvae.objectives.base import Objective
+from tfvae.objectives.base import Expectation
+from tfvae.objectives.gradients import GradientEstimator, check_following_gradient, checked_rate
 from tfvae.terms import Terms
 
 __all__ = ["DIPVAE"]
@@ -18,7 +19,7 @@ __all__ = ["DIPVAE"]
 
 @register
 @dataclass(frozen=True)
-class DIPVAE(Objective):
+class DIPVAE(Expectation):
     """The ELBO, less the distance of a covariance of the latents from the identity.
 
         bound = elbo - off_diagonal * sum_{i != j} C_ij**2 - diagonal * sum_i (C_ii - 1)**2
@@ -32,6 +33,8 @@ class DIPVAE(Objective):
         diagonal: Weight of the variances, >= 0.
         aggregated: Takes the covariance of q(z), which makes it DIP-VAE II.
         num_samples: Draws of z per data point, S.
+        gradient: How the gradient in the parameters of q(z|x) follows the draws; None takes
+            `Reparameterised`, or that of a sum.
 
     Call arguments:
         terms: `Terms` of vectors z; reads `distortion`, `rate` and `q_z`.
@@ -41,6 +44,7 @@ class DIPVAE(Objective):
         bound: `[B]`, nats less the penalty, which is the same for all points.
 
     Raises:
+        TypeError: `gradient` is no gradient estimator.
         ValueError: A weight is negative, `num_samples` smaller than 1; on call, z is no vector or
             the posterior has no covariance in closed form.
 
@@ -56,11 +60,13 @@ class DIPVAE(Objective):
     diagonal: float = 100.0
     aggregated: bool = False
     num_samples: int = 1
+    gradient: GradientEstimator | None = None
 
     def __post_init__(self) -> None:
         check_amount("off_diagonal", self.off_diagonal)
         check_amount("diagonal", self.diagonal)
         check_count("num_samples", self.num_samples)
+        check_following_gradient(self.gradient)
 
     def __call__(self, terms: Terms, step: int | Tensor = 0) -> Tensor:
         del step
@@ -68,7 +74,8 @@ class DIPVAE(Objective):
         variances = tf.linalg.diag_part(covariance)
         squares = tf.reduce_sum(tf.square(covariance)) - tf.reduce_sum(tf.square(variances))
         units = tf.reduce_sum(tf.square(variances - 1.0))
-        return terms.elbo - (self.off_diagonal * squares + self.diagonal * units)
+        elbo = -terms.distortion - checked_rate(terms, self.gradient)
+        return elbo - (self.off_diagonal * squares + self.diagonal * units)
 
     def _covariance(self, q_z: Distribution) -> Tensor:
         mean = statistic(q_z, "mean")

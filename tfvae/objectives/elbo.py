@@ -8,12 +8,12 @@ import tensorflow as tf
 
 from tfvae._config import check_amount, check_count
 from tfvae._typing import Tensor, register
-from tfvae.objectives.base import Objective
+from tfvae.objectives.base import Expectation
 from tfvae.objectives.gradients import (
     DEFAULT_GRADIENT,
     GradientEstimator,
-    Reparameterised,
     check_gradient,
+    checked_rate,
 )
 from tfvae.objectives.power_means import PowerMeans
 from tfvae.objectives.schedules import Schedule, value_at
@@ -24,7 +24,7 @@ __all__ = ["ELBO"]
 
 @register
 @dataclass(frozen=True)
-class ELBO(Objective):
+class ELBO(Expectation):
     """Evidence lower bound, with a weight on the rate.
 
         bound = -distortion - beta * rate
@@ -82,23 +82,13 @@ class ELBO(Objective):
                 "closed form of the rate: leave out `analytic_kl=False`."
             )
 
-    @property
-    def takes_all_states(self) -> bool:
-        """Whether no estimator asks for draws: sums over all states have no noise."""
-        return isinstance(self.gradient, Reparameterised)
-
     def __call__(self, terms: Terms, step: int | Tensor = 0) -> Tensor:
         beta = tf.cast(value_at(self.beta, step), terms.log_p_x.dtype)
         if terms.log_weights is not None:
             rate = terms.rate if self.analytic_kl else terms.sampled_rate
             return -terms.distortion - beta * rate
         means = PowerMeans.of(order=0.0)
+        rate = checked_rate(terms, self.gradient)
         if self.analytic_kl and terms.kl is not None:
-            return self.gradient.bound(terms, terms.log_p_x, 0.0, means) - beta * terms.kl
-        if self.gradient.needs_closed_rate:
-            raise ValueError(
-                f"`gradient={type(self.gradient).__name__}()` needs the closed form of the rate. "
-                f"Received: a posterior {type(terms.q_z).__name__} and a prior "
-                f"{type(terms.p_z).__name__}, between which none is known. Choose `LeaveOneOut()`."
-            )
+            return self.gradient.bound(terms, terms.log_p_x, 0.0, means) - beta * rate
         return self.gradient.bound(terms, terms.log_p_x + beta * terms.log_p_z, beta, means)

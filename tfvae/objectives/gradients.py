@@ -409,6 +409,40 @@ def check_draws(terms: Terms) -> None:
         )
 
 
+def check_following_gradient(gradient: object) -> None:
+    """Checks the argument `gradient` of an objective that reads draws or rates as they come.
+
+    Raises:
+        TypeError: It is neither None nor a gradient estimator.
+        ValueError: It acts on scores that this objective does not read.
+    """
+    if gradient is None:
+        return
+    if not isinstance(gradient, GradientEstimator):
+        check_gradient(gradient, 1)
+    elif not gradient.follows_draws or gradient.needs_sampled_rate:
+        raise ValueError(
+            "This objective follows the draws, by `Reparameterised()`, `StraightThrough()` or "
+            f"`Relaxed()`. Received: gradient={gradient}"
+        )
+
+
+def checked_rate(terms: Terms, gradient: GradientEstimator | None) -> Tensor:
+    """Returns `terms.rate` `[B]`.
+
+    Raises:
+        ValueError: `gradient` needs the closed form, and there is none.
+    """
+    if terms.kl is None and gradient is not None and gradient.needs_closed_rate:
+        raise ValueError(
+            f"`gradient={type(gradient).__name__}()` needs the closed form of the rate. "
+            f"Received: a posterior {type(terms.q_z).__name__} and a prior "
+            f"{type(terms.p_z).__name__}, between which none is known. Choose "
+            "`ELBO(gradient=LeaveOneOut())`."
+        )
+    return terms.rate
+
+
 def zeros_with_gradient(factor: Tensor | float, tensor: Tensor) -> Tensor:
     """Returns zeros of the shape of `tensor`, whose gradient is `factor` times its gradient."""
     # Infinity less itself would be no number.

@@ -10,6 +10,12 @@ from tfvae._config import check_amount, check_count
 from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Tensor, register
 from tfvae.objectives.base import Objective
+from tfvae.objectives.gradients import (
+    GradientEstimator,
+    check_draws,
+    check_following_gradient,
+    checked_rate,
+)
 from tfvae.objectives.kernels import InverseMultiquadratic, Kernel
 from tfvae.terms import Terms
 
@@ -32,6 +38,8 @@ class MMD(Objective):
         kernel: k.
         num_samples: Draws of z per data point, S: so many estimates are averaged.
         seed: Of the draws of the prior, which are a function of it and of the step.
+        gradient: How the gradient in the parameters of q(z|x) follows the draws; None takes
+            `Reparameterised`, or that of a sum.
 
     Call arguments:
         terms: `Terms`; reads `z` and `p_z`. At least two points.
@@ -41,7 +49,7 @@ class MMD(Objective):
         bound: `[B]`; its mean is that of the formula.
 
     Raises:
-        TypeError: `kernel` is no kernel.
+        TypeError: `kernel` is no kernel, or `gradient` no gradient estimator.
         ValueError: `num_samples` is smaller than 1.
 
     Example:
@@ -57,10 +65,12 @@ class MMD(Objective):
     kernel: Kernel = _DEFAULT_KERNEL
     num_samples: int = 1
     seed: int = 0
+    gradient: GradientEstimator | None = None
 
     def __post_init__(self) -> None:
         check_kernel(self.kernel)
         check_count("num_samples", self.num_samples)
+        check_following_gradient(self.gradient)
 
     def __call__(self, terms: Terms, step: int | Tensor = 0) -> Tensor:
         return -squared_mmd(terms, self.kernel, fold_in(stateless_seed(self.seed), step))
@@ -82,6 +92,8 @@ class InfoVAE(Objective):
         kernel: That of the distance.
         num_samples: Draws of z per data point, S.
         seed: See `MMD`.
+        gradient: How the gradient in the parameters of q(z|x) follows the draws; None takes
+            `Reparameterised`, or that of a sum.
 
     Call arguments:
         terms: `Terms`; reads `distortion`, `rate`, `z` and `p_z`. At least two points.
@@ -91,7 +103,7 @@ class InfoVAE(Objective):
         bound: `[B]`, nats and units of the kernel.
 
     Raises:
-        TypeError: `kernel` is no kernel.
+        TypeError: `kernel` is no kernel, or `gradient` no gradient estimator.
         ValueError: A weight of the formula is negative, or `num_samples` smaller than 1.
 
     Example:
@@ -106,6 +118,7 @@ class InfoVAE(Objective):
     kernel: Kernel = _DEFAULT_KERNEL
     num_samples: int = 1
     seed: int = 0
+    gradient: GradientEstimator | None = None
 
     def __post_init__(self) -> None:
         check_amount("alpha", self.alpha, negative=True)
@@ -117,10 +130,12 @@ class InfoVAE(Objective):
             )
         check_kernel(self.kernel)
         check_count("num_samples", self.num_samples)
+        check_following_gradient(self.gradient)
 
     def __call__(self, terms: Terms, step: int | Tensor = 0) -> Tensor:
         distance = squared_mmd(terms, self.kernel, fold_in(stateless_seed(self.seed), step))
-        weighted = (1.0 - self.alpha) * terms.rate + (self.alpha + self.lambda_ - 1.0) * distance
+        rate = checked_rate(terms, self.gradient)
+        weighted = (1.0 - self.alpha) * rate + (self.alpha + self.lambda_ - 1.0) * distance
         return -terms.distortion - weighted
 
 
@@ -138,6 +153,8 @@ class SlicedWasserstein(Objective):
         num_projections: Number of directions, L.
         num_samples: Draws of z per data point, S: so many estimates are averaged.
         seed: Of the directions and of the draws of the prior, functions of it and of the step.
+        gradient: How the gradient in the parameters of q(z|x) follows the draws; None takes
+            `Reparameterised`, or that of a sum.
 
     Call arguments:
         terms: `Terms`; reads `z` and `p_z`.
@@ -147,6 +164,7 @@ class SlicedWasserstein(Objective):
         bound: `[B]`, the same for all points.
 
     Raises:
+        TypeError: `gradient` is no gradient estimator.
         ValueError: A number is smaller than 1.
 
     Example:
@@ -160,10 +178,12 @@ class SlicedWasserstein(Objective):
     num_projections: int = 50
     num_samples: int = 1
     seed: int = 0
+    gradient: GradientEstimator | None = None
 
     def __post_init__(self) -> None:
         check_count("num_projections", self.num_projections)
         check_count("num_samples", self.num_samples)
+        check_following_gradient(self.gradient)
 
     def __call__(self, terms: Terms, step: int | Tensor = 0) -> Tensor:
         seed = fold_in(stateless_seed(self.seed), step)
@@ -190,10 +210,17 @@ def check_kernel(kernel: object) -> None:
 
 
 def draws_and_prior_draws(terms: Terms, seed: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns z and as many draws of the prior, both as vectors `[S, B, K]`."""
+    """Returns z and as many draws of the prior, both as vectors `[S, B, K]`.
+
+    Raises:
+        ValueError: The scores are those of all states of z, which are no draws.
+    """
+    check_draws(terms)
     shape = tf.shape(terms.z)[:2]
     size = terms.p_z.event_shape.num_elements()
-    y = tf.cast(terms.p_z.sample(shape, seed=seed), terms.z.dtype)
+    # A prior that reads a context has one distribution for each point.
+    y = terms.p_z.sample(shape[:1] if terms.p_z.batch_shape.rank else shape, seed=seed)
+    y = tf.cast(y, terms.z.dtype)
     flat = tf.concat([shape, [size]], axis=0)
     return tf.reshape(terms.z, flat), tf.reshape(y, flat)
 

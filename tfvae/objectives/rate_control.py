@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from tfvae._config import check_amount, check_count
 from tfvae._typing import Tensor, register
-from tfvae.objectives.base import Objective
+from tfvae.objectives.base import Expectation
+from tfvae.objectives.gradients import GradientEstimator, check_following_gradient, checked_rate
 from tfvae.objectives.schedules import Schedule, value_at
 from tfvae.terms import Terms
 
@@ -17,7 +18,7 @@ __all__ = ["Capacity", "FreeBits"]
 
 @register
 @dataclass(frozen=True)
-class Capacity(Objective):
+class Capacity(Expectation):
     """Holds the rate near a capacity that may rise in the course of training.
 
         bound = -distortion - weight * |rate - capacity|
@@ -28,6 +29,8 @@ class Capacity(Objective):
         capacity: C in nats, >= 0: a number or a `Schedule`.
         weight: Weight of the distance, >= 0.
         num_samples: Draws of z per data point, S.
+        gradient: How the gradient in the parameters of q(z|x) follows the draws; None takes
+            `Reparameterised`, or that of a sum.
 
     Call arguments:
         terms: `Terms`; reads `distortion` and `rate`.
@@ -37,6 +40,7 @@ class Capacity(Objective):
         bound: `[B]`, nats; its mean is that of the formula.
 
     Raises:
+        TypeError: `gradient` is no gradient estimator.
         ValueError: `capacity` or `weight` is negative, or `num_samples` smaller than 1.
 
     Example:
@@ -51,21 +55,23 @@ class Capacity(Objective):
     capacity: float | Schedule
     weight: float = 1.0
     num_samples: int = 1
+    gradient: GradientEstimator | None = None
 
     def __post_init__(self) -> None:
         check_amount("capacity", self.capacity, Schedule)
         check_amount("weight", self.weight)
         check_count("num_samples", self.num_samples)
+        check_following_gradient(self.gradient)
 
     def __call__(self, terms: Terms, step: int | Tensor = 0) -> Tensor:
-        excess = terms.rate - value_at(self.capacity, step)  # [B]
+        excess = checked_rate(terms, self.gradient) - value_at(self.capacity, step)  # [B]
         side = tf.stop_gradient(tf.sign(tf.reduce_mean(excess)))
         return -terms.distortion - self.weight * side * excess
 
 
 @register
 @dataclass(frozen=True)
-class FreeBits(Objective):
+class FreeBits(Expectation):
     """Lets each dimension of z, or each level of a hierarchy, carry some nats for free.
 
         bound = -distortion - sum_k max(nats, rate_k)
@@ -77,6 +83,8 @@ class FreeBits(Objective):
         by_level: Takes `terms.level_rates`, which hierarchies have, in place of
             `terms.dimension_rates`, which takes posteriors and priors that factorise.
         num_samples: Draws of z per data point, S.
+        gradient: How the gradient in the parameters of q(z|x) follows the draws; None takes
+            `Reparameterised`, or that of a sum.
 
     Call arguments:
         terms: `Terms`; reads `distortion` and the rates.
@@ -86,6 +94,7 @@ class FreeBits(Objective):
         bound: `[B]`, nats; its mean is that of the formula.
 
     Raises:
+        TypeError: `gradient` is no gradient estimator.
         ValueError: `nats` is negative, `num_samples` smaller than 1; on call, the rate does not
             split.
 
@@ -100,10 +109,12 @@ class FreeBits(Objective):
     nats: float | Schedule
     by_level: bool = False
     num_samples: int = 1
+    gradient: GradientEstimator | None = None
 
     def __post_init__(self) -> None:
         check_amount("nats", self.nats, Schedule)
         check_count("num_samples", self.num_samples)
+        check_following_gradient(self.gradient)
 
     def __call__(self, terms: Terms, step: int | Tensor = 0) -> Tensor:
         if self.by_level and terms.level_rates is None:

@@ -11,7 +11,8 @@ from tfvae._config import Configured, check_amount, check_count
 from tfvae._typing import Tensor, register
 from tfvae.distributions.factors import as_factors
 from tfvae.distributions.pairwise import pairwise_log_prob
-from tfvae.objectives.base import Objective
+from tfvae.objectives.base import Expectation
+from tfvae.objectives.gradients import GradientEstimator, check_following_gradient
 from tfvae.terms import Terms
 
 __all__ = [
@@ -137,12 +138,12 @@ def split_rate(terms: Terms, dataset_size: int, weights: BatchWeights) -> RatePa
     log_q_each = tf.reduce_logsumexp(each + tf.expand_dims(log_weights, -1), axis=2)  # [S, B, K]
     independent = tf.reduce_sum(log_q_each, axis=2)
     parts = (terms.log_q_z - log_q, log_q - independent, independent - terms.log_p_z)
-    return RateParts(*(tf.reduce_mean(part, axis=0) for part in parts))
+    return RateParts(*(terms.expect(part) for part in parts))
 
 
 @register
 @dataclass(frozen=True)
-class BetaTC(Objective):
+class BetaTC(Expectation):
     """The ELBO with weights on the three parts of its rate.
 
         bound = -distortion
@@ -157,6 +158,8 @@ class BetaTC(Objective):
         gamma: Weight of the dimension-wise KL, >= 0.
         weights: How a batch stands for all points.
         num_samples: Draws of z per data point, S.
+        gradient: How the gradient in the parameters of q(z|x) follows the draws; None takes
+            `Reparameterised`, or that of a sum.
 
     Call arguments:
         terms: `Terms` of a posterior that factorises over the dimensions of z.
@@ -166,7 +169,7 @@ class BetaTC(Objective):
         bound: `[B]`, nats.
 
     Raises:
-        TypeError: `weights` are no `BatchWeights`.
+        TypeError: `weights` are no `BatchWeights`, or `gradient` no gradient estimator.
         ValueError: A weight is negative, a number not whole; on call, the posterior does not
             factorise.
 
@@ -184,6 +187,7 @@ class BetaTC(Objective):
     gamma: float = 1.0
     weights: BatchWeights = MinibatchStratified()
     num_samples: int = 1
+    gradient: GradientEstimator | None = None
 
     def __post_init__(self) -> None:
         check_count("dataset_size", self.dataset_size)
@@ -195,6 +199,7 @@ class BetaTC(Objective):
                 f"Received: weights={self.weights!r}"
             )
         check_count("num_samples", self.num_samples)
+        check_following_gradient(self.gradient)
 
     def __call__(self, terms: Terms, step: int | Tensor = 0) -> Tensor:
         del step

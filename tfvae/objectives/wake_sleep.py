@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfvae._config import check_count
 from tfvae._typing import Tensor, register
 from tfvae.objectives.base import Objective
-from tfvae.objectives.gradients import ScoreFunction, zeros_with_gradient
+from tfvae.objectives.gradients import ScoreFunction, check_draws, zeros_with_gradient
 from tfvae.objectives.power_means import PowerMeans
 from tfvae.terms import Terms
 
@@ -70,6 +70,7 @@ class ForwardKL(_Weighing):
 
     def __call__(self, terms: Terms, step: int | Tensor = 0) -> Tensor:
         del step
+        check_draws(terms)
         log_w = tf.stop_gradient(terms.log_w)
         weights = _LOG_MEAN.weights(log_w)
         value = _LOG_MEAN(log_w) - tf.reduce_sum(tf.math.multiply_no_nan(log_w, weights), axis=0)
@@ -116,6 +117,7 @@ class ReweightedWakeSleep(_Weighing):
 
     def __call__(self, terms: Terms, step: int | Tensor = 0) -> Tensor:
         del step
+        check_draws(terms)
         log_w = tf.stop_gradient(terms.log_w)
         weights = _LOG_MEAN.weights(log_w)
         # Both gradients raise a log-density at the draws, by the same weights.
