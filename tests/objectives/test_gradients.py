@@ -307,6 +307,42 @@ def test_posteriors_that_cannot_be_are_refused_at_compile():
     assert np.all(np.isfinite(discrete.terms(binary_data(4), 2).log_w))
 
 
+def test_posteriors_of_models_that_wait_for_data_are_refused_by_the_first_step():
+    vae, x = discrete_vae(), binary_data(4)
+    head = tfvae.layers.OneHotCategorical(3)
+    encoder = keras.Sequential([keras.layers.Dense(3), head])
+    vae = tfvae.VAE(encoder, vae.decoder, OneHotPrior(), seed=0)
+    vae.compile("adam", ELBO(), jit_compile=False)
+    before = vae.decoder.get_weights()
+    with pytest.raises(ValueError, match="Received: OneHotCategorical, whose draws carry none"):
+        vae.fit(x, verbose=0)
+    assert int(vae.optimizer.iterations) == 0
+    for one, other in zip(before, vae.decoder.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_joint_posteriors_are_checked_part_by_part():
+    normal = tfd.MultivariateNormalDiag([0.0], [1.0])
+    coin = tfd.Independent(tfd.Bernoulli([0.0]), 1)
+    Reparameterised().check(tfd.JointDistributionSequential([normal, normal]))
+    with pytest.raises(ValueError, match="Received: JointDistributionSequential"):
+        Reparameterised().check(tfd.JointDistributionSequential([normal, coin]))
+
+
+def test_draws_of_a_level_are_scaled_too():
+    """Below the first level of a hierarchy posteriors come in batches of `[S, B]`."""
+    loc = tf.zeros([4, 3, 2])
+    with tf.GradientTape() as tape:
+        tape.watch(loc)
+        q_z = tfd.MultivariateNormalDiag(loc, tf.ones([2]))
+        z, _, scale = DoublyReparameterised().draw(q_z, 1, tf.constant([1, 2]))
+        factors = tf.reshape(tf.range(12.0), [1, 4, 3])
+        scaled, unscaled = tf.unstack(scale)
+        loss = tf.reduce_sum(z) + tf.reduce_sum(scaled * factors + unscaled)
+    found = tape.gradient(loss, loc)
+    np.testing.assert_allclose(found, np.repeat(factors[0, ..., None], 2, axis=-1))
+
+
 def test_straight_through_without_a_closed_form_is_refused():
     q_z = tfd.OneHotCategorical(tf.zeros([2, 3]), dtype=tf.float32)
     mixture = tfvae.layers.CategoricalMixtureOfOneHotCategorical(3, 2)

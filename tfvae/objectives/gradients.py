@@ -62,7 +62,9 @@ class GradientEstimator(Configured):
         Raises:
             ValueError: It cannot.
         """
-        if q_z.reparameterization_type != tfd.FULLY_REPARAMETERIZED:
+        # A joint distribution has one kind for each of its parts.
+        kinds = tf.nest.flatten(q_z.reparameterization_type)
+        if any(kind != tfd.FULLY_REPARAMETERIZED for kind in kinds):
             raise ValueError(
                 f"`gradient={type(self).__name__}()` needs draws that carry a gradient to the "
                 f"parameters of the posterior. Received: {_name(q_z)}, whose draws carry none. "
@@ -494,7 +496,7 @@ def _scalable(z: Tensor, scores: Tensor) -> tuple[tuple[Tensor, Tensor], object]
         # Without any gradient there is nothing to scale: z was read, but by no bound.
         used = unscaled != 0.0
         scale = tf.where(used, scaled / tf.where(used, unscaled, 1.0), 1.0)
-        event = [1] * (z.shape.rank - 2)
+        event = [1] * (dz.shape.rank - scale.shape.rank)
         return dz * tf.reshape(scale, tf.concat([tf.shape(scale), event], axis=0)), None
 
     return (tf.identity(z), zeros), backward
