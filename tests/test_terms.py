@@ -94,6 +94,21 @@ def test_rates_of_dimensions_add_up_to_the_rate():
         _ = full.dimension_rates
 
 
+def test_rates_of_dimensions_sum_over_states():
+    """Two coins as categories of two levels, against coins: a pair without a closed form."""
+    probs, logits = tf.constant([[0.3, 0.6], [0.9, 0.5]]), tf.constant([0.4, -0.2])
+    pairs = tf.stack([1.0 - probs, probs], axis=-1)
+    q_z = tfd.Independent(tfd.Categorical(probs=pairs, dtype=tf.float32), 1)
+    z = tf.repeat(tf.constant([[[0.0, 0.0]], [[0.0, 1.0]], [[1.0, 0.0]], [[1.0, 1.0]]]), 2, axis=1)
+    p_z = tfd.Independent(tfd.Bernoulli(logits, dtype=tf.float32), 1)
+    log_q_z, zeros = q_z.log_prob(z), tf.zeros([4, 2])
+    terms = tfvae.Terms(zeros, p_z.log_prob(z), log_q_z, None, z, q_z, p_z, log_weights=log_q_z)
+    coins = tfd.Bernoulli(probs=probs)
+    expected = tfd.kl_divergence(coins, tfd.Bernoulli(logits))
+    np.testing.assert_allclose(terms.dimension_rates, expected, rtol=1e-5)
+    np.testing.assert_allclose(terms.rate, tf.reduce_sum(expected, axis=1), rtol=1e-5)
+
+
 def test_gradients_are_scaled_only_of_draws_made_for_it():
     terms = make_terms(tf.zeros([3, 2]), tf.ones([3, 2]))
     with pytest.raises(ValueError, match="cannot have their gradients scaled"):

@@ -308,10 +308,10 @@ def test_posteriors_that_cannot_be_are_refused_at_compile():
 
 
 def test_posteriors_of_models_that_wait_for_data_are_refused_by_the_first_step():
-    vae, x = discrete_vae(), binary_data(4)
+    vae, x = discrete_vae(max_states=0), binary_data(4)
     head = tfvae.layers.OneHotCategorical(3)
     encoder = keras.Sequential([keras.layers.Dense(3), head])
-    vae = tfvae.VAE(encoder, vae.decoder, OneHotPrior(), seed=0)
+    vae = tfvae.VAE(encoder, vae.decoder, tfvae.priors.OneHot(), max_states=0, seed=0)
     vae.compile("adam", ELBO(), jit_compile=False)
     before = vae.decoder.get_weights()
     with pytest.raises(ValueError, match="Received: OneHotCategorical, whose draws carry none"):

@@ -9,6 +9,7 @@ import pytest
 
 import tfvae
 from tests.conftest import binary_data, mlp_vae
+from tests.models import test_context as context
 from tfvae.objectives import (
     DIPVAE,
     ELBO,
@@ -57,6 +58,9 @@ GAUSSIAN = [
     0.5 * TargetRate(1.0) + ELBO(num_samples=2),
 ]
 FINITE = [
+    # The first two are sums over all states.
+    ELBO(beta=2.0),
+    TargetRate(0.5),
     ELBO(gradient=StraightThrough()),
     ELBO(gradient=Relaxed(0.3)),
     TargetRate(0.5, gradient=StraightThrough()),
@@ -124,6 +128,17 @@ def share_draws(objectives):
         else:
             sums.append(objective)
     return sums
+
+
+@pytest.mark.parametrize("objective", share_draws(GAUSSIAN), ids=lambda o: type(o).__name__)
+def test_trains_with_a_context(objective):
+    """Posterior, likelihood and prior read it: the prior is another one for each point."""
+    vae = tfvae.VAE(context.encoder(), context.decoder(), context.prior(), seed=0)
+    vae.compile(keras.optimizers.SGD(0.01), objective, run_eagerly=True)
+    before = vae.get_weights()
+    history = vae.fit(context.DATA, batch_size=12, verbose=0).history
+    assert np.all(np.isfinite(list(history.values())))
+    assert all(np.any(a != b) for a, b in zip(before, vae.get_weights(), strict=True))
 
 
 # A compilation takes seconds: as many objectives as can share one do.

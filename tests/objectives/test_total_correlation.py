@@ -10,6 +10,8 @@ import tensorflow_probability as tfp
 from scipy.special import logsumexp
 
 import tfvae
+from tests.conftest import binary_data
+from tests.models.test_finite_latents import MODELS as FINITE
 from tests.objectives.test_elbo import make_terms
 from tfvae.objectives import (
     ELBO,
@@ -112,6 +114,22 @@ def test_latents_of_any_shape():
     one, other = (split_rate(terms, 50, MinibatchStratified()) for terms in (matrix, vector))
     for first, second in zip(one, other, strict=True):
         np.testing.assert_allclose(first, second, rtol=1e-4, atol=1e-5)
+
+
+def test_sums_over_few_states_have_no_noise():
+    vae, x = FINITE["two categorical"](), binary_data(12)
+    terms = vae.terms(x)
+    parts = split_rate(terms, 12, MinibatchStratified())
+    np.testing.assert_allclose(sum(parts), terms.kl, rtol=1e-4, atol=1e-5)
+    # All of the data in one batch: the parts are those of the aggregated posterior, by hand.
+    states = terms.z[:, 0]  # [9, 2]
+    q = np.exp(vae.encode(x).log_prob(states[:, None])).mean(axis=1)  # [9]
+    table = q.reshape(3, 3)
+    product = np.outer(table.sum(axis=1), table.sum(axis=0)).ravel()
+    correlation = np.sum(q * np.log(q / product))
+    assert np.mean(parts.total_correlation) == pytest.approx(correlation, rel=1e-3)
+    objective = BetaTC(12, beta=1.0)
+    np.testing.assert_allclose(objective(terms), ELBO()(terms), rtol=1e-5)
 
 
 def test_config_round_trip():
