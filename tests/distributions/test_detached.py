@@ -11,7 +11,7 @@ from tests.conftest import real_data
 from tfvae.distributions.detached import detached_log_prob
 
 tfd, tfb = tfp.distributions, tfp.bijectors
-layers = tfvae.layers
+layers, flows = tfvae.layers, tfvae.flows
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,7 @@ layers = tfvae.layers
         (layers.PowerSpherical(2), 3),
         (layers.MixtureNormal(2, 2), 10),
         (layers.OneHotCategorical(2), 2),
+        (layers.TransformedDistribution(layers.MultivariateNormalDiag(2), flows.RealNVP()), 4),
     ],
     ids=lambda value: getattr(value, "name", None),
 )
@@ -52,9 +53,8 @@ class Opaque(tfd.Distribution):
         return -value
 
 
-def test_distributions_that_hide_parameters_are_refused():
-    with pytest.raises(TypeError, match="Received: Opaque, no composite tensor"):
-        detached_log_prob(Opaque(), tf.constant(0.0))
+def hiding_weights():
+    """Returns a distribution that reads the weights of a network as it scores."""
     dense = keras.layers.Dense(1)
     dense.build((None, 1))
     shift = tfb.Inline(
@@ -64,6 +64,11 @@ def test_distributions_that_hide_parameters_are_refused():
         inverse_log_det_jacobian_fn=lambda y: tf.zeros_like(y),
         forward_min_event_ndims=0,
     )
-    hidden = tfd.TransformedDistribution(tfd.Normal(0.0, 1.0), shift)
+    return tfd.TransformedDistribution(tfd.Normal(0.0, 1.0), shift)
+
+
+def test_distributions_that_hide_parameters_are_refused():
+    with pytest.raises(TypeError, match="Received: Opaque, no composite tensor"):
+        detached_log_prob(Opaque(), tf.constant(0.0))
     with pytest.raises(TypeError, match=r"Received: TransformedDistribution, .*Reparameterised"):
-        detached_log_prob(hidden, tf.constant(0.0))
+        detached_log_prob(hiding_weights(), tf.constant(0.0))

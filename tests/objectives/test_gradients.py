@@ -8,6 +8,7 @@ import tensorflow_probability as tfp
 
 import tfvae
 from tests.conftest import binary_data, mlp_vae
+from tests.distributions.test_detached import hiding_weights
 from tests.objectives.passes import Finite, Gaussian, assert_mean, one_pass, standard_normal
 from tfvae.objectives import (
     ELBO,
@@ -305,6 +306,13 @@ def test_posteriors_that_cannot_be_are_refused_at_compile():
         few.compile("adam", ImportanceWeighted(4))
     # Evaluation takes no gradient, and any posterior.
     assert np.all(np.isfinite(discrete.terms(binary_data(4), 2).log_w))
+
+
+def test_posteriors_that_hide_their_parameters_are_refused():
+    objective = ImportanceWeighted(4, gradient=DoublyReparameterised())
+    with pytest.raises(TypeError, match=r"Received: TransformedDistribution, which reads .*kernel"):
+        objective.check_posterior(hiding_weights())
+    ImportanceWeighted(4).check_posterior(hiding_weights())
 
 
 def test_posteriors_of_models_that_wait_for_data_are_refused_by_the_first_step():

@@ -61,12 +61,13 @@ class Objective(Configured):
         raise NotImplementedError
 
     def check_posterior(self, q_z: Distribution) -> None:
-        """Checks that gradients can come to the parameters of a posterior.
+        """Checks that gradients can come to the parameters of a posterior, by a draw on trial.
 
         Raises:
             ValueError: The gradient estimator cannot do with draws of this posterior.
+            TypeError: It cannot tell the posterior's parameters.
         """
-        (self.gradient or DEFAULT_GRADIENT).check(q_z)
+        self.draw(q_z, self.num_samples, tf.constant([0, 0]))
 
     def draw(self, q_z: Distribution, num_samples: int, seed: Tensor) -> Draws:
         """Returns the draws of z that a model scores for this objective.
@@ -198,10 +199,6 @@ class Sum(Objective):
     def scales_draws(self) -> bool:
         """Whether an addend does, which is then the only one."""
         return any(part.scales_draws for part in self.objectives)
-
-    def check_posterior(self, q_z: Distribution) -> None:
-        """See `Objective.check_posterior`."""
-        (self.gradient or DEFAULT_GRADIENT).check(q_z)
 
     def draw(self, q_z: Distribution, num_samples: int, seed: Tensor) -> Draws:
         """See `Objective.draw`."""
