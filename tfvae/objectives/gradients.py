@@ -258,7 +258,8 @@ class LeaveOneOut(ScoreFunction):
 
     `bound_without_s` has the mean of the other log weights in the place of the s-th; see
     `ScoreFunction` for c_s. Of the importance-weighted bound this is VIMCO, of the ELBO it is
-    REINFORCE leave-one-out. Unbiased for any posterior; takes at least two draws.
+    REINFORCE leave-one-out. Unbiased for any posterior; takes at least two draws, and numbers of
+    the order of S**2 for each point.
 
     Example:
         >>> gradient = tfvae.objectives.LeaveOneOut()
