@@ -112,9 +112,9 @@ class _AutoregressiveLayer(DistributionLayer):
         """Whether the distribution depends on a context."""
         return self.context_size is not None
 
-    def call(self, params: Tensor) -> Distribution:
+    def call(self, params: Tensor, training: bool | None = None) -> Distribution:
         super().build(params.shape)  # Checks the input; the weights are there already.
-        return super().call(params)
+        return super().call(params, training)
 
     def compute_output_spec(self, params: keras.KerasTensor) -> keras.KerasTensor:
         super().build(params.shape)
@@ -449,7 +449,7 @@ class AutoregressiveTransform(DistributionLayer):
             self.made.build((input_shape[-1],))
         self.built = True
 
-    def call(self, distribution: Tensor) -> Distribution:
+    def call(self, distribution: Tensor, training: bool | None = None) -> Distribution:
         base = getattr(distribution, "tensor_distribution", None)
         if not isinstance(base, TensorCoercible):
             raise TypeError(
@@ -460,7 +460,7 @@ class AutoregressiveTransform(DistributionLayer):
         made: Any = tfd.TransformedDistribution(
             base.tensor_distribution, flow, validate_args=self.validate_args
         )
-        return self._regularized(self._coercer(made))
+        return self._regularized(self._coercer(made), training)
 
     def compute_output_spec(self, distribution: keras.KerasTensor) -> keras.KerasTensor:
         if not self.made.built:

@@ -134,8 +134,8 @@ class DistributionLayer(keras.layers.Layer):
             )
         self.built = True
 
-    def call(self, params: Tensor) -> Distribution:
-        return self._regularized(self._coercible(params))
+    def call(self, params: Tensor, training: bool | None = None) -> Distribution:
+        return self._regularized(self._coercible(params), training)
 
     def compute_output_spec(self, params: keras.KerasTensor) -> keras.KerasTensor:
         if self._event_is_known and isinstance(self.convert_to_tensor_fn, str):
@@ -176,11 +176,15 @@ class DistributionLayer(keras.layers.Layer):
     def _coercible(self, params: Tensor) -> Distribution:
         return self._coercer(self._distribution(full_precision(params)))
 
-    def _regularized(self, distribution: Distribution) -> Distribution:
+    def _regularized(
+        self, distribution: Distribution, training: bool | None = None
+    ) -> Distribution:
         regularizer: Any = self.activity_regularizer
         if regularizer is not None:
             # Keras applies it to tensors only, and so leaves it out for a distribution.
             self.add_loss(regularizer(distribution))
+            if training and hasattr(regularizer, "advance"):
+                regularizer.advance()
         return distribution
 
     def _event_dtype(self, params: keras.KerasTensor) -> str:
@@ -343,7 +347,7 @@ def function_config(function: Any, name: str, remedy: str) -> dict[str, Any]:
         ValueError: The function is not registered: code is never stored.
     """
     serialize: Any = keras.saving.serialize_keras_object
-    if isinstance(function, keras.layers.Layer):
+    if isinstance(function, keras.layers.Layer) or hasattr(function, "get_config"):
         return serialize(function)
     registered = keras.saving.get_registered_object(keras.saving.get_registered_name(function))
     if registered is not function:

@@ -81,8 +81,8 @@ class DistributionLambda(DistributionLayer):
         self._keep_parts()
         self.built = True
 
-    def call(self, inputs: Any, **kwargs: Any) -> Distribution:
-        return self._regularized(self._coercible(inputs, **kwargs))
+    def call(self, inputs: Any, training: bool | None = None, **kwargs: Any) -> Distribution:
+        return self._regularized(self._coercible(inputs, **kwargs), training)
 
     def compute_output_spec(self, inputs: Any, **kwargs: Any) -> keras.KerasTensor:
         return traced_spec(lambda t: tf.convert_to_tensor(self._coercible(t, **kwargs)), inputs)

@@ -41,7 +41,8 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
             over in any case, so this changes nothing. Kept for programs that pass it.
         test_points_fn: From q to the test points of the estimate, draws from q; by default the
             tensor that q turns into.
-        weight: A number, a `keras.Variable`, or a callable without arguments that returns one,
+        weight: A number, a `keras.Variable`, a schedule (a callable of the number of training
+            steps so far, such as `tfvae.objectives.Linear`), or a callable without arguments,
             for schedules.
 
     Call arguments:
@@ -90,10 +91,14 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
         self.test_points_reduce_axis = test_points_reduce_axis
         self.test_points_fn = test_points_fn
         self.weight = _checked_weight(weight)
-        self.tracked_parts = [
-            *captured_parts(distribution_b, where),
-            *captured_parts(weight, f"`weight` of `{type(self).__name__}`"),
-        ]
+        self.tracked_parts = captured_parts(distribution_b, where)
+        self._step: Any = None
+        if callable(weight) and _required(weight):
+            self._step = keras.Variable(0, trainable=False, dtype="int32", name="step")
+            self.tracked_parts.append(self._step)
+        else:
+            name = f"`weight` of `{type(self).__name__}`"
+            self.tracked_parts += captured_parts(weight, name)
 
     def __call__(self, distribution_a: Distribution) -> Tensor:
         self.check_conversion(getattr(distribution_a, "_conversion", None))
@@ -112,8 +117,17 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
         penalty = tf.reduce_mean(kl)
         if self.weight is None:
             return penalty
-        weight: Any = self.weight() if callable(self.weight) else self.weight
+        weight: Any = self.weight
+        if self._step is not None:
+            weight = weight(tf.convert_to_tensor(self._step))
+        elif callable(weight):
+            weight = weight()
         return tf.cast(weight, penalty.dtype) * penalty
+
+    def advance(self) -> None:
+        """Counts a training step, where the weight is a schedule."""
+        if self._step is not None:
+            self._step.assign_add(1)
 
     def check_conversion(self, name: str | None, layer_name: str | None = None) -> None:
         """Checks that the tensors that q turns into are draws, where they are the test points.
@@ -244,7 +258,7 @@ class KLDivergenceAddLoss(keras.layers.Layer):
         )
         self._regularizer_parts = self.regularizer.tracked_parts
 
-    def call(self, distribution_a: Tensor) -> Distribution:
+    def call(self, distribution_a: Tensor, training: bool | None = None) -> Distribution:
         q = getattr(distribution_a, "tensor_distribution", None)
         if not isinstance(q, TensorCoercible):
             raise TypeError(
@@ -252,6 +266,8 @@ class KLDivergenceAddLoss(keras.layers.Layer):
                 f"Received: {type(distribution_a).__name__} of shape {distribution_a.shape}"
             )
         self.add_loss(self.regularizer(q))
+        if training:
+            self.regularizer.advance()
         return q
 
     def compute_output_spec(self, distribution_a: keras.KerasTensor) -> keras.KerasTensor:
@@ -276,27 +292,30 @@ def _variables(parts: list[Any]) -> list[keras.Variable]:
 
 
 def _checked_weight(weight: Any) -> Any:
-    if callable(weight) and not isinstance(weight, keras.Variable):
-        required = [
-            name
-            for name, parameter in inspect.signature(weight).parameters.items()
-            if parameter.default is parameter.empty
-            and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-        ]
-        if required:
-            raise TypeError(
-                "`weight` must be a number, a `keras.Variable` or a callable without arguments. "
-                f"Received: {weight!r}, which needs {', '.join(required)}. For a schedule of the "
-                "step pass `weight=lambda: schedule(optimizer.iterations)`."
-            )
-        return weight
+    expected = (
+        "`weight` must be a number, a `keras.Variable`, a schedule of the step, or a callable "
+        f"without arguments. Received: {weight!r}"
+    )
     known = (int, float, np.number, keras.Variable, tf.Variable)
-    if weight is not None and not isinstance(weight, known):
-        raise TypeError(
-            "`weight` must be a number, a `keras.Variable` or a callable without arguments. "
-            f"Received: {weight!r}"
-        )
+    if weight is None or isinstance(weight, known):
+        return weight
+    if not callable(weight):
+        raise TypeError(expected)
+    if len(_required(weight)) > 1:
+        raise TypeError(f"{expected}, which needs {', '.join(_required(weight))}.")
     return weight
+
+
+def _required(function: Callable[..., Any]) -> list[str]:
+    """Returns the names of the arguments that a function cannot do without."""
+    if isinstance(function, keras.Variable):
+        return []
+    return [
+        name
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.default is parameter.empty
+        and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    ]
 
 
 def _stored(value: Any, name: str) -> dict[str, Any]:
