@@ -2,6 +2,7 @@
 
 from tfvae.distributions.autoregressive import Autoregressive
 from tfvae.distributions.discretized_logistic import DiscretizedLogistic
+from tfvae.distributions.full_normal import FullNormal
 from tfvae.distributions.gaussian import as_diagonal_normal
 from tfvae.distributions.heterogeneous import Heterogeneous
 from tfvae.distributions.kernel_density import KernelDensity
@@ -21,6 +22,7 @@ from tfvae.distributions.zero_inflated import ZeroInflated
 __all__ = [
     "Autoregressive",
     "DiscretizedLogistic",
+    "FullNormal",
     "Heterogeneous",
     "KernelDensity",
     "Masked",

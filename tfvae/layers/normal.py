@@ -9,6 +9,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfvae._typing import Distribution, Tensor, event_tuple, register
+from tfvae.distributions.full_normal import FullNormal
 from tfvae.layers.base import (
     MIN_SCALE,
     IndependentLayer,
@@ -123,9 +124,8 @@ class MultivariateNormalTriL(VectorLayer):
         scale_tril = tfp.math.fill_triangular(raw), its diagonal min_scale + softplus(diagonal)
         x = loc + scale_tril @ noise
 
-    Whitening multiplies by off-diagonal over diagonal entries, row by row: with a diagonal at its
-    floor and huge entries off it, densities of many dimensions overflow float32. Raise `min_scale`
-    where training gets there.
+    Log-densities and gradients are finite for any parameters, see
+    `tfvae.distributions.FullNormal`, which the output is.
 
     Args:
         event_size: Number of dimensions, K.
@@ -169,7 +169,7 @@ class MultivariateNormalTriL(VectorLayer):
         params = tf.convert_to_tensor(params)
         raw = tfp.math.fill_triangular(params[..., size:])
         diagonal = above(min_scale, tf.linalg.diag_part(raw))
-        return tfd.MultivariateNormalTriL(
+        return FullNormal(
             params[..., :size], tf.linalg.set_diag(raw, diagonal), validate_args=validate_args
         )
 
