@@ -79,7 +79,8 @@ class NegativeLogLikelihood(keras.losses.Loss):
         if y_pred.batch_shape.rank > 0:
             # One distribution for all examples takes any leading axes as they are.
             y_true = _aligned(y_true, y_pred.batch_shape + y_pred.event_shape)
-        return -y_pred.log_prob(tf.cast(y_true, y_pred.dtype))
+        score = getattr(y_pred, "_scored_as_tensor", y_pred.log_prob)
+        return -score(tf.cast(y_true, y_pred.dtype))
 
 
 def _aligned(y_true: Tensor, expected: tf.TensorShape) -> Tensor:

@@ -12,6 +12,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfvae._typing import Distribution, Tensor
+from tfvae.layers.outside import warn_outside
 
 __all__ = ["Coercer", "TensorCoercible"]
 
@@ -56,6 +57,17 @@ class TensorCoercible:
             object.__setattr__(self, "_coerced_value", value)
         return value
 
+    def log_prob(self, value: Any, *args: Any, **kwargs: Any) -> Tensor:
+        """Returns log p(value); in eager code with a warning outside of the support."""
+        if tf.executing_eagerly():
+            warn_outside(self, value)  # type: ignore[arg-type]
+        return super().log_prob(value, *args, **kwargs)  # type: ignore[misc]
+
+    def _scored_as_tensor(self, value: Any, *args: Any, **kwargs: Any) -> Tensor:
+        """`log_prob` for functions given to stock Keras, where nobody else looks at the data."""
+        warn_outside(self, value)  # type: ignore[arg-type]
+        return super().log_prob(value, *args, **kwargs)  # type: ignore[misc]
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self._as_tensor(), dtype=dtype)
 
@@ -85,6 +97,7 @@ def _to_tensor(value: Any, dtype: Any = None, name: Any = None, as_ref: bool = F
     tensor = tf.identity(tensor)
     for name in _METHODS:
         setattr(tensor, name, getattr(value, name))
+    tensor.log_prob = value._scored_as_tensor
     tensor.tensor_distribution = value
     tensor.batch_shape, tensor.event_shape = value.batch_shape, value.event_shape
     return tensor
