@@ -315,8 +315,6 @@ class LatentVariableModel(keras.Model):
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles with the output of `get_compile_config`."""
         self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.built:
-            self.optimizer.build(self.trainable_variables)
 
     def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Trains as `keras.Model.fit` does, on `x` alone: labels in `(x, y)` are ignored.
