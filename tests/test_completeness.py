@@ -25,6 +25,7 @@ TESTED_ELSEWHERE = {
     "tfvae.distributions.autoregressive": "layers/test_autoregressive.py",
     "tfvae.distributions.kl": "test_divergences.py",
     "tfvae.distributions.normal_mixture": "priors/test_mixture.py",
+    "tfvae.models.pieces": "models/test_hierarchy.py",
     "tfvae.priors.categorical": "priors/test_base.py",
     "tfvae.priors.conditional": "models/test_context.py",
     "tfvae.priors.normal": "priors/test_base.py",

@@ -252,6 +252,21 @@ def test_training_curves_without_validation(epochs):
     assert low < np.linspace(-30.0, -20.0, epochs)[epochs // 20] < high
 
 
+def test_training_curves_of_a_hierarchy_show_its_levels():
+    values = history(3)
+    for name in ("mutual_information", "marginal_kl"):
+        del values[name], values[f"val_{name}"]
+    for level in range(1, 8):
+        values |= {f"{prefix}rate_{level}": [1.0, 2.0, level] for prefix in ("", "val_")}
+    figure = plots.training_curves(values)
+    assert [len(axes.get_lines()) for axes in figure.axes] == [2, 2, 16]
+    (legend,) = figure.legends
+    texts = [text.get_text() for text in legend.get_texts()]
+    assert texts == ["training", "validation", "rate", *(f"of $z_{{{n}}}$" for n in range(1, 8))]
+    with pytest.raises(ValueError, match=r"Missing: rate_1\. Received"):
+        plots.training_curves({name: v for name, v in values.items() if name != "rate_1"})
+
+
 def test_curves_of_a_diverged_run_are_still_drawn():
     values = history(3)
     values["elbo"][1] = np.nan

@@ -24,6 +24,7 @@ from tfvae.models import (
     ConditionalModel,
     DensityModel,
     FiniteMixture,
+    HierarchicalVAE,
     LatentVariableModel,
 )
 from tfvae.terms import Terms
@@ -36,6 +37,7 @@ __all__ = [
     "ConditionalModel",
     "DensityModel",
     "FiniteMixture",
+    "HierarchicalVAE",
     "LatentVariableModel",
     "NegativeLogLikelihood",
     "Terms",

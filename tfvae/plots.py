@@ -6,6 +6,8 @@ Nothing here needs a display or leaves a figure behind in `matplotlib.pyplot`: w
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +62,7 @@ _CURVE_COLOURS = {
     "mutual_information": "#009e73",
     "marginal_kl": "#cc79a7",
 }
+_LEVEL_COLOURS = ("#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#999999")
 
 
 def reconstructions(
@@ -230,6 +233,8 @@ def training_curves(history: Any) -> Figure:
 
         elbo = -(distortion + rate),   rate = mutual information + marginal KL
 
+    For a hierarchy that does not log these two, the rates of its levels stand in their place.
+
     From twenty epochs on, the first twentieth of them does not set the scales: the curves enter
     from beyond the edge, and the later part can be read. The mutual information is estimated
     within batches, of M points each, and cannot exceed log M there.
@@ -249,6 +254,11 @@ def training_curves(history: Any) -> Figure:
         >>> figure = tfvae.plots.training_curves(history)
     """
     values = _check_history(getattr(history, "history", history))
+    parts_of_rate = _parts_of_rate(values)
+    colours = {
+        **_CURVE_COLOURS,
+        **dict(zip(parts_of_rate, itertools.cycle(_LEVEL_COLOURS), strict=False)),
+    }
     figure = _figure(6.8, 2.5)
     epochs = np.arange(1, len(values["elbo"]) + 1)
     style: dict[str, Any] = {"marker": "o" if len(epochs) == 1 else None, "markersize": 3}
@@ -258,13 +268,13 @@ def training_curves(history: Any) -> Figure:
     panels = {
         "ELBO": ("elbo",),
         "distortion": ("distortion",),
-        "rate": ("rate", "mutual_information", "marginal_kl"),
+        "rate": ("rate", *parts_of_rate),
     }
     all_axes = figure.subplots(1, len(panels))
     for axes, (title, names) in zip(all_axes, panels.items(), strict=True):
         curves = {(name, prefix): values[prefix + name] for name in names for prefix in parts}
         for (name, prefix), curve in curves.items():
-            axes.plot(epochs, curve, color=_CURVE_COLOURS[name], **parts[prefix])
+            axes.plot(epochs, curve, color=colours[name], **parts[prefix])
         axes.set_ylim(*_range([curve[len(epochs) // 20 :] for curve in curves.values()]))
         axes.set_title(title, fontsize=_FONT_SIZE + 1, loc="left")
         axes.set_xlabel("epoch", fontsize=_FONT_SIZE)
@@ -275,12 +285,12 @@ def training_curves(history: Any) -> Figure:
     lines = list(all_axes[0].get_lines())
     lines += all_axes[-1].get_lines()[:: -len(parts)][::-1]
     texts = [str(line.get_label()) for line in lines[: len(parts)]]
-    texts += ["rate", "mutual information in the batch", "marginal KL"]
+    texts += ["rate", *parts_of_rate.values()]
     figure.legend(
         lines,
         texts,
         loc="outside lower center",
-        ncols=len(lines),
+        ncols=min(len(lines), 5),
         frameon=False,
         fontsize=_FONT_SIZE,
         handlelength=1.8,
@@ -422,8 +432,17 @@ def _check_labels(labels: np.ndarray, size: int) -> np.ndarray:
     return labels
 
 
+def _parts_of_rate(history: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the names of the addends of the rate, and how to call them."""
+    names = [name for name in history if re.fullmatch(r"rate_\d+", name)]
+    levels = {f"rate_{n}": f"of $z_{{{n}}}$" for n in range(1, len(names) + 1)}
+    if levels and "mutual_information" not in history:
+        return levels
+    return {"mutual_information": "mutual information in the batch", "marginal_kl": "marginal KL"}
+
+
 def _check_history(history: Any) -> Mapping[str, Sequence[float]]:
-    names = ("elbo", *(name for name in _CURVE_COLOURS if name != "elbo"))
+    names = ("elbo", "distortion", "rate", *_parts_of_rate(history or {}))
     missing = [name for name in names if name not in history] if history else list(names)
     if missing or not len(history["elbo"]):
         raise ValueError(

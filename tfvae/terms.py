@@ -38,7 +38,8 @@ class Terms(NamedTuple):
         log_p_x: log p(x|z) `[S, B]`.
         log_p_z: log p(z) `[S, B]`.
         log_q_z: log q(z|x) `[S, B]`.
-        kl: KL(q(z|x) || p(z)) in closed form `[B]`, or None where there is none.
+        kl: KL(q(z|x) || p(z)) in closed form `[B]`, or None where there is none. Of a hierarchy
+            it is in closed form level by level, at the draws of the other levels.
         z: The draws `[S, B, *E]`.
         q_z: The posterior they come from, batch shape `[B]`.
         p_z: The prior, batch shape `[]`, or `[B]` where it depends on a context.
@@ -87,6 +88,8 @@ class Terms(NamedTuple):
     @property
     def rate(self) -> Tensor:
         """KL(q(z|x) || p(z)), `[B]`: the closed form, or else the mean over the draws."""
+        if self.kl is None and self.level_rates is not None:
+            return tf.reduce_sum(self.level_rates, axis=-1)
         return self.sampled_rate if self.kl is None else self.kl
 
     @property

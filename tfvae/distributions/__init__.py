@@ -5,6 +5,7 @@ from tfvae.distributions.discretized_logistic import DiscretizedLogistic
 from tfvae.distributions.full_normal import FullNormal
 from tfvae.distributions.gaussian import as_diagonal_normal
 from tfvae.distributions.heterogeneous import Heterogeneous
+from tfvae.distributions.hierarchy import Hierarchy
 from tfvae.distributions.kernel_density import KernelDensity
 from tfvae.distributions.kl import closed_form_kl
 from tfvae.distributions.masked import Masked
@@ -24,6 +25,7 @@ __all__ = [
     "DiscretizedLogistic",
     "FullNormal",
     "Heterogeneous",
+    "Hierarchy",
     "KernelDensity",
     "Masked",
     "NormalMixture",

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfvae._typing import Distribution, Tensor
 from tfvae.distributions.gaussian import as_diagonal_normal
+from tfvae.distributions.hierarchy import Hierarchy
 
 __all__ = ["aggregated_log_prob", "pairwise_log_prob", "pairwise_log_prob_fast"]
 
@@ -27,6 +28,8 @@ def pairwise_log_prob(q_z: Distribution, z: Tensor) -> Tensor:
         >>> pairwise_log_prob(q_z, tf.zeros([3, 5, 2])).shape
         TensorShape([3, 5, 7])
     """
+    if isinstance(q_z, Hierarchy):
+        return q_z.pairwise_log_prob(z, pairwise_log_prob)
     return q_z.log_prob(tf.expand_dims(z, 2))
 
 
@@ -38,6 +41,8 @@ def pairwise_log_prob_fast(q_z: Distribution, z: Tensor) -> Tensor:
     Expanding the square loses digits to cancellation: about 1e-3 nats in float32 with 40
     dimensions. Good for what is logged and trained on, not for what is reported.
     """
+    if isinstance(q_z, Hierarchy):
+        return q_z.pairwise_log_prob(z, pairwise_log_prob_fast)
     normal = as_diagonal_normal(q_z)
     if normal is None or len(q_z.event_shape) != 1 or len(q_z.batch_shape) != 1:
         return pairwise_log_prob(q_z, z)

@@ -55,6 +55,7 @@ class Decomposition:
         residuals: Identity → `Estimate` of left side minus right side.
         num_samples: Draws per point behind all entries but the evidence.
         evidence_samples: Draws per point behind the evidence.
+        level_rates: Of a hierarchy, the addends of `rate`, from z_1 up; else empty.
     """
 
     log_p_x: Estimate
@@ -72,6 +73,7 @@ class Decomposition:
     residuals: dict[str, Estimate]
     num_samples: int
     evidence_samples: int
+    level_rates: tuple[Estimate, ...] = ()
 
     @property
     def num_points(self) -> int:
@@ -106,6 +108,8 @@ class Decomposition:
             "total_correlation": "part of marginal_kl",
             "dimension_wise_kl": "the rest of marginal_kl",
         }
+        for level in range(1, len(self.level_rates) + 1):
+            notes[f"rate_{level}"] = f"part of rate: z_{level}"
         entries = self._entries()
         rows = [
             [name, f"{entries[name].mean:.3f}", f"{entries[name].standard_error:.3f}", note]
@@ -124,7 +128,9 @@ class Decomposition:
 
     def _entries(self) -> dict[str, Estimate]:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in values.items() if isinstance(value, Estimate)}
+        levels = {f"rate_{level}": rate for level, rate in enumerate(self.level_rates, start=1)}
+        values = {name: value for name, value in values.items() if isinstance(value, Estimate)}
+        return {**values, **levels}
 
 
 def decompose(
@@ -216,6 +222,8 @@ def _scorer(
             "entropy_z_given_x": conditional if entropy is None else entropy,
             "cross_entropy": -terms.expect(terms.log_p_z),
         }
+        rates = [] if terms.level_rates is None else tf.unstack(terms.level_rates, axis=-1)
+        values |= {f"rate_{level}": rate for level, rate in enumerate(rates, start=1)}
         draws = {"z": terms.z, "log_q_z": terms.log_q_z, "log_p_z": terms.log_p_z}
         if terms.log_weights is not None:
             draws["log_weights"] = terms.log_weights
@@ -303,9 +311,12 @@ def _ledger(
         )
     del points["sampled_elbo"]
     entries: dict[str, Any] = {name: Estimate.of(value) for name, value in points.items()}
+    num_levels = sum(name.startswith("rate_") for name in entries)
+    rates = tuple(entries.pop(f"rate_{level}") for level in range(1, num_levels + 1))
     return Decomposition(
         **{"total_correlation": None, "dimension_wise_kl": None, **entries},
         residuals={name: Estimate.of(value) for name, value in residuals.items()},
         num_samples=int(num_samples),
         evidence_samples=int(evidence_samples),
+        level_rates=rates,
     )

@@ -2,7 +2,15 @@
 
 from tfvae.models.base import LatentVariableModel
 from tfvae.models.finite_mixture import FiniteMixture
+from tfvae.models.hierarchy import HierarchicalVAE
 from tfvae.models.observed import ConditionalModel, DensityModel
 from tfvae.models.vae import VAE
 
-__all__ = ["VAE", "ConditionalModel", "DensityModel", "FiniteMixture", "LatentVariableModel"]
+__all__ = [
+    "VAE",
+    "ConditionalModel",
+    "DensityModel",
+    "FiniteMixture",
+    "HierarchicalVAE",
+    "LatentVariableModel",
+]

@@ -79,7 +79,7 @@ class LatentVariableModel(keras.Model):
         self._compiler = Compiler()
         self._objective_state = ObjectiveState()
         self._functions: dict[Any, Callable[..., Any]] = {}
-        for name in ("elbo", "distortion", "rate", "mutual_information", "marginal_kl"):
+        for name in self._log_names:
             setattr(self, f"_{name}_tracker", keras.metrics.Mean(name=name))
 
     # What a subclass implements.
@@ -509,20 +509,29 @@ class LatentVariableModel(keras.Model):
         return loss, terms
 
     def _log(self, loss: Tensor, terms: Terms, sample_weight: Tensor | None) -> dict[str, Tensor]:
+        values = self._logged(terms)
+        if sample_weight is not None:
+            sample_weight = tf.reshape(sample_weight, [-1])
+        self._loss_tracker.update_state(loss, sample_weight=tf.shape(terms.elbo)[0])
+        for name, value in values.items():
+            getattr(self, f"_{name}_tracker").update_state(value, sample_weight=sample_weight)
+        return {**self.get_metrics_result(), **self._objective_state.read()}
+
+    @property
+    def _log_names(self) -> tuple[str, ...]:
+        """The names in what `_logged` returns."""
+        return ("elbo", "distortion", "rate", "mutual_information", "marginal_kl")
+
+    def _logged(self, terms: Terms) -> dict[str, Tensor]:
+        """Returns what is logged of a pass beside the loss, by name, each `[B]`."""
         information = terms.batch_mutual_information
-        values = {
+        return {
             "elbo": terms.elbo,
             "distortion": terms.distortion,
             "rate": terms.rate,
             "mutual_information": information,
             "marginal_kl": terms.rate - information,
         }
-        if sample_weight is not None:
-            sample_weight = tf.reshape(sample_weight, [-1])
-        self._loss_tracker.update_state(loss, sample_weight=tf.shape(information)[0])
-        for name, value in values.items():
-            getattr(self, f"_{name}_tracker").update_state(value, sample_weight=sample_weight)
-        return {**self.get_metrics_result(), **self._objective_state.read()}
 
     def _check_posterior(self, objective: Objective) -> None:
         """Checks that gradients of `objective` can come to the encoder, by tracing it."""
@@ -533,9 +542,13 @@ class LatentVariableModel(keras.Model):
         def check(**batch: Tensor) -> None:
             q_z = self.encode(**batch)
             if not (objective.takes_all_states and self._sums_over(q_z)):
-                objective.check_posterior(q_z)
+                self._try_draws(objective, q_z)
 
         tf.function(check, autograph=False).get_concrete_function(**specs)
+
+    def _try_draws(self, objective: Objective, q_z: Distribution) -> None:
+        """Draws as `terms` does for an objective, so that it can say what it cannot do with."""
+        objective.check_posterior(q_z)
 
     def _sums_over(self, q_z: Distribution) -> bool:
         """Whether `terms` takes all states of z, where an objective lets it, and no draws."""

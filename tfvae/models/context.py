@@ -17,13 +17,14 @@ def takes_context(part: keras.layers.Layer | Prior) -> bool:
     """Whether a network, or a prior, reads a context.
 
     A Functional model does by a second input, a subclassed one by an argument of `call` named
-    `context`, a prior by its attribute `takes_context`.
+    `context`, a prior, or a part that is made of others, by its attribute `takes_context`.
 
     Raises:
         ValueError: A network has more than two inputs.
     """
-    if isinstance(part, Prior):
-        return part.takes_context
+    declared = getattr(part, "takes_context", None)
+    if declared is not None:
+        return declared
     inputs = getattr(part, "inputs", None)
     if not inputs:
         return "context" in inspect.signature(part.call).parameters

@@ -50,14 +50,12 @@ def fit_prior(
 ) -> PriorGain:
     """Replaces the prior of a trained model, fitting nothing else; see `VAE.fit_prior`."""
     # The networks themselves, and not copies: only the prior is new.
-    new = type(model)(
-        model.encoder, model.decoder, prior, max_states=model.max_states, seed=model.seed
-    )
+    new = model.with_prior(prior)
     if not new.built:
         new.build({"x": (None, *model.event_shape)})
     held_out = {name: np.asarray(part) for name, part in named(validation_data).items()}
     model.check_data(held_out, "validation_data")
-    with _frozen(model.encoder, model.decoder):
+    with _frozen(*model.parts_beside_prior):
         new.compile(optimizer)
         history = new.fit(x, epochs=epochs, batch_size=batch_size, verbose=verbose).history
 

@@ -27,7 +27,7 @@ from tfvae.objectives.gradients import plain_draws
 from tfvae.priors import Prior, StandardNormal
 from tfvae.terms import Draws, Terms
 
-__all__ = ["VAE"]
+__all__ = ["VAE", "checked_prior"]
 
 
 @register
@@ -90,7 +90,7 @@ class VAE(LatentVariableModel):
                 raise TypeError(
                     f"`{name}` must be a Keras model or layer. Received: {type(part).__name__}"
                 )
-        prior = _checked_prior(StandardNormal(name="prior") if prior is None else prior)
+        prior = checked_prior(StandardNormal(name="prior") if prior is None else prior)
         self.max_states = max_states
         self._latent_shape: Shape | None = None
         self.encoder = encoder
@@ -281,9 +281,20 @@ class VAE(LatentVariableModel):
         """
         return fit_prior(self, prior, x, **settings)
 
+    def with_prior(self, prior: Prior) -> VAE:
+        """Returns a new model of the same networks, not copies, with another prior."""
+        return type(self)(
+            self.encoder, self.decoder, prior, max_states=self.max_states, seed=self.seed
+        )
+
+    @property
+    def parts_beside_prior(self) -> tuple[keras.layers.Layer, ...]:
+        """All networks but the prior."""
+        return self.encoder, self.decoder
+
     def replace_prior(self, prior: Prior) -> None:
         """Sets another prior, over the same latents, as it is."""
-        prior = _checked_prior(prior)
+        prior = checked_prior(prior)
         encode = None if takes_context(self.encoder) else self._posterior
         prior.connect(encode, self.event_shape, self.support)
         prior.build(self.latent_shape)
@@ -336,6 +347,10 @@ class VAE(LatentVariableModel):
         q_z = call_network(self.encoder, *inputs, training=training)
         return check_distribution(q_z, "encoder", "one latent", "MultivariateNormalDiag")
 
+    def _parameters(self, x: Tensor, context: Tensor | None) -> Any:
+        """Returns a structure of what the posterior is made of."""
+        return self._posterior(x, context)
+
     def _sums_over(self, q_z: Distribution) -> bool:
         return (num_states(q_z) or self.max_states + 1) <= self.max_states
 
@@ -377,7 +392,7 @@ class VAE(LatentVariableModel):
             context = None if shape is None else tf.zeros([4, *shape])
             z = tf.random.stateless_normal([2, *self.latent_shape], (0, 0))
             x = self.decode(z, None if context is None else context[:2]).sample(seed=(0, 1))
-            check_missing(lambda x: self._posterior(x, context), x, self.encoder.weights)
+            check_missing(lambda x: self._parameters(x, context), x, self.encoder.weights)
 
     def _build_parts(self, x: Tensor, context: Tensor | None = None) -> None:
         q_z = self._posterior(x, context, training=False)
@@ -419,7 +434,12 @@ class VAE(LatentVariableModel):
             self.build(shapes)
 
 
-def _checked_prior(prior: Any) -> Prior:
+def checked_prior(prior: Any) -> Prior:
+    """Returns `prior` where it is one.
+
+    Raises:
+        TypeError: It is none.
+    """
     if not isinstance(prior, Prior):
         raise TypeError(
             "`prior` must be an object of `tfvae.priors`, such as `StandardNormal()`. "

@@ -1,0 +1,495 @@
+"""Joint distributions of several levels, each of which may depend on others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tfvae._random import fold_in
+from tfvae._typing import Distribution, Shape, Tensor
+from tfvae.distributions.gaussian import as_diagonal_normal
+from tfvae.distributions.kl import closed_form_kl
+from tfvae.distributions.reparameterised import sample_and_log_prob
+from tfvae.distributions.statistics import Composed, centre
+
+__all__ = [
+    "Conditional",
+    "Factor",
+    "Hierarchy",
+    "level_rates",
+    "precision_weighted",
+    "split_levels",
+]
+
+tfd = tfp.distributions
+
+# Told apart from the number that a caller folds into its seed for the draw of x.
+_LEVELS = 2
+
+
+class Factor(NamedTuple):
+    """One conditional of a `Hierarchy`.
+
+    Attributes:
+        name: The level that it is a distribution of.
+        reads: Names of the levels, and of what else is given, that it depends on.
+        make: From these, by name, each `[N, ...]`, to the distribution, batch shape `[N]`; batch
+            shape `[]` where it reads nothing.
+    """
+
+    name: str
+    reads: tuple[str, ...]
+    make: Callable[[dict[str, Tensor]], Distribution]
+
+
+class Conditional(NamedTuple):
+    """The distribution of one level at given values of the levels that it depends on.
+
+    Attributes:
+        distribution: Of batch shape `[N]`, all leading axes of the values in one; or of the batch
+            shape of the hierarchy, for a level that depends on no other.
+        leading: The shape that was folded into `[N]`; None for a level that depends on no other.
+    """
+
+    distribution: Distribution
+    leading: Any = None
+
+    def log_prob(self, value: Tensor, event_shape: Shape) -> Tensor:
+        """Returns the log-density `[...]` of values `[..., *event_shape]`, nats."""
+        value = tf.cast(value, self.distribution.dtype)
+        if self.leading is None:
+            return self.distribution.log_prob(value)
+        folded = tf.reshape(value, [-1, *event_shape])
+        return tf.reshape(self.distribution.log_prob(folded), self.leading)
+
+    def unfolded(self, event_shape: Shape) -> Distribution | None:
+        """Returns the elementwise `tfd.Normal` `[..., *event_shape]`, None for no Gaussian."""
+        normal = as_diagonal_normal(self.distribution)
+        if normal is None or self.leading is None:
+            return normal
+        shape = _joined(self.leading, event_shape)
+        return tfd.Normal(tf.reshape(normal.loc, shape), tf.reshape(normal.scale, shape))
+
+
+class LevelDraws(NamedTuple):
+    """Draws of all levels, by name.
+
+    Attributes:
+        values: The levels `[S, B, *E_l]`.
+        log_probs: Their log-densities `[S, B]`, each given those that it depends on.
+        conditionals: What they are drawn from.
+        extra: The sum over the levels `[..., S, B]` of what `draw` returned third, if anything.
+    """
+
+    values: dict[str, Tensor]
+    log_probs: dict[str, Tensor]
+    conditionals: dict[str, Conditional]
+    extra: Tensor | None = None
+
+
+class Hierarchy(tfd.Distribution, Composed):
+    """Joint distribution of levels z_1, ..., z_L: a product of conditionals, in any order.
+
+        q(z) = prod_l q(z_l | those levels that it reads)
+
+    A draw is one vector with all levels, each flat, one after the other: a hierarchy goes wherever
+    a distribution over vectors does. `split` takes a draw apart, and `join` makes one.
+
+    Args:
+        factors: One for each level, each after those that it depends on: the order of sampling.
+        event_shapes: Level → shape of its event, in the order of the levels within a draw.
+        given: What factors read beside levels, by name, each `[B, ...]`.
+        reparameterised: Whether draws of the levels that depend on others carry gradients.
+        dtype: Type of the draws.
+
+    Example:
+        >>> factors = [
+        ...     Factor("z_2", (), lambda _: tfd.MultivariateNormalDiag(tf.zeros(1), tf.ones(1))),
+        ...     Factor("z_1", ("z_2",), lambda z: tfd.MultivariateNormalDiag(z["z_2"], tf.ones(1)))]
+        >>> p = Hierarchy(factors, {"z_1": (1,), "z_2": (1,)})
+        >>> p.sample(5, seed=[0, 1]).shape, p.level_log_probs(tf.zeros([5, 2])).shape
+        (TensorShape([5, 2]), TensorShape([5, 2]))
+
+    Reference: Ladder Variational Autoencoders (Sonderby et al., 2016),
+    https://arxiv.org/abs/1602.02282
+    """
+
+    def __init__(
+        self,
+        factors: Sequence[Factor],
+        event_shapes: Mapping[str, Shape],
+        given: Mapping[str, Tensor] | None = None,
+        *,
+        reparameterised: bool = True,
+        dtype: Any = tf.float32,
+    ) -> None:
+        self._factors = {factor.name: factor for factor in factors}
+        self._shapes = dict(event_shapes)
+        self._given = dict(given or {})
+        # What depends on no level is the same for all draws: made once, and not in loops.
+        self._roots = {
+            factor.name: Conditional(factor.make(self._given_to(factor)))
+            for factor in factors
+            if not self._parents(factor)
+        }
+        reparameterised = reparameterised and all(
+            root.distribution.reparameterization_type == tfd.FULLY_REPARAMETERIZED
+            for root in self._roots.values()
+        )
+        super().__init__(
+            dtype=dtype,
+            reparameterization_type=(
+                tfd.FULLY_REPARAMETERIZED if reparameterised else tfd.NOT_REPARAMETERIZED
+            ),
+            validate_args=False,
+            allow_nan_stats=True,
+            name="Hierarchy",
+        )
+
+    @classmethod
+    def _parameter_properties(cls, dtype: Any, num_classes: int | None = None) -> dict[str, Any]:
+        return {}
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """Names of the levels, in their order within a draw."""
+        return tuple(self._shapes)
+
+    @property
+    def factorises(self) -> bool:
+        """Whether no level depends on another."""
+        return len(self._roots) == len(self._factors)
+
+    def parents(self, name: str) -> list[str]:
+        """Returns the levels that a level depends on."""
+        return self._parents(self._factors[name])
+
+    def descendants(self, name: str) -> set[str]:
+        """Returns the levels that depend on a level, by way of others too."""
+        found: set[str] = set()
+        for other in self._factors:  # in the order of sampling
+            if {name, *found} & set(self.parents(other)):
+                found.add(other)
+        return found
+
+    def split(self, z: Tensor) -> dict[str, Tensor]:
+        """Returns the levels `[..., *E_l]` of draws `[..., K]`, by name."""
+        return split_levels(z, self._shapes)
+
+    def join(self, values: Mapping[str, Tensor]) -> Tensor:
+        """Returns `[..., K]` of levels `[..., *E_l]`: what `split` takes apart."""
+        parts = []
+        for name, event in self._shapes.items():
+            value = values[name]
+            flat = tf.reshape(value, _joined(_leading(value, len(event)), [math.prod(event)]))
+            static = value.shape[: value.shape.rank - len(event)]
+            parts.append(tf.cast(tf.ensure_shape(flat, [*static, math.prod(event)]), self.dtype))
+        return tf.concat(parts, axis=-1)
+
+    def draw(
+        self,
+        num_samples: int | Tensor,
+        seed: Tensor,
+        draw: Callable[[Distribution, Any, Tensor], Any] = sample_and_log_prob,
+    ) -> LevelDraws:
+        """Draws level by level, each from its conditional at the levels drawn before.
+
+        Args:
+            num_samples: S.
+            seed: Int32 pair `[2]`. The first level is drawn by `seed` itself, as it would be alone.
+            draw: From a distribution, a number of draws and a seed to draws, log-densities and, for
+                `LevelDraws.extra`, None or a tensor of one more leading axis.
+        """
+        values: dict[str, Tensor] = {}
+        log_probs: dict[str, Tensor] = {}
+        conditionals: dict[str, Conditional] = {}
+        extras = []
+        leading = _joined([num_samples], self.batch_shape_tensor())
+        static = tf.TensorShape([tf.get_static_value(num_samples)]).concatenate(self.batch_shape)
+        for index, (name, factor) in enumerate(self._factors.items()):
+            level_seed = seed if index == 0 else fold_in(fold_in(seed, _LEVELS), index)
+            conditional = self._conditional(factor, values)
+            count: Any = num_samples
+            if conditional.leading is not None:
+                count = 1
+            elif conditional.distribution.batch_shape.rank != self.batch_shape.rank:
+                count = tf.reduce_prod(leading)  # one distribution for a whole batch
+            z, log_prob, *extra = draw(conditional.distribution, count, level_seed)
+            extras += [tf.reshape(e, _joined([-1], leading)) for e in extra if e is not None]
+            event = self._shapes[name]
+            z = tf.reshape(z, _joined(leading, event))
+            values[name] = tf.ensure_shape(z, static.concatenate(event))
+            log_probs[name] = tf.ensure_shape(tf.reshape(log_prob, leading), static)
+            conditionals[name] = conditional
+        extra = tf.add_n(extras) if extras else None
+        return LevelDraws(values, log_probs, conditionals, extra)
+
+    def conditionals(self, values: Mapping[str, Tensor]) -> dict[str, Conditional]:
+        """Returns the distribution of each level at given levels `[..., *E_l]`, by name."""
+        return {name: self._conditional(f, values) for name, f in self._factors.items()}
+
+    def level_log_probs(self, z: Tensor) -> Tensor:
+        """Returns the log-densities `[..., L]` of each level given those that it depends on."""
+        values = self.split(self._broadcast(tf.convert_to_tensor(z, self.dtype)))
+        conditionals = self.conditionals(values)
+        log_probs = [
+            conditionals[name].log_prob(values[name], event) for name, event in self._shapes.items()
+        ]
+        return tf.stack([tf.cast(log_prob, self.dtype) for log_prob in log_probs], axis=-1)
+
+    def pairwise_log_prob(
+        self, z: Tensor, of_one: Callable[[Distribution, Tensor], Tensor]
+    ) -> Tensor:
+        """Returns log q(z[s, i] | given[j]) `[S, B, M]` of draws `[S, B, K]`, batch shape `[M]`.
+
+        Conditionals are worked out for one j at a time, so that memory does not hold all pairs.
+
+        Args:
+            z: `[S, B, K]`.
+            of_one: The same of a level that depends on no other.
+        """
+        levels = self.split(z)
+        total = tf.zeros([], self.dtype)
+        for name, root in self._roots.items():
+            value = tf.cast(levels[name], root.distribution.dtype)
+            total += tf.cast(of_one(root.distribution, value), self.dtype)
+        dependent = [f for name, f in self._factors.items() if name not in self._roots]
+        if not dependent:
+            return total
+
+        def under_one(given: dict[str, Tensor]) -> Tensor:
+            log_probs = []
+            for factor in dependent:
+                alone = {name: value[None] for name, value in given.items()}
+                conditional = self._conditional(factor, levels, alone)
+                log_prob = conditional.log_prob(levels[factor.name], self._shapes[factor.name])
+                log_probs.append(tf.cast(log_prob, self.dtype))
+            return tf.add_n(log_probs)  # [S, B]
+
+        given = {n: value for f in dependent for n, value in self._given_to(f).items()}
+        if not given:  # the same for all j
+            return total + under_one(given)[..., None]
+        each = tf.map_fn(under_one, given, fn_output_signature=self.dtype)  # [M, S, B]
+        return total + tf.transpose(each, [1, 2, 0])
+
+    def centre(self) -> Tensor:
+        """Returns `[..., K]`: of each level the mean, given those of the levels it depends on.
+
+        It is the mean of all where no level depends on another, and wherever means of levels are
+        affine in others.
+        """
+        values: dict[str, Tensor] = {}
+        leading = self.batch_shape_tensor()
+        for name, factor in self._factors.items():
+            mean = centre(self._conditional(factor, values).distribution)
+            shape = _joined(leading, self._shapes[name])
+            if not self._parents(factor):
+                mean = tf.broadcast_to(mean, shape)
+            static = self.batch_shape.concatenate(self._shapes[name])
+            values[name] = tf.ensure_shape(tf.reshape(mean, shape), static)
+        return self.join(values)
+
+    def _given_to(self, factor: Factor, given: Mapping[str, Tensor] | None = None) -> Any:
+        given = self._given if given is None else given
+        return {name: given[name] for name in factor.reads if name in given}
+
+    def _parents(self, factor: Factor) -> list[str]:
+        return [name for name in factor.reads if name in self._shapes]
+
+    def _conditional(
+        self,
+        factor: Factor,
+        values: Mapping[str, Tensor],
+        given: Mapping[str, Tensor] | None = None,
+    ) -> Conditional:
+        parents = self._parents(factor)
+        if not parents:
+            return self._roots[factor.name]
+        leading = _leading(values[parents[0]], len(self._shapes[parents[0]]))
+        inputs = {name: tf.reshape(values[name], [-1, *self._shapes[name]]) for name in parents}
+        for name, value in self._given_to(factor, given).items():
+            shape = _joined(leading, tf.shape(value)[1:])
+            event = value.shape[1:]
+            inputs[name] = tf.reshape(tf.broadcast_to(value, shape), [-1, *event])
+        return Conditional(factor.make(inputs), leading)
+
+    def _broadcast(self, z: Tensor) -> Tensor:
+        if not self.batch_shape.rank:
+            return z
+        leading = tf.broadcast_dynamic_shape(tf.shape(z)[:-1], self.batch_shape_tensor())
+        static = tf.broadcast_static_shape(z.shape[:-1], self.batch_shape)
+        z = tf.broadcast_to(z, _joined(leading, [self._size()]))
+        return tf.ensure_shape(z, static.concatenate(self.event_shape))
+
+    def _size(self) -> int:
+        return sum(math.prod(event) for event in self._shapes.values())
+
+    def _event_shape(self) -> tf.TensorShape:
+        return tf.TensorShape([self._size()])
+
+    def _event_shape_tensor(self) -> Tensor:
+        return tf.constant([self._size()], tf.int32)
+
+    def _batch_shape(self) -> tf.TensorShape:
+        for value in self._given.values():
+            return value.shape[:1]
+        return tf.TensorShape([])
+
+    def _batch_shape_tensor(self) -> Tensor:
+        for value in self._given.values():
+            return tf.shape(value)[:1]
+        return tf.zeros([0], tf.int32)
+
+    def _log_prob(self, value: Tensor) -> Tensor:
+        return tf.reduce_sum(self.level_log_probs(value), axis=-1)
+
+    def _sample_n(self, n: Any, seed: Any = None) -> Tensor:
+        return self.join(self.draw(n, tfp.random.sanitize_seed(seed)).values)
+
+    def _sample_and_log_prob(self, sample_shape: Tensor, seed: Any) -> tuple[Tensor, Tensor]:
+        static = tf.get_static_value(sample_shape)
+        num = tf.reduce_prod(sample_shape) if static is None else int(math.prod(static))
+        draws = self.draw(num, tfp.random.sanitize_seed(seed))
+        z = self.join(draws.values)
+        log_prob = tf.add_n([tf.cast(part, self.dtype) for part in draws.log_probs.values()])
+        if sample_shape.shape == (1,):
+            return z, log_prob
+        leading = _joined(sample_shape, self.batch_shape_tensor())
+        return tf.reshape(z, _joined(leading, [self._size()])), tf.reshape(log_prob, leading)
+
+    def _mean(self) -> Tensor:
+        return self._independent("mean")
+
+    def _stddev(self) -> Tensor:
+        return self._independent("stddev")
+
+    def _entropy(self) -> Tensor:
+        self._check_factorises("entropy")
+        entropy = sum(root.distribution.entropy() for root in self._roots.values())
+        return tf.broadcast_to(entropy, self.batch_shape_tensor())
+
+    def _independent(self, name: str) -> Tensor:
+        self._check_factorises(name)
+        batch = self.batch_shape_tensor()
+        return self.join(
+            {
+                level: tf.broadcast_to(
+                    getattr(root.distribution, name)(),
+                    _joined(batch, self._shapes[level]),
+                )
+                for level, root in self._roots.items()
+            }
+        )
+
+    def _check_factorises(self, name: str) -> None:
+        if not self.factorises:
+            raise NotImplementedError(f"Levels that depend on each other have no known {name}.")
+
+
+def split_levels(z: Tensor, event_shapes: Mapping[str, Shape]) -> dict[str, Tensor]:
+    """Returns the levels `[..., *E_l]` of draws `[..., K]`, by name."""
+    sizes = [math.prod(event) for event in event_shapes.values()]
+    leading, static = tf.shape(z)[:-1], z.shape[:-1]
+    parts = tf.split(z, sizes, axis=-1)
+    return {
+        name: part
+        if len(event) == 1
+        else tf.ensure_shape(
+            tf.reshape(part, _joined(leading, event)),
+            static.concatenate(event),
+        )
+        for part, (name, event) in zip(parts, event_shapes.items(), strict=True)
+    }
+
+
+def level_rates(
+    q: Hierarchy, p: Hierarchy, draws: LevelDraws
+) -> tuple[dict[str, Tensor], dict[str, Tensor], bool]:
+    """Scores draws `q.draw(...)` level by level.
+
+        rate_l = E_q[log q(z_l|...) - log p(z_l|...)],   sum_l rate_l = KL(q || p)
+
+    Where z_l is independent, under q, of what it depends on under p, given what it depends on under
+    q, that is the mean of the conditional KL, which is taken in closed form where there is one: of
+    less variance than the mean over draws of z_l. Top-down posteriors are such, bottom-up ones are
+    not: their levels above depend on z_l.
+
+    Args:
+        q: Posterior, batch shape `[B]`.
+        p: Prior, batch shape `[]` or `[B]`.
+        draws: Of q.
+
+    Returns:
+        Of each level, by name, log p(z_l|...) `[S, B]` and the rate `[B]`, nats; and whether all
+        rates are means of closed forms.
+    """
+    values, log_q, q_levels, _ = draws
+    p_levels = p.conditionals(values)
+    log_p, rates, closed = {}, {}, True
+    for name, value in values.items():
+        event = q._shapes[name]
+        log_p[name] = p_levels[name].log_prob(value, event)
+        kl = None
+        if not q.descendants(name) & set(p.parents(name)):
+            kl = _conditional_kl(q_levels[name], p_levels[name], event)
+        closed = closed and kl is not None
+        kl = log_q[name] - log_p[name] if kl is None else kl
+        rates[name] = tf.reduce_mean(kl, axis=0) if kl.shape.rank == 2 else kl
+    return log_p, rates, closed
+
+
+def _conditional_kl(q: Conditional, p: Conditional, event_shape: Shape) -> Tensor | None:
+    """Returns KL(q || p) in closed form, `[B]` or `[S, B]`, None where there is none."""
+    same = (q.leading is None) == (p.leading is None)
+    if same or (p.leading is None and p.distribution.batch_shape.rank == 0):
+        kl = closed_form_kl(q.distribution, p.distribution)
+        return kl if kl is None or q.leading is None else tf.reshape(kl, q.leading)
+    one, other = q.unfolded(event_shape), p.unfolded(event_shape)
+    if one is None or other is None:
+        return None
+    axes = list(range(-len(event_shape), 0))
+    return tf.reduce_sum(tfd.kl_divergence(one, other), axis=axes)
+
+
+def precision_weighted(one: Distribution, other: Distribution) -> Distribution:
+    """Returns the normalised product of two diagonal Gaussians, as the class of the first.
+
+        1 / scale**2 = 1 / scale_1**2 + 1 / scale_2**2
+        loc = scale**2 * (loc_1 / scale_1**2 + loc_2 / scale_2**2)
+
+    Args:
+        one: `tfd.Normal` with the event shape as last axes of its batch shape, `[N, *E]`.
+        other: The same.
+
+    Returns:
+        `tfd.Independent(tfd.Normal)`, batch shape `[N]`, event shape `E`.
+
+    Reference: Ladder Variational Autoencoders (Sonderby et al., 2016), equations 11 and 12,
+    https://arxiv.org/abs/1602.02282
+    """
+    precisions = [tf.math.reciprocal(tf.square(part.scale)) for part in (one, other)]
+    variance = tf.math.reciprocal(precisions[0] + precisions[1])
+    loc = variance * (precisions[0] * one.loc + precisions[1] * other.loc)
+    return tfd.Independent(tfd.Normal(loc, tf.sqrt(variance)), loc.shape.rank - 1)
+
+
+def _leading(value: Tensor, event_rank: int) -> Any:
+    """Returns the shape before the event, as ints where all are known."""
+    static = value.shape[: value.shape.rank - event_rank]
+    return static.as_list() if static.is_fully_defined() else tf.shape(value)[: static.rank]
+
+
+def _joined(*parts: Any) -> Any:
+    """Returns shapes one after the other, as ints where all are."""
+    if all(not tf.is_tensor(size) for part in parts for size in _sizes(part)):
+        return [size for part in parts for size in _sizes(part)]
+    return tf.concat([tf.cast(part, tf.int32) for part in parts if _sizes(part)], axis=0)
+
+
+def _sizes(shape: Any) -> list[Any]:
+    """Returns the sizes that are known without a graph; a dynamic shape as one."""
+    return [shape] if tf.is_tensor(shape) else list(shape)

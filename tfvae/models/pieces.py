@@ -1,0 +1,141 @@
+"""Networks that read levels of latents, data and a context by name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+
+from tfvae._typing import Distribution, Tensor
+from tfvae.models.checks import check_distribution
+
+__all__ = ["Piece"]
+
+CONTEXT = "context"
+
+
+class Piece:
+    """One network of a hierarchy, with the names of what it reads.
+
+    An input named "context" is the context. If all others have names that are known, such as `x`
+    and `z_2`, they are given what they name; else they are given `order`, as far as they go.
+
+    Args:
+        network: Keras model or layer to a distribution. The names of its inputs are those of a
+            Functional model, and those of the arguments of `call` of another.
+        title: What it is, for messages, such as `posteriors[0]`.
+        order: The names that inputs without such names stand for, in order.
+        known: Names that it may read.
+        remedy: Layer that ends such a network, for messages.
+
+    Raises:
+        TypeError: It is no Keras model or layer.
+        ValueError: It has more inputs than there are names, or reads what it may not.
+    """
+
+    def __init__(
+        self,
+        network: Any,
+        title: str,
+        order: Sequence[str],
+        known: Sequence[str],
+        remedy: str = "MultivariateNormalDiag",
+    ) -> None:
+        if not isinstance(network, keras.layers.Layer):
+            raise TypeError(
+                f"`{title}` must be a Keras model or layer. Received: {type(network).__name__}"
+            )
+        self.network, self.title, self._remedy = network, title, remedy
+        self._inputs = _input_names(network)
+        self.reads = self._named(order, known)
+
+    def spec(self, name: str) -> Any:
+        """Returns the symbolic input that reads `name`, None where there is none."""
+        if name not in self.reads or not getattr(self.network, "inputs", None):
+            return None
+        return _symbolic(self.network)[self.reads.index(name)]
+
+    def __call__(self, values: Mapping[str, Tensor], *, training: bool = False) -> Any:
+        """Returns the output of the network at values `[N, ...]`, by name."""
+        found = [values[name] for name in self.reads]
+        for name, value in zip(self.reads, found, strict=True):
+            spec = self.spec(name)
+            if spec is not None and not value.shape[1:].is_compatible_with(spec.shape[1:]):
+                raise ValueError(
+                    f"`{self.title}` does not take `{name}`. "
+                    f"Expected: {name} of shape {tuple(spec.shape[1:])}, its input. "
+                    f"Received: {name} of shape {value.shape[1:]}. "
+                    "Change one to the shape of the other."
+                )
+        by_input = dict(zip(self._inputs, found, strict=True))
+        if not getattr(self.network, "inputs", None):
+            first = by_input.pop(self._inputs[0])
+            return self.network(first, **by_input, training=training)
+        structure = _structure(self.network)
+        if isinstance(structure, dict):
+            return self.network(by_input, training=training)
+        several = isinstance(structure, (list, tuple))
+        return self.network(found if several else found[0], training=training)
+
+    def distribution(
+        self, values: Mapping[str, Tensor], event: str, *, training: bool = False
+    ) -> Distribution:
+        """Returns the distribution that the network makes of values `[N, ...]`, batch shape `[N]`.
+
+        Raises:
+            TypeError: It makes none.
+            ValueError: It makes another number of them, or does not take these values.
+        """
+        output = self(values, training=training)
+        return check_distribution(output, self.title, event, self._remedy)
+
+    def maker(self, event: str, training: bool) -> Callable[[dict[str, Tensor]], Distribution]:
+        """Returns `distribution` as a function of the values alone."""
+        return lambda values: self.distribution(values, event, training=training)
+
+    def _named(self, order: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+        others = [name for name in self._inputs if name != CONTEXT]
+        if all(_is_name(name) for name in others):
+            surplus = [name for name in others if name not in known]
+            if surplus:
+                raise ValueError(
+                    f"`{self.title}` reads {', '.join(surplus)}. Expected: inputs among "
+                    f"{', '.join([*known, CONTEXT])}. Received: {', '.join(self._inputs)}. A level "
+                    "cannot depend on itself, and p(z) on nothing but the levels above."
+                )
+            return self._inputs
+        if len(others) > len(order):
+            raise ValueError(
+                f"`{self.title}` has more inputs than there is to read: {', '.join(order)}. "
+                f"Received: {len(others)} inputs. Name inputs after what they read, "
+                '`keras.Input(..., name="z_2")`.'
+            )
+        rest = iter(order)
+        return tuple(name if name == CONTEXT else next(rest) for name in self._inputs)
+
+
+def _is_name(name: str) -> bool:
+    return name == "x" or (name.startswith("z_") and name[2:].isdecimal())
+
+
+def _structure(network: Any) -> Any:
+    """Returns the inputs in the form in which the network takes them."""
+    return network.inputs[0] if isinstance(network, keras.Sequential) else network.input
+
+
+def _symbolic(network: Any) -> list[Any]:
+    structure = _structure(network)
+    return list(structure.values()) if isinstance(structure, dict) else list(network.inputs)
+
+
+def _input_names(network: Any) -> tuple[str, ...]:
+    if getattr(network, "inputs", None):
+        if isinstance(_structure(network), dict):
+            return tuple(_structure(network))
+        return tuple(tensor.name for tensor in network.inputs)
+    skipped = ("training", "mask")
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    parameters = inspect.signature(network.call).parameters.values()
+    return tuple(p.name for p in parameters if p.name not in skipped and p.kind not in variadic)
