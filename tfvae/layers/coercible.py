@@ -59,7 +59,7 @@ class TensorCoercible:
 
     def log_prob(self, value: Any, *args: Any, **kwargs: Any) -> Tensor:
         """Returns log p(value); in eager code with a warning outside of the support."""
-        if tf.executing_eagerly():
+        if tf.executing_eagerly() and not self.validate_args:  # type: ignore[attr-defined]
             warn_outside(self, value)  # type: ignore[arg-type]
         return super().log_prob(value, *args, **kwargs)  # type: ignore[misc]
 
