@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfvae.layers import MultivariateNormalDiag
+from tfvae.layers import MixtureNormal, MultivariateNormalDiag
 from tfvae.layers.coercible import Coercer, TensorCoercible
 
 tfd = tfp.distributions
@@ -76,3 +76,16 @@ def test_coercer_keeps_one_subclass_per_class():
     assert float(tf.convert_to_tensor(other)) == 1.0
     assert sum(cls is TensorCoercible for cls in type(other).__mro__) == 1
     assert float(tf.convert_to_tensor(first)) == 0.0
+
+
+@pytest.mark.parametrize("num", [3, 40, 64])
+def test_predict_returns_arrays_for_one_batch_and_for_several(num):
+    layer = MultivariateNormalDiag(2, "mean")
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4), layer])
+    x = np.random.default_rng(0).normal(size=(num, 3)).astype("float32")
+    found = model.predict(x, verbose=0)
+    assert isinstance(found, np.ndarray)
+    np.testing.assert_allclose(found, model(x).mean(), rtol=1e-5)
+    mixture = MixtureNormal(2, (2, 1))
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(10), mixture])
+    assert model.predict(x, verbose=0).shape == (num, 2, 1)

@@ -71,6 +71,10 @@ class TensorCoercible:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self._as_tensor(), dtype=dtype)
 
+    def numpy(self) -> np.ndarray:
+        """The tensor as an array, as `predict` asks for it where there is one batch only."""
+        return np.asarray(self._as_tensor())
+
     @property
     def shape(self) -> tf.TensorShape:
         """Shape of the tensor that this distribution turns into."""

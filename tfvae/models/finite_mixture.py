@@ -140,12 +140,12 @@ class FiniteMixture(VAE):
         history, converged = [float(totals["log_p_x"]) / len(x)], False
         for _ in range(max_iterations):
             before = self.get_weights()
-            responsibilities = self._responsibilities(x, batch_size)
-            self._maximise_weights(totals["count"])
             if maximise is not None:
                 self._maximise_table(maximise, totals)
             else:
+                responsibilities = self._responsibilities(x, batch_size)
                 self._ascend(optimizer, x, responsibilities, gradient_steps, batch_size)
+            self._maximise_weights(totals["count"])
             totals = _summed(expect, x, batch_size)
             rise = float(totals["log_p_x"]) / len(x) - history[-1]
             if rise < 0.0:
