@@ -48,7 +48,7 @@ def test_model_lives_on_with_its_new_prior(prior, tmp_path):
     vae.compile(keras.optimizers.Adam(0.01))
     vae.fit(x, verbose=0)
     trainable = [layer.trainable for layer in vae.encoder.layers]
-    gain = vae.fit_prior(prior, {"x": x}, validation_data=x, epochs=2)
+    gain = vae.fit_prior(prior, {"x": x}, validation_data=(x,), epochs=2)
     assert np.isfinite(gain.nats)
     assert [layer.trainable for layer in vae.encoder.layers] == trainable
     kernel = vae.encoder.layers[0].kernel.numpy()

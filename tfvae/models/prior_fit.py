@@ -53,6 +53,8 @@ def fit_prior(
     new = model.with_prior(prior)
     if not new.built:
         new.build({"x": (None, *model.event_shape)})
+    if isinstance(validation_data, tuple):
+        validation_data = keras.utils.unpack_x_y_sample_weight(validation_data)[0]
     held_out = {name: np.asarray(part) for name, part in named(validation_data).items()}
     model.check_data(held_out, "validation_data")
     with _frozen(*model.parts_beside_prior):
