@@ -111,7 +111,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Returns the options of the command line."""
     parser = argparse.ArgumentParser(description="Compare one, two and three levels of latents.")
     add = parser.add_argument
-    add("--epochs", type=int, default=80, help="epochs; the best by validation is kept")
+    add("--epochs", type=int, default=60, help="epochs; the best by validation is kept")
     add("--hidden", type=int, default=128, help="units of the hidden layers")
     add("--num-samples", type=int, default=200, help="draws per digit for the log-likelihood")
     add("--kinds", nargs="+", choices=KINDS, default=KINDS, help="models to compare")
