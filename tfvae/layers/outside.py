@@ -25,8 +25,6 @@ def warn_outside(distribution: Distribution, x: Any, stacklevel: int = 3) -> Non
     if support.columns or (support.lower, support.upper) == (None, None):
         return
     x = tf.convert_to_tensor(x)
-    if not x.dtype.is_floating and support.lower is None:
-        return
     if tf.executing_eagerly():
         if bool(_any_outside(x, support)):
             warnings.warn(_message(support), UserWarning, stacklevel=stacklevel)

@@ -24,7 +24,10 @@ tfd = tfp.distributions
 
 @register
 class VampPrior(Prior):
-    """Mixture of the posteriors of learned pseudo-inputs: the best prior of all for the ELBO.
+    """Mixture of the posteriors of learned pseudo-inputs.
+
+    The prior of the greatest ELBO is the aggregated posterior, the mean of q(z|x) over all data;
+    this one is that mean over a few points, which are learned:
 
         p(z) = sum_m w_m q(z|u_m),   u_m `[*x_event]` learned, q the model's own encoder
 
