@@ -49,6 +49,8 @@ class Terms(NamedTuple):
             made for it.
         level_rates: Of a hierarchy, the addends of the rate, level by level `[B, L]`, each in
             closed form where there is one; None where z is all of one level.
+        log_q_labels: log q `[B]` of those latents whose values are given with the data, zero in
+            examples without; None where none ever are.
     """
 
     log_p_x: Tensor
@@ -61,6 +63,7 @@ class Terms(NamedTuple):
     log_weights: Tensor | None = None
     gradient_scale: Tensor | None = None
     level_rates: Tensor | None = None
+    log_q_labels: Tensor | None = None
 
     def expect(self, values: Tensor) -> Tensor:
         """Returns E_q of values `[S, B]`, `[B]`: a mean over draws, or the sum over all states."""

@@ -357,10 +357,10 @@ def test_ledger_shows_the_rate_level_by_level():
     )
     for identity, residual in ledger.residuals.items():
         assert abs(residual.mean) <= 5 * residual.standard_error + 1e-4, identity
-    total = sum(rate.per_point for rate in ledger.level_rates)
+    total = sum(rate.per_point for rate in ledger.level_rates.values())
     np.testing.assert_allclose(total, ledger.rate.per_point, rtol=1e-5)
     assert "rate_2" in str(ledger)
-    assert ledger.to_dict()["rate_1"]["mean"] == ledger.level_rates[0].mean
+    assert ledger.to_dict()["rate_1"]["mean"] == ledger.level_rates["rate_1"].mean
 
 
 @pytest.mark.parametrize(

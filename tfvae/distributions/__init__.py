@@ -8,6 +8,7 @@ from tfvae.distributions.heterogeneous import Heterogeneous
 from tfvae.distributions.hierarchy import Hierarchy
 from tfvae.distributions.kernel_density import KernelDensity
 from tfvae.distributions.kl import closed_form_kl
+from tfvae.distributions.labelled import Labelled
 from tfvae.distributions.masked import Masked
 from tfvae.distributions.normal_mixture import NormalMixture
 from tfvae.distributions.one_hot import OneHotMixture
@@ -27,6 +28,7 @@ __all__ = [
     "Heterogeneous",
     "Hierarchy",
     "KernelDensity",
+    "Labelled",
     "Masked",
     "NormalMixture",
     "OneHotMixture",

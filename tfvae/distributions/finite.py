@@ -3,16 +3,59 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfvae._typing import Distribution, Tensor
+from tfvae.distributions.labelled import Labelled
 
-__all__ = ["all_states", "num_states"]
+__all__ = ["States", "all_states", "num_states", "weighted_states"]
 
 tfd = tfp.distributions
+
+
+class States(NamedTuple):
+    """All states of a distribution, which stand in for draws of it.
+
+    Attributes:
+        z: The states `[N, B, *E]`.
+        log_prob: Their log-probabilities `[N, B]`.
+        log_weight: Logarithms `[N, B]` of the weights with which they enter expectations.
+    """
+
+    z: Tensor
+    log_prob: Tensor
+    log_weight: Tensor
+
+
+def weighted_states(distribution: Distribution) -> States:
+    """Returns all states of a distribution of batch shape `[B]`.
+
+    Where the value is known, `Labelled`, it takes the place of each and they share its weight.
+
+    Raises:
+        ValueError: See `all_states`.
+    """
+    inner = distribution.distribution if isinstance(distribution, Labelled) else distribution
+    z = all_states(inner)
+    batch = distribution.batch_shape_tensor()
+    shape = tf.concat([tf.shape(z)[:1], batch, tf.shape(z)[1:]], axis=0)
+    z = tf.broadcast_to(
+        tf.reshape(z, [z.shape[0], *[1] * distribution.batch_shape.rank, *z.shape[1:]]), shape
+    )
+    log_prob = inner.log_prob(z)
+    if not isinstance(distribution, Labelled):
+        return States(z, log_prob, log_prob)
+    known = distribution.known
+    share = -math.log(z.shape[0])
+    return States(
+        distribution.fill_in(z),
+        tf.where(known, tf.zeros_like(log_prob), log_prob),
+        tf.where(known, tf.fill(tf.shape(log_prob), tf.cast(share, log_prob.dtype)), log_prob),
+    )
 
 
 def num_states(distribution: Distribution) -> int | None:
@@ -47,7 +90,7 @@ def all_states(distribution: Distribution) -> Tensor:
 
 
 def _elements(distribution: Distribution) -> Distribution:
-    while isinstance(distribution, tfd.Independent):
+    while isinstance(distribution, (tfd.Independent, Labelled)):
         distribution = distribution.distribution
     return distribution
 

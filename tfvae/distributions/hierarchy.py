@@ -11,6 +11,7 @@ import tensorflow_probability as tfp
 
 from tfvae._random import fold_in
 from tfvae._typing import Distribution, Shape, Tensor
+from tfvae.distributions.finite import num_states, weighted_states
 from tfvae.distributions.gaussian import as_diagonal_normal
 from tfvae.distributions.kl import closed_form_kl
 from tfvae.distributions.reparameterised import sample_and_log_prob
@@ -83,12 +84,17 @@ class LevelDraws(NamedTuple):
         log_probs: Their log-densities `[S, B]`, each given those that it depends on.
         conditionals: What they are drawn from.
         extra: The sum over the levels `[..., S, B]` of what `draw` returned third, if anything.
+        log_weights: Logarithms `[S, B]` of the weights of the rows, where levels take all states;
+            None where each row is a draw.
+        summed: The levels that take all states.
     """
 
     values: dict[str, Tensor]
     log_probs: dict[str, Tensor]
     conditionals: dict[str, Conditional]
     extra: Tensor | None = None
+    log_weights: Tensor | None = None
+    summed: tuple[str, ...] = ()
 
 
 class Hierarchy(tfd.Distribution, Composed):
@@ -195,25 +201,36 @@ class Hierarchy(tfd.Distribution, Composed):
         num_samples: int | Tensor,
         seed: Tensor,
         draw: Callable[[Distribution, Any, Tensor], Any] = sample_and_log_prob,
+        *,
+        max_states: int = 0,
     ) -> LevelDraws:
         """Draws level by level, each from its conditional at the levels drawn before.
+
+        Levels that depend on no other and have few states may take all of them in place of draws:
+        with N states in all there are `N * num_samples` rows, the draws of one state together.
 
         Args:
             num_samples: S.
             seed: Int32 pair `[2]`. The first level is drawn by `seed` itself, as it would be alone.
             draw: From a distribution, a number of draws and a seed to draws, log-densities and, for
                 `LevelDraws.extra`, None or a tensor of one more leading axis.
+            max_states: How many rows there may be of each draw; 0 draws all levels.
         """
-        values: dict[str, Tensor] = {}
-        log_probs: dict[str, Tensor] = {}
-        conditionals: dict[str, Conditional] = {}
+        values, log_probs, log_weights = self._all_states(num_samples, max_states)
+        summed = tuple(values)
+        conditionals = {name: self._roots[name] for name in summed}
         extras = []
-        leading = _joined([num_samples], self.batch_shape_tensor())
-        static = tf.TensorShape([tf.get_static_value(num_samples)]).concatenate(self.batch_shape)
+        rows: Any = num_samples
+        if log_weights is not None:
+            rows = log_weights.shape[0] or tf.shape(log_weights)[0]
+        leading = _joined([rows], self.batch_shape_tensor())
+        static = tf.TensorShape([tf.get_static_value(rows)]).concatenate(self.batch_shape)
         for index, (name, factor) in enumerate(self._factors.items()):
+            if name in summed:
+                continue
             level_seed = seed if index == 0 else fold_in(fold_in(seed, _LEVELS), index)
             conditional = self._conditional(factor, values)
-            count: Any = num_samples
+            count: Any = rows
             if conditional.leading is not None:
                 count = 1
             elif conditional.distribution.batch_shape.rank != self.batch_shape.rank:
@@ -226,7 +243,22 @@ class Hierarchy(tfd.Distribution, Composed):
             log_probs[name] = tf.ensure_shape(tf.reshape(log_prob, leading), static)
             conditionals[name] = conditional
         extra = tf.add_n(extras) if extras else None
-        return LevelDraws(values, log_probs, conditionals, extra)
+        return LevelDraws(values, log_probs, conditionals, extra, log_weights, summed)
+
+    def root(self, name: str) -> Distribution:
+        """Returns the distribution of a level that depends on no other."""
+        return self._roots[name].distribution
+
+    def finite_levels(self, max_states: int) -> list[str]:
+        """Returns levels that depend on no other and have so few joint states."""
+        found, total = [], 1
+        for name, root in self._roots.items():
+            states = num_states(root.distribution)
+            of_all = root.distribution.batch_shape.rank == self.batch_shape.rank
+            if of_all and states is not None and total * states <= max_states:
+                found.append(name)
+                total *= states
+        return found
 
     def conditionals(self, values: Mapping[str, Tensor]) -> dict[str, Conditional]:
         """Returns the distribution of each level at given levels `[..., *E_l]`, by name."""
@@ -292,6 +324,29 @@ class Hierarchy(tfd.Distribution, Composed):
             static = self.batch_shape.concatenate(self._shapes[name])
             values[name] = tf.ensure_shape(tf.reshape(mean, shape), static)
         return self.join(values)
+
+    def _all_states(
+        self, num_samples: int | Tensor, max_states: int
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor | None]:
+        """Returns levels that take all states `[S, B, *E_l]`, their log-densities, the weights."""
+        names = self.finite_levels(max_states)
+        if not names:
+            return {}, {}, None
+        found = {name: weighted_states(self._roots[name].distribution) for name in names}
+        total = inner = math.prod(states.z.shape[0] for states in found.values())
+        values, log_probs, log_weights = {}, {}, tf.zeros([], self.dtype)
+        for name, states in found.items():
+            size = states.z.shape[0]
+            inner //= size
+
+            def rows(tensor: Tensor, size: int = size, inner: int = inner) -> Tensor:
+                # Later levels, and draws within them, go round faster.
+                tensor = tf.repeat(tensor, inner * num_samples, axis=0)
+                return tf.tile(tensor, [total // (size * inner), *[1] * (tensor.shape.rank - 1)])
+
+            values[name], log_probs[name] = rows(states.z), rows(states.log_prob)
+            log_weights += rows(states.log_weight)
+        return values, log_probs, log_weights - tf.math.log(tf.cast(num_samples, self.dtype))
 
     def _given_to(self, factor: Factor, given: Mapping[str, Tensor] | None = None) -> Any:
         given = self._given if given is None else given
@@ -427,7 +482,7 @@ def level_rates(
         Of each level, by name, log p(z_l|...) `[S, B]` and the rate `[B]`, nats; and whether all
         rates are means of closed forms.
     """
-    values, log_q, q_levels, _ = draws
+    values, log_q, q_levels = draws.values, draws.log_probs, draws.conditionals
     p_levels = p.conditionals(values)
     log_p, rates, closed = {}, {}, True
     for name, value in values.items():
@@ -436,9 +491,16 @@ def level_rates(
         kl = None
         if not q.descendants(name) & set(p.parents(name)):
             kl = _conditional_kl(q_levels[name], p_levels[name], event)
-        closed = closed and kl is not None
+        closed = closed and (kl is not None or name in draws.summed)
         kl = log_q[name] - log_p[name] if kl is None else kl
-        rates[name] = tf.reduce_mean(kl, axis=0) if kl.shape.rank == 2 else kl
+        if kl.shape.rank == 2:
+            weights = draws.log_weights
+            kl = (
+                tf.reduce_mean(kl, axis=0)
+                if weights is None
+                else tf.reduce_sum(tf.exp(weights) * kl, axis=0)
+            )
+        rates[name] = kl
     return log_p, rates, closed
 
 

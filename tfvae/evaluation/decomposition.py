@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,8 @@ class Decomposition:
         residuals: Identity → `Estimate` of left side minus right side.
         num_samples: Draws per point behind all entries but the evidence.
         evidence_samples: Draws per point behind the evidence.
-        level_rates: Of a hierarchy, the addends of `rate`, from z_1 up; else empty.
+        level_rates: Of a model of several latents, the addends of `rate`, by the names that
+            training logs them by; else empty.
     """
 
     log_p_x: Estimate
@@ -73,7 +74,7 @@ class Decomposition:
     residuals: dict[str, Estimate]
     num_samples: int
     evidence_samples: int
-    level_rates: tuple[Estimate, ...] = ()
+    level_rates: dict[str, Estimate] = field(default_factory=dict)
 
     @property
     def num_points(self) -> int:
@@ -108,8 +109,7 @@ class Decomposition:
             "total_correlation": "part of marginal_kl",
             "dimension_wise_kl": "the rest of marginal_kl",
         }
-        for level in range(1, len(self.level_rates) + 1):
-            notes[f"rate_{level}"] = f"part of rate: z_{level}"
+        notes |= dict.fromkeys(self.level_rates, "part of rate")
         entries = self._entries()
         rows = [
             [name, f"{entries[name].mean:.3f}", f"{entries[name].standard_error:.3f}", note]
@@ -127,10 +127,9 @@ class Decomposition:
         return f"{ledger}\n{residuals}"
 
     def _entries(self) -> dict[str, Estimate]:
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        levels = {f"rate_{level}": rate for level, rate in enumerate(self.level_rates, start=1)}
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
         values = {name: value for name, value in values.items() if isinstance(value, Estimate)}
-        return {**values, **levels}
+        return {**values, **self.level_rates}
 
 
 def decompose(
@@ -196,7 +195,8 @@ def decompose(
             for name, value in values.items():
                 points.setdefault(name, []).append(value.numpy()[:count])
             bar.update(count)
-    return _ledger({k: np.concatenate(v) for k, v in points.items()}, num_samples, evidence_samples)
+    values = {name: np.concatenate(parts) for name, parts in points.items()}
+    return _ledger(values, model.rate_names, num_samples, evidence_samples)
 
 
 def _scorer(
@@ -223,7 +223,7 @@ def _scorer(
             "cross_entropy": -terms.expect(terms.log_p_z),
         }
         rates = [] if terms.level_rates is None else tf.unstack(terms.level_rates, axis=-1)
-        values |= {f"rate_{level}": rate for level, rate in enumerate(rates, start=1)}
+        values |= dict(zip(model.rate_names, rates, strict=True))
         draws = {"z": terms.z, "log_q_z": terms.log_q_z, "log_p_z": terms.log_p_z}
         if terms.log_weights is not None:
             draws["log_weights"] = terms.log_weights
@@ -289,7 +289,10 @@ def _entries_of_marginals(
 
 
 def _ledger(
-    points: dict[str, np.ndarray], num_samples: int, evidence_samples: int
+    points: dict[str, np.ndarray],
+    rate_names: tuple[str, ...],
+    num_samples: int,
+    evidence_samples: int,
 ) -> Decomposition:
     p = {name: value.astype(np.float64) for name, value in points.items()}
     residuals = {
@@ -311,8 +314,7 @@ def _ledger(
         )
     del points["sampled_elbo"]
     entries: dict[str, Any] = {name: Estimate.of(value) for name, value in points.items()}
-    num_levels = sum(name.startswith("rate_") for name in entries)
-    rates = tuple(entries.pop(f"rate_{level}") for level in range(1, num_levels + 1))
+    rates = {name: entries.pop(name) for name in rate_names}
     return Decomposition(
         **{"total_correlation": None, "dimension_wise_kl": None, **entries},
         residuals={name: Estimate.of(value) for name, value in residuals.items()},

@@ -12,7 +12,6 @@ from tqdm import tqdm
 
 from tfvae._typing import Tensor
 from tfvae.models import LatentVariableModel
-from tfvae.models.checks import named
 
 __all__ = ["Stream", "progress"]
 
@@ -50,7 +49,9 @@ class Stream:
         self._data = data
         self._batch_size = batch_size
         self._is_array = not isinstance(data, (tf.data.Dataset, keras.utils.PyDataset))
-        self.num_points: int | None = len(named(data)["x"]) if self._is_array else None
+        self.num_points: int | None = None
+        if self._is_array:
+            self.num_points = len(next(iter(model.named(data).values())))
 
     def __iter__(self) -> Iterator[tuple[dict[str, Tensor], int]]:
         """Yields `(batch, count)`: a full chunk, and how many of its points are data.
@@ -69,20 +70,23 @@ class Stream:
 
     def _chunks(self) -> Iterator[dict[str, np.ndarray]]:
         if self._is_array:
-            parts = named(self._data)
-            for start in range(0, len(parts["x"]), self._batch_size):
+            parts = self._model.named(self._data)
+            for start in range(0, self.num_points or 0, self._batch_size):
                 rows = slice(start, start + self._batch_size)
-                yield {name: np.asarray(part[rows]) for name, part in parts.items()}
+                yield self._as_batch({name: part[rows] for name, part in parts.items()})
             return
         if isinstance(self._data, tf.data.Dataset):
             batches = iter(self._data)
         else:
             batches = (self._data[index] for index in range(len(self._data)))
         for batch in batches:
-            parts = named(keras.utils.unpack_x_y_sample_weight(batch)[0])
-            parts = {name: np.asarray(part) for name, part in parts.items()}
-            self._model.check_data(parts, "data")
-            yield parts
+            batch = keras.utils.unpack_x_y_sample_weight(batch)[0]
+            self._model.check_data(batch, "data")
+            yield self._as_batch(self._model.named(batch))
+
+    def _as_batch(self, parts: dict[str, Any]) -> dict[str, np.ndarray]:
+        parts = {name: np.asarray(part) for name, part in parts.items()}
+        return {name: np.asarray(part) for name, part in self._model.as_batch(parts).items()}
 
 
 def _filled(part: np.ndarray, size: int) -> Tensor:

@@ -61,6 +61,7 @@ class LatentVariableModel(keras.Model):
         event_shape: Shape of one example of x.
         latent_shape: Shape of one latent, `E`.
         context_shape: Shape of the context of one example, None for a model without.
+        rate_names: Of a model of several latents, what the rates of each are logged as.
         support: The values that the likelihood can produce.
     """
 
@@ -68,6 +69,7 @@ class LatentVariableModel(keras.Model):
     latent_shape: Shape
     event_shape: Shape
     context_shape: Shape | None = None
+    rate_names: tuple[str, ...] = ()
     support: Support
     data_dtype: str = "float32"
     objective: Objective
@@ -138,7 +140,7 @@ class LatentVariableModel(keras.Model):
 
     def call(self, x: Any, training: bool = False) -> Distribution:
         """Returns p(x|z) at one draw z ~ q(z|x), batch shape `[B]`."""
-        batch = named(x)
+        batch = self.as_batch(self.named(x))
         z = self.encode(**batch, training=training).sample(seed=self.make_seed())
         return self.decode(z, batch.get("context"), training=training)
 
@@ -432,13 +434,38 @@ class LatentVariableModel(keras.Model):
             )
         if isinstance(x, tf.data.Dataset) and int(x.cardinality()) == 0:
             raise ValueError(f"`{name}` is empty. Expected a dataset of at least one batch.")
-        batch = named(x)
-        if not hasattr(batch["x"], "__array__"):
+        if not isinstance(x, Mapping) and not hasattr(x, "__array__"):
             return
-        batch = {key: np.asarray(value) for key, value in batch.items()}
-        self._describe_data(**batch)
-        check_array(batch["x"], name, self.event_shape, self.support)
-        check_context(**batch, context_shape=self.context_shape)
+        parts = self.named(x)
+        self._check_arrays({key: np.asarray(part) for key, part in parts.items()}, name)
+
+    def named(self, data: Any) -> dict[str, Any]:
+        """Returns data in any form that `fit` takes as parts by name, the rows of each as given.
+
+        Raises:
+            ValueError: Parts are missing or have other names.
+        """
+        return named(data)
+
+    def as_batch(self, parts: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns parts by name as the arguments of `terms` and `encode`: `x`, and `context`."""
+        return dict(parts)
+
+    def observed_parts(self, x: Tensor) -> dict[str, Tensor]:
+        """Returns draws or means of p(x|z) `[..., *x_event]` as parts by name."""
+        return {"x": x}
+
+    def prior_of(self, batch: Mapping[str, Tensor]) -> Distribution:
+        """Returns the prior that a batch is scored with, batch shape `[]` or `[B]`."""
+        return self.prior_distribution(batch.get("context"))
+
+    def specs(self) -> dict[str, tf.TensorSpec]:
+        """Returns what data of this model is, as parts by name, each `[None, ...]`."""
+        specs = {"x": tf.TensorSpec([None, *self.event_shape], tf.float32, name="x")}
+        if self.context_shape is not None:
+            shape = [None, *self.context_shape]
+            specs["context"] = tf.TensorSpec(shape, tf.float32, name="context")
+        return specs
 
     def compiled_function(
         self, key: Any, make: Callable[[], Callable[..., Any]]
@@ -558,12 +585,22 @@ class LatentVariableModel(keras.Model):
     def _run_checked(self, step: Callable[[dict[str, Tensor], Any], Any], data: Any) -> Any:
         """Calls `step(batch, sample_weight)`, nothing of which runs before its data is checked."""
         x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        batch = {name: tf.convert_to_tensor(value) for name, value in named(x).items()}
-        self._describe_data(**batch)
-        batch, checks = check_batch(batch, self.event_shape, self.support, self.context_shape)
+        parts = {name: tf.convert_to_tensor(part) for name, part in self.named(x).items()}
+        batch, checks = self._checked_batch(parts)
         # Not only what reads `x` has to wait: weight decay and counters change without it.
         with tf.control_dependencies(checks):
             return step(batch, sample_weight)
+
+    def _check_arrays(self, parts: dict[str, np.ndarray], name: str) -> None:
+        """Checks parts as wholes; see `check_data`."""
+        self._describe_data(**parts)
+        check_array(parts["x"], name, self.event_shape, self.support)
+        check_context(**parts, context_shape=self.context_shape)
+
+    def _checked_batch(self, parts: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[Any]]:
+        """Returns parts as what `terms` takes, and the assertions that it has to wait for."""
+        self._describe_data(**parts)
+        return check_batch(parts, self.event_shape, self.support, self.context_shape)
 
     def _describe_data(self, x: Tensor, context: Tensor | None = None) -> None:
         """Sets `event_shape` and `support`, where building the model had to wait for data."""

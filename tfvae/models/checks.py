@@ -24,6 +24,7 @@ __all__ = [
     "check_distribution",
     "check_event_shape",
     "check_missing",
+    "checked_part",
     "named",
     "translated_errors",
     "unpacked",
@@ -205,20 +206,37 @@ def check_batch(
         ValueError: Shapes or types are known and wrong, or a context is missing or surplus.
     """
     check_context(**batch, context_shape=context_shape)
-    x, checks = _checked_part(batch["x"], event_shape, "x", support)
+    x, checks = checked_part(batch["x"], event_shape, "x", support)
     checked = {"x": x}
     if context_shape is not None:
-        checked["context"], more = _checked_part(batch["context"], context_shape, "context")
+        checked["context"], more = checked_part(batch["context"], context_shape, "context")
         checks += more
-    if not batch["x"].dtype.is_bool:
-        checks += _support_checks(x, support)
     return checked, [check for check in checks if check is not None]  # None in eager code
 
 
-def _checked_part(
+def checked_part(
     x: Tensor, event_shape: Shape, name: str, support: Support | None = None
 ) -> tuple[Tensor, list[Any]]:
-    """Returns a part of a batch with its shape set, and assertions on shape and finite values."""
+    """Returns a part of a batch with its shape set, and assertions on its shape and values.
+
+    Args:
+        x: `[B, *event_shape]`.
+        event_shape: Shape of one example.
+        name: Of the part, for messages.
+        support: The values that it can have; None for all finite ones.
+
+    Raises:
+        ValueError: Shape or type are known and wrong.
+    """
+    part, checks = _finite_part(x, event_shape, name, support)
+    if support is not None and not x.dtype.is_bool:
+        checks += _support_checks(part, name, support)
+    return part, checks
+
+
+def _finite_part(
+    x: Tensor, event_shape: Shape, name: str, support: Support | None
+) -> tuple[Tensor, list[Any]]:
     if not (x.dtype.is_floating or x.dtype.is_integer or x.dtype.is_bool):
         raise ValueError(f"`{name}` must hold numbers. Received: dtype={x.dtype.name}")
     check_event_shape(x, event_shape, name)
@@ -252,11 +270,11 @@ def _checked_part(
     return x, checks
 
 
-def _support_checks(x: Tensor, support: Support) -> list[Any]:
+def _support_checks(x: Tensor, name: str, support: Support) -> list[Any]:
     """Returns the assertions that a batch lies within the bounds of the likelihood."""
     checks = []
     for label, part, own in _columns(x, support):
-        checks += _bounds(part, own, f"{_outside_text('x', own, label)} {own.remedy}")
+        checks += _bounds(part, own, f"{_outside_text(name, own, label)} {own.remedy}")
     return checks
 
 
@@ -324,7 +342,8 @@ def unpacked(x: Any, y: Any, kwargs: dict[str, Any]) -> tuple[Any, Any]:
         if sample_weight is not None:
             kwargs["sample_weight"] = sample_weight
     if y is None and kwargs.get("sample_weight") is not None:
-        y = np.zeros(len(named(x)["x"]), "int8")
+        first = next(iter(x.values())) if isinstance(x, Mapping) else x
+        y = np.zeros(len(first), "int8")
     return x, y
 
 

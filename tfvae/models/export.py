@@ -19,7 +19,7 @@ it and takes no `num_samples`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,19 +43,26 @@ Endpoint = tuple[Callable[..., dict[str, Tensor]], list[tf.TensorSpec]]
 
 def signatures(model: LatentVariableModel) -> dict[str, Endpoint]:
     """Returns signature name → (function of tensors, specs of its inputs)."""
-    x_spec = tf.TensorSpec([None, *model.event_shape], tf.float32, name="x")
+    specs = model.specs()
+    given = [specs["context"]] if "context" in specs else []
+    parts = [*(spec for name, spec in specs.items() if name != "context"), *given]
     z_spec = tf.TensorSpec([None, *model.latent_shape], tf.float32, name="z")
     count_spec = tf.TensorSpec([], tf.int32, name="num_samples")
     seed_spec = tf.TensorSpec([2], tf.int32, name="seed")
 
-    def serving_default(x: Tensor, *context: Tensor) -> dict[str, Tensor]:
-        return model.describe(x, *context)
+    def batch_of(values: Sequence[Tensor]) -> dict[str, Tensor]:
+        named = {str(spec.name): value for spec, value in zip(parts, values, strict=True)}
+        return model.as_batch(named)
 
-    def encode(x: Tensor, *context: Tensor) -> dict[str, Tensor]:
-        return model.describe_posterior(model.encode(x, *context))
+    def serving_default(*values: Tensor) -> dict[str, Tensor]:
+        return model.describe(**batch_of(values))
+
+    def encode(*values: Tensor) -> dict[str, Tensor]:
+        return model.describe_posterior(model.encode(**batch_of(values)))
 
     def decode(z: Tensor, *context: Tensor) -> dict[str, Tensor]:
-        return {"x_mean": centre(model.decode(z, *context))}
+        means = model.observed_parts(centre(model.decode(z, *context)))
+        return {f"{name}_mean": mean for name, mean in means.items()}
 
     def generate(num_samples: Tensor, seed: Tensor) -> dict[str, Tensor]:
         return model.generate(num_samples, seed)
@@ -63,14 +70,14 @@ def signatures(model: LatentVariableModel) -> dict[str, Endpoint]:
     def generate_for_context(seed: Tensor, context: Tensor) -> dict[str, Tensor]:
         return model.generate(tf.shape(context)[0], seed, context)
 
-    def elbo(x: Tensor, num_samples: Tensor, seed: Tensor, *context: Tensor) -> dict[str, Tensor]:
-        terms = model.terms(x, num_samples, seed, context=context[0] if context else None)
+    def elbo(*arguments: Tensor) -> dict[str, Tensor]:
+        *values, num_samples, seed = arguments
+        terms = model.terms(num_samples=num_samples, seed=seed, **batch_of(values))
         return {"elbo": terms.elbo, "distortion": terms.distortion, "rate": terms.rate}
 
-    def log_prob(
-        x: Tensor, num_samples: Tensor, seed: Tensor, *context: Tensor
-    ) -> dict[str, Tensor]:
-        batch = {"x": x, "context": context[0]} if context else {"x": x}
+    def log_prob(*arguments: Tensor) -> dict[str, Tensor]:
+        *values, num_samples, seed = arguments
+        batch = batch_of(values)
         estimate = importance_evidence(model, batch, num_samples, seed, _DRAWS_AT_ONCE)
         return {
             "log_prob": estimate.log_p_x,
@@ -78,15 +85,13 @@ def signatures(model: LatentVariableModel) -> dict[str, Endpoint]:
             "ess": estimate.ess,
         }
 
-    given: list[tf.TensorSpec] = []
     drawn: Endpoint = (generate, [count_spec, seed_spec])
-    if model.context_shape is not None:
-        given = [tf.TensorSpec([None, *model.context_shape], tf.float32, name="context")]
+    if given:
         drawn = (generate_for_context, [seed_spec, *given])
-    scored = [x_spec, count_spec, seed_spec, *given]
+    scored = [*parts, count_spec, seed_spec]
     return {
-        "serving_default": (serving_default, [x_spec, *given]),
-        "encode": (encode, [x_spec, *given]),
+        "serving_default": (serving_default, parts),
+        "encode": (encode, parts),
         "decode": (decode, [z_spec, *given]),
         "generate": drawn,
         "elbo": (elbo, scored),

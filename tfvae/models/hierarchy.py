@@ -19,7 +19,7 @@ from tfvae.distributions.hierarchy import (
     split_levels,
 )
 from tfvae.distributions.support import Support
-from tfvae.models.pieces import CONTEXT, Piece
+from tfvae.models.pieces import CONTEXT, Piece, sampling_order
 from tfvae.models.vae import VAE, checked_prior
 from tfvae.objectives import Objective
 from tfvae.objectives.gradients import plain_draws
@@ -29,6 +29,11 @@ from tfvae.terms import Terms
 __all__ = ["HierarchicalVAE"]
 
 tfd = tfp.distributions
+
+_DEPENDS = (
+    "No level of the posterior can depend on itself, by way of others either. Received: {}. Let "
+    "those below read what lies above, or the other way round."
+)
 
 
 @register
@@ -124,7 +129,7 @@ class HierarchicalVAE(VAE):
         # No layer: Keras would store and count its weights twice.
         joint.encode_top = encoder.encode_top if encoder.top_reads_x_alone else None
         # Before the metrics are made, which these name.
-        self._rate_names = tuple(f"rate_{level}" for level in range(1, len(levels) + 1))
+        self.rate_names = tuple(f"rate_{level}" for level in range(1, len(levels) + 1))
         self._logs_information = encoder.factorises
         super().__init__(encoder, decoder, joint, seed=seed, **kwargs)
 
@@ -232,11 +237,11 @@ class HierarchicalVAE(VAE):
     @property
     def _log_names(self) -> tuple[str, ...]:
         names = super()._log_names if self._logs_information else ("elbo", "distortion", "rate")
-        return (*names, *self._rate_names)
+        return (*names, *self.rate_names)
 
     def _logged(self, terms: Terms) -> dict[str, Tensor]:
         rates: Any = terms.level_rates
-        by_level = dict(zip(self._rate_names, tf.unstack(rates, axis=-1), strict=True))
+        by_level = dict(zip(self.rate_names, tf.unstack(rates, axis=-1), strict=True))
         if self._logs_information:
             return {**super()._logged(terms), **by_level}
         return {"elbo": terms.elbo, "distortion": terms.distortion, "rate": terms.rate, **by_level}
@@ -303,7 +308,7 @@ class _JointEncoder(keras.layers.Layer):
                     f"in by p(z). Received: `{piece.title}` reads {', '.join(found)}"
                 )
         reads = {name: set(self._reads(index)) for index, name in enumerate(levels)}
-        self._order = _order(reads)
+        self._order = sampling_order(reads, _DEPENDS)
         self.factorises = not weighted or len(levels) == 1
         self.factorises = self.factorises and not any(reads[name] for name in levels)
 
@@ -565,19 +570,3 @@ def _listed(networks: Any, name: str) -> list[Any]:
             f"Received: {type(networks).__name__}"
         )
     return list(networks)
-
-
-def _order(reads: dict[str, set[str]]) -> list[str]:
-    """Returns the levels in an order in which each comes after those it reads, the top first."""
-    order: list[str] = []
-    while len(order) < len(reads):
-        ready = [name for name in reads if name not in order and reads[name] <= set(order)]
-        if not ready:
-            left = [name for name in reads if name not in order]
-            text = "; ".join(f"{name} reads {', '.join(sorted(reads[name]))}" for name in left)
-            raise ValueError(
-                "No level of the posterior can depend on itself, by way of others either. "
-                f"Received: {text}. Let those below read what lies above, or the other way round."
-            )
-        order.append(ready[-1])
-    return order

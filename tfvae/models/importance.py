@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import tensorflow as tf
@@ -64,7 +65,7 @@ def importance_evidence(
         elbo = model.terms(num_samples=1, seed=seed, **batch).elbo
         ess = tf.fill(tf.shape(exact), tf.cast(num_samples, exact.dtype))
         return Evidence(exact, tf.zeros_like(exact), ess, elbo)
-    posterior, prior = model.encode(**batch), model.prior_distribution(batch.get("context"))
+    posterior, prior = model.encode(**batch), model.prior_of(batch)
 
     def add_block(
         index: Tensor, peak: Tensor, total: Tensor, squares: Tensor, logs: Tensor
@@ -77,11 +78,19 @@ def importance_evidence(
             **batch,
         )
         valid = index * block + tf.range(block) < num_samples  # [S]
-        log_w = tf.where(valid[:, None], terms.log_w, -float("inf"))
+        drawn = mean_log_w = terms.log_w
+        if terms.log_weights is not None:
+            # Of each draw all states of what has few: together they are one draw of the rest.
+            shape = [-1, block, tf.shape(drawn)[1]]
+            log_shares = tf.reshape(terms.log_weights, shape) + math.log(block)
+            each = tf.reshape(drawn, shape)
+            drawn = tf.reduce_logsumexp(log_shares + each, axis=0)
+            mean_log_w = tf.reduce_sum(tf.exp(log_shares) * each, axis=0)
+        log_w = tf.where(valid[:, None], drawn, -float("inf"))
         new_peak, kept, w = rescaled(peak, log_w)
         total = total * kept + tf.reduce_sum(w, axis=0)
         squares = squares * tf.square(kept) + tf.reduce_sum(tf.square(w), axis=0)
-        logs += tf.reduce_sum(tf.where(valid[:, None], terms.log_w, 0.0), axis=0)
+        logs += tf.reduce_sum(tf.where(valid[:, None], mean_log_w, 0.0), axis=0)
         return index + 1, new_peak, total, squares, logs
 
     zeros = tf.zeros([tf.shape(batch["x"])[0]], posterior.dtype)

@@ -42,7 +42,7 @@ class _ObservedModel(LatentVariableModel):
         self._describe_data(x, context)
         check_event_shape(x, self.event_shape)
         check_context(x, context, context_shape=self.context_shape)
-        return _nothing(tf.shape(x)[:1])
+        return nothing(tf.shape(x)[:1])
 
     def decode(
         self, z: Tensor, context: Tensor | None = None, *, training: bool = False
@@ -55,7 +55,7 @@ class _ObservedModel(LatentVariableModel):
 
     def prior_distribution(self, context: Tensor | None = None) -> Distribution:
         """Returns the distribution of nothing, batch shape `[]`."""
-        return _nothing(tf.constant([], tf.int32))
+        return nothing(tf.constant([], tf.int32))
 
     def terms(
         self,
@@ -70,20 +70,9 @@ class _ObservedModel(LatentVariableModel):
         training: bool = False,
     ) -> Terms:
         """See `LatentVariableModel.terms`: log p(x) is the same in each of the S rows."""
-        q_z = self.encode(x, context) if posterior is None else posterior
-        log_p_x = self.log_p_x(x, context, training=training)
-        shape = tf.stack([num_samples, tf.shape(log_p_x)[0]])
-        zeros = tf.zeros_like(log_p_x)
-        return Terms(
-            log_p_x=tf.broadcast_to(log_p_x, shape),
-            log_p_z=tf.broadcast_to(zeros, shape),
-            log_q_z=tf.broadcast_to(zeros, shape),
-            kl=zeros,
-            z=tf.zeros(tf.concat([shape, [0]], axis=0), log_p_x.dtype),
-            q_z=q_z,
-            p_z=self.prior_distribution(context),
-            gradient_scale=tf.zeros(tf.concat([[2], shape], axis=0), log_p_x.dtype),
-        )
+        if posterior is None:
+            self.encode(x, context)  # checks what it is given
+        return terms_without_latents(self.log_p_x(x, context, training=training), num_samples)
 
     def log_p_x(
         self, x: Tensor, context: Tensor | None = None, *, training: bool = False
@@ -292,6 +281,23 @@ class ConditionalModel(_ObservedModel):
             )
 
 
-def _nothing(batch_shape: Tensor) -> Distribution:
+def terms_without_latents(log_p_x: Tensor, num_samples: int | Tensor) -> Terms:
+    """Returns the scores of log p(x) `[B]` alone: the same in each of S rows."""
+    shape = tf.stack([num_samples, tf.shape(log_p_x)[0]])
+    zeros = tf.zeros_like(log_p_x)
+    return Terms(
+        log_p_x=tf.broadcast_to(log_p_x, shape),
+        log_p_z=tf.broadcast_to(zeros, shape),
+        log_q_z=tf.broadcast_to(zeros, shape),
+        kl=zeros,
+        z=tf.zeros(tf.concat([shape, [0]], axis=0), log_p_x.dtype),
+        q_z=nothing(tf.shape(log_p_x)),
+        p_z=nothing(tf.constant([], tf.int32)),
+        gradient_scale=tf.zeros(tf.concat([[2], shape], axis=0), log_p_x.dtype),
+    )
+
+
+def nothing(batch_shape: Tensor) -> Distribution:
+    """Returns the distribution of nothing, event shape `[0]`."""
     zeros = tf.zeros(tf.concat([batch_shape, [0]], axis=0), keras.config.floatx())
     return tfd.Independent(tfd.Normal(zeros, tf.ones_like(zeros)), 1)

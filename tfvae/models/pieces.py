@@ -11,13 +11,14 @@ import keras
 from tfvae._typing import Distribution, Tensor
 from tfvae.models.checks import check_distribution
 
-__all__ = ["Piece"]
+__all__ = ["Piece", "sampling_order"]
 
 CONTEXT = "context"
+_LEVELS = "A level cannot depend on itself, and p(z) on nothing but the levels above."
 
 
 class Piece:
-    """One network of a hierarchy, with the names of what it reads.
+    """One network of several, with the names of what it reads.
 
     An input named "context" is the context. If all others have names that are known, such as `x`
     and `z_2`, they are given what they name; else they are given `order`, as far as they go.
@@ -29,6 +30,7 @@ class Piece:
         order: The names that inputs without such names stand for, in order.
         known: Names that it may read.
         remedy: Layer that ends such a network, for messages.
+        others: What to say of an input that is not `known`.
 
     Raises:
         TypeError: It is no Keras model or layer.
@@ -42,12 +44,14 @@ class Piece:
         order: Sequence[str],
         known: Sequence[str],
         remedy: str = "MultivariateNormalDiag",
+        others: str = _LEVELS,
     ) -> None:
         if not isinstance(network, keras.layers.Layer):
             raise TypeError(
                 f"`{title}` must be a Keras model or layer. Received: {type(network).__name__}"
             )
-        self.network, self.title, self._remedy = network, title, remedy
+        self.network, self.title = network, title
+        self._remedy, self._others = remedy, others
         self._inputs = _input_names(network)
         self.reads = self._named(order, known)
 
@@ -56,6 +60,11 @@ class Piece:
         if name not in self.reads or not getattr(self.network, "inputs", None):
             return None
         return _symbolic(self.network)[self.reads.index(name)]
+
+    def output_shape(self) -> Any:
+        """Returns the shape of one draw of what it returns, None where it is not known."""
+        outputs = getattr(self.network, "outputs", None)
+        return outputs[0].shape[1:] if outputs else None
 
     def __call__(self, values: Mapping[str, Tensor], *, training: bool = False) -> Any:
         """Returns the output of the network at values `[N, ...]`, by name."""
@@ -97,13 +106,13 @@ class Piece:
 
     def _named(self, order: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
         others = [name for name in self._inputs if name != CONTEXT]
-        if all(_is_name(name) for name in others):
+        if not order or all(_is_name(name) for name in others):
             surplus = [name for name in others if name not in known]
             if surplus:
                 raise ValueError(
                     f"`{self.title}` reads {', '.join(surplus)}. Expected: inputs among "
-                    f"{', '.join([*known, CONTEXT])}. Received: {', '.join(self._inputs)}. A level "
-                    "cannot depend on itself, and p(z) on nothing but the levels above."
+                    f"{', '.join([*known, CONTEXT])}. Received: {', '.join(self._inputs)}. "
+                    f"{self._others}"
                 )
             return self._inputs
         if len(others) > len(order):
@@ -139,3 +148,24 @@ def _input_names(network: Any) -> tuple[str, ...]:
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     parameters = inspect.signature(network.call).parameters.values()
     return tuple(p.name for p in parameters if p.name not in skipped and p.kind not in variadic)
+
+
+def sampling_order(reads: Mapping[str, set[str]], problem: str) -> list[str]:
+    """Returns names in an order in which each comes after those it reads, the last ones first.
+
+    Args:
+        reads: Of each name those that it depends on.
+        problem: What to say where there is none, with `{}` for who depends on whom.
+
+    Raises:
+        ValueError: Names depend on each other in a circle.
+    """
+    order: list[str] = []
+    while len(order) < len(reads):
+        ready = [name for name in reads if name not in order and reads[name] <= set(order)]
+        if not ready:
+            left = [name for name in reads if name not in order]
+            text = "; ".join(f"{name} reads {', '.join(sorted(reads[name]))}" for name in left)
+            raise ValueError(problem.format(text))
+        order.append(ready[-1])
+    return order

@@ -19,6 +19,7 @@ from tfvae.objectives.kernels import RBF, InverseMultiquadratic, Kernel
 from tfvae.objectives.matching import MMD, InfoVAE, SlicedWasserstein
 from tfvae.objectives.rate_control import Capacity, FreeBits
 from tfvae.objectives.schedules import Constant, Cyclical, Linear, Schedule
+from tfvae.objectives.supervised import Supervised
 from tfvae.objectives.total_correlation import (
     BatchWeights,
     BetaTC,
@@ -63,6 +64,7 @@ __all__ = [
     "SlicedWasserstein",
     "StraightThrough",
     "Sum",
+    "Supervised",
     "TargetDistortion",
     "TargetRate",
     "split_rate",
