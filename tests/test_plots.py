@@ -144,6 +144,12 @@ def test_counts_are_positive(vae, argument):
 # Samples.
 
 
+def test_images_are_shown_in_rows():
+    x = np.arange(5 * 6, dtype="float32").reshape(5, 3, 2)
+    found = pixels(plots.images(x, columns=3))
+    np.testing.assert_array_equal([image.reshape(3, 2) for image in found], x)
+
+
 def test_samples_are_the_means_of_their_seed(vae):
     first, again = (pixels(plots.samples(vae, 5, seed=3)) for _ in range(2))
     expected = np.asarray(vae.generate(5, vae.make_seed(3))["x_mean"])[..., 0]

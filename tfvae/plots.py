@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tfvae.models.base import LatentVariableModel
 
-__all__ = ["latent_space", "reconstructions", "samples", "training_curves"]
+__all__ = ["images", "latent_space", "reconstructions", "samples", "training_curves"]
 
 _FONT_SIZE = 8  # points: that of a caption, since the figures are as wide as a page or a column
 _INCH_PER_IMAGE = 0.55
@@ -116,6 +116,39 @@ def reconstructions(
     return axes.figure  # pyright: ignore[reportReturnType]
 
 
+def images(
+    x: Any, *, columns: int | None = None, image_shape: Sequence[int] | None = None
+) -> Figure:
+    """Shows images in rows.
+
+    Args:
+        x: Images `[N, H, W]` or `[N, H, W, C]`, or `[N, D]` with `image_shape`.
+        columns: Images per row; by default as many as make the grid square.
+        image_shape: See `reconstructions`.
+
+    Returns:
+        Figure.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: `x` is not image-shaped, or `columns` is smaller than 1.
+
+    Example:
+        >>> figure = tfvae.plots.images(np.zeros([6, 8, 8]), columns=3)
+    """
+    shown = _as_images(np.asarray(x), "x", image_shape)
+    columns = int(np.ceil(np.sqrt(len(shown)))) if columns is None else columns
+    _check_counts(columns=columns)
+    limits = _limits(shown)
+    columns = min(columns, len(shown))
+    rows = -(-len(shown) // columns)
+    axes = _image_axes(columns, rows * (1 + _GAP) - _GAP)
+    for index, image in enumerate(shown):
+        row, column = divmod(index, columns)
+        _draw_image(axes, image, column, row * (1 + _GAP), limits)
+    return axes.figure  # pyright: ignore[reportReturnType]
+
+
 def samples(
     model: LatentVariableModel,
     num_images: int = 64,
@@ -146,18 +179,11 @@ def samples(
         >>> figure = tfvae.plots.samples(vae, 64, seed=0)
     """
     _check_counts(num_images=num_images)
-    columns = int(np.ceil(np.sqrt(num_images))) if columns is None else columns
-    _check_counts(columns=columns)
+    if columns is not None:
+        _check_counts(columns=columns)
     drawn = model.generate(num_images, model.make_seed(seed))
-    images = _as_images(np.asarray(drawn["x_mean" if mean else "x"]), "sample", image_shape)
-    limits = _limits(images)
-    columns = min(columns, num_images)
-    rows = -(-num_images // columns)
-    axes = _image_axes(columns, rows * (1 + _GAP) - _GAP)
-    for index, image in enumerate(images):
-        row, column = divmod(index, columns)
-        _draw_image(axes, image, column, row * (1 + _GAP), limits)
-    return axes.figure  # pyright: ignore[reportReturnType]
+    shown = _as_images(np.asarray(drawn["x_mean" if mean else "x"]), "sample", image_shape)
+    return images(shown, columns=columns)
 
 
 def latent_space(
