@@ -1,0 +1,120 @@
+"""Time and memory of training steps: models take turns, and have a process each for memory."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import paired
+import tensorflow as tf
+from tqdm import tqdm
+
+import tfvae
+
+__all__ = ["PIXELS", "make_step", "make_vae", "memory_of_each", "peak_megabytes", "take_turns"]
+
+PIXELS = 784
+# Steps of a measured process before and while its memory is watched.
+_STEPS = 5
+
+
+def make_vae(
+    prior: tfvae.priors.Prior | None = None, latents: int = 40, hidden: int = 300
+) -> tfvae.VAE:
+    """Returns a VAE of 784 binary pixels, two hidden layers on either side."""
+    keras.utils.set_random_seed(0)
+    normal, bernoulli = tfvae.layers.MultivariateNormalDiag, tfvae.layers.IndependentBernoulli
+    encoder = keras.Sequential(
+        [
+            keras.Input((PIXELS,)),
+            keras.layers.Dense(hidden, "relu"),
+            keras.layers.Dense(hidden, "relu"),
+            keras.layers.Dense(normal.params_size(latents)),
+            normal(latents),
+        ]
+    )
+    decoder = keras.Sequential(
+        [
+            keras.Input((latents,)),
+            keras.layers.Dense(hidden, "relu"),
+            keras.layers.Dense(hidden, "relu"),
+            keras.layers.Dense(PIXELS),
+            bernoulli(PIXELS),
+        ]
+    )
+    return tfvae.VAE(encoder, decoder, prior, seed=0)
+
+
+def make_step(vae: tfvae.VAE, batch: int) -> Callable[[], float]:
+    """Returns a function that makes one update of a compiled model, and waits for its end.
+
+    Pixels are coins: the work does not depend on them.
+    """
+    x = tf.constant(np.random.default_rng(0).integers(0, 2, (batch, PIXELS)), tf.float32)
+    tf.get_logger().setLevel("ERROR")  # it takes a new model's function for one traced anew
+    step = tf.function(lambda: vae.train_step(x)["loss"], autograph=False)
+    return lambda: float(step())
+
+
+def take_turns(
+    steps: Mapping[str, Callable[[], float]], of: str, rounds: int, block: float
+) -> dict[str, dict[str, float]]:
+    """Returns by name how many times as long a step takes as one of `of`, by `paired.summarise`.
+
+    Args:
+        steps: By name, one update.
+        of: The name that all are compared with, within each round.
+        rounds: Turns of each.
+        block: Seconds of a turn, at least; never fewer than three steps.
+    """
+    repeats = {}
+    for name, step in tqdm(steps.items(), desc="compiling", unit=" cases"):
+        step()
+        start = time.perf_counter()
+        step()
+        repeats[name] = max(3, int(block / (time.perf_counter() - start)))
+    names, seconds = list(steps), {name: [] for name in steps}
+    for index in tqdm(range(rounds), desc="taking turns", unit=" rounds"):
+        # None always comes after the same one.
+        for name in names[index % len(names) :] + names[: index % len(names)]:
+            start = time.perf_counter()
+            for _ in range(repeats[name]):
+                steps[name]()
+            seconds[name].append((time.perf_counter() - start) / repeats[name])
+    result = {}
+    for name, mine in seconds.items():
+        ratios = [one / other for one, other in zip(mine, seconds[of], strict=True)]
+        result[name] = {**paired.summarise(ratios), "ms": 1e3 * float(np.median(mine))}
+    return result
+
+
+def peak_megabytes(step: Callable[[], float]) -> float:
+    """Returns the most memory that this process held while it made some steps, in megabytes."""
+    for _ in range(_STEPS):
+        step()
+    # Linux begins to watch anew.
+    Path("/proc/self/clear_refs").write_text("5")
+    for _ in range(_STEPS):
+        step()
+    status = Path("/proc/self/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
+
+
+def memory_of_each(script: str, names: Sequence[str], arguments: Sequence[str] = ()) -> Any:
+    """Returns by name the peak memory of a process of its own, that of `script --peak name`."""
+    found = {}
+    for name in tqdm(names, desc="memory", unit=" processes"):
+        command = [sys.executable, script, "--peak", name, *arguments]
+        run = subprocess.run(command, capture_output=True, text=True, check=False)
+        if run.returncode:
+            raise RuntimeError(f"{' '.join(command)} failed:\n{run.stderr[-2000:]}")
+        found[name] = json.loads(run.stdout.splitlines()[-1])
+    return found

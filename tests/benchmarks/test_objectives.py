@@ -1,0 +1,44 @@
+"""What the benchmark of objectives reports, for two of them and tiny models."""
+
+import importlib.util
+import inspect
+import json
+import sys
+from pathlib import Path
+
+from tfvae import objectives
+from tfvae.objectives import Objective, Sum, Supervised
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+sys.path.insert(0, str(FOLDER))
+_spec = importlib.util.spec_from_file_location("objectives_benchmark", FOLDER / "objectives.py")
+benchmark = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(benchmark)
+
+TINY = ["--hidden", "4", "--latents", "2", "--batch", "8"]
+
+
+def test_reports_time_and_memory_of_each(tmp_path, capsys):
+    output = tmp_path / "objectives.json"
+    arguments = [*TINY, "--rounds", "2", "--block", "0", "--draws", "3"]
+    result = benchmark.main([*arguments, "--only", "BetaTC", "--output", str(output)])
+    assert list(result["objectives"]) == ["ELBO", "BetaTC"]
+    elbo, other = result["objectives"].values()
+    assert (elbo["time"]["median"], elbo["memory"]) == (1.0, 0.0)
+    assert other["time"]["ms"] > 0.0
+    assert list(result["draws_or_batch"]) == [
+        "ELBO at batch 24",
+        "ImportanceWeighted 3 at batch 8",
+    ]
+    assert json.loads(output.read_text())["objectives"] == result["objectives"]
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 80
+
+
+def test_every_objective_is_measured():
+    public = [getattr(objectives, name) for name in objectives.__all__]
+    kinds = {cls for cls in public if inspect.isclass(cls) and issubclass(cls, Objective)}
+    parts = [getattr(o, "objectives", (o,)) for o in benchmark.OBJECTIVES.values()]
+    measured = {type(part) for group in parts for part in group}
+    # A sum is its addends, and labels take a model of their own.
+    assert kinds - {Objective, Sum, Supervised} == measured

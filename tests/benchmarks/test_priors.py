@@ -1,0 +1,33 @@
+"""What the benchmark of priors reports, for two of them and tiny models."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+sys.path.insert(0, str(FOLDER))
+_spec = importlib.util.spec_from_file_location("priors_benchmark", FOLDER / "priors.py")
+benchmark = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(benchmark)
+
+TINY = ["--hidden", "4", "--latents", "2", "--batch", "8"]
+
+
+def test_reports_cost_and_memory_of_each(tmp_path, capsys):
+    output = tmp_path / "priors.json"
+    arguments = [*TINY, "--rounds", "2", "--block", "0", "--components", "5"]
+    result = benchmark.main([*arguments, "--only", "VampPrior 5", "--output", str(output)])
+    assert list(result["priors"]) == ["StandardNormal", "VampPrior 5"]
+    standard, vamp = result["priors"].values()
+    assert (standard["time"]["min"], standard["memory"]) == (1.0, 0.0)
+    assert vamp["time"]["ms"] > 0.0
+    assert json.loads(output.read_text())["priors"] == result["priors"]
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 80
+
+
+def test_a_peak_is_that_of_the_steps(capsys):
+    benchmark.main([*TINY, "--peak", "GaussianMixture 7"])
+    # A process with TensorFlow in it holds hundreds of megabytes.
+    assert 100.0 < json.loads(capsys.readouterr().out) < 100_000.0
