@@ -7,11 +7,106 @@ from collections.abc import Mapping
 from typing import IO, Any
 
 import keras
+import numpy as np
 from tqdm import tqdm
 
-__all__ = ["ProgressBar"]
+from tfvae._config import check_count
+from tfvae.evaluation.collapse import CollapseReport, measure_collapse
+from tfvae.models import LatentVariableModel
+
+__all__ = ["CollapseMonitor", "ProgressBar"]
 
 _HEADING = "epoch | time | ELBO = -(distortion + rate), I[x;z] in the batch, validation ELBO"
+
+
+class CollapseMonitor(keras.callbacks.Callback):
+    """Watches on held-out data whether z says anything of x, and says so in a line if not.
+
+    After the first epoch, and each `every` epochs from there, `tfvae.evaluation.measure_collapse`
+    runs on the data. What it finds is logged, for those callbacks that come after this one in the
+    list and for the history that `fit` returns: `held_out_mutual_information`,
+    `held_out_active_units`, `held_out_shuffle_cost` (how much worse x is predicted from the z of
+    others) and `held_out_gap`. In epochs between, the last numbers stand. Training stays what it
+    is without the monitor, to the bit.
+
+    Args:
+        data: Held-out data, in a form that `fit` takes as `x`.
+        every: Epochs from one measurement to the next.
+        max_points: Of an array the first so many points are used, since the work grows with their
+            square and the mutual information cannot exceed the logarithm of their number.
+        seed: Of the draws, the same in each epoch.
+        file: Where lines go; standard error by default.
+        **settings: Further arguments of `measure_collapse`.
+
+    Attributes:
+        reports: Epoch, counted from 0 → `CollapseReport`.
+
+    Raises:
+        ValueError: A number is smaller than 1. When training begins: the data is not what the
+            model is for, has fewer than two points, or the model has no latents.
+        TypeError: When training begins: the model is none of `tfvae`.
+
+    Example:
+        >>> monitor = tfvae.callbacks.CollapseMonitor(x)
+        >>> history = vae.fit(x, epochs=2, verbose=0, callbacks=[monitor])
+        >>> sorted(monitor.reports)
+        [0, 1]
+
+    Reference: Understanding Posterior Collapse in Generative Latent Variable Models (Lucas et al.,
+    2019), https://openreview.net/forum?id=r1xaVLUYuE
+    """
+
+    def __init__(
+        self,
+        data: Any,
+        every: int = 1,
+        *,
+        max_points: int = 1000,
+        seed: int = 0,
+        file: IO[str] | None = None,
+        **settings: Any,
+    ) -> None:
+        super().__init__()
+        check_count("every", every)
+        check_count("max_points", max_points)
+        self.reports: dict[int, CollapseReport] = {}
+        self._data, self._every, self._max_points = data, every, max_points
+        self._settings = {"seed": seed, **settings}
+        self._file = file
+        self._said: str | None = None
+
+    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
+        """Checks model and data, before anything is trained."""
+        if not isinstance(self.model, LatentVariableModel):
+            raise TypeError(
+                "`CollapseMonitor` watches models of `tfvae`, such as a `tfvae.VAE`. "
+                f"Received: {type(self.model).__name__}"
+            )
+        self.model.check_data(self._data, "data")
+        if isinstance(self._data, Mapping) or hasattr(self._data, "__array__"):
+            parts = self.model.named(self._data)
+            self._data = {n: np.asarray(part)[: self._max_points] for n, part in parts.items()}
+            if min(map(len, self._data.values())) < 2:
+                raise ValueError("`data` must have at least two points to compare. Received: one.")
+        if self.model.built and 0 in self.model.latent_shape:
+            raise ValueError(
+                f"`CollapseMonitor` watches latents, and {type(self.model).__name__} has none. "
+                "Leave it out."
+            )
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Measures where it is time to, and adds the numbers to the logs."""
+        model: Any = self.model
+        if epoch % self._every == 0 or not self.reports:
+            report = measure_collapse(model, self._data, **self._settings)
+            self.reports[epoch] = report
+            if report.message is not None and _kind(report) != self._said:
+                print(f"Epoch {epoch + 1}: {report.message}", file=self._file or sys.stderr)
+            self._said = _kind(report)
+        if logs is not None:
+            last = self.reports[max(self.reports)]
+            for name in ("mutual_information", "active_units", "shuffle_cost", "gap"):
+                logs[f"held_out_{name}"] = float(getattr(last, name))
 
 
 class ProgressBar(keras.callbacks.Callback):
@@ -63,3 +158,10 @@ class ProgressBar(keras.callbacks.Callback):
         """Leaves the bar as it stands."""
         self._bar.refresh()
         self._bar.close()
+
+
+def _kind(report: CollapseReport) -> str | None:
+    """What a message is about: it is said once, and again when that changes."""
+    if report.message is None:
+        return None
+    return report.cause or ", ".join(report.idle_levels) or "dimensions"

@@ -1,11 +1,13 @@
-"""Evaluation: the evidence, the ledger of the ELBO, imputation; streamed, in bounded memory."""
+"""Evaluation: evidence, ledger of the ELBO, collapse, imputation; streamed, in bounded memory."""
 
+from tfvae.evaluation.collapse import CollapseReport, measure_collapse
 from tfvae.evaluation.decomposition import Decomposition, decompose
 from tfvae.evaluation.estimate import Estimate
 from tfvae.evaluation.imputation import Imputation, impute
 from tfvae.evaluation.likelihood import LogLikelihood, log_likelihood
 
 __all__ = [
+    "CollapseReport",
     "Decomposition",
     "Estimate",
     "Imputation",
@@ -13,4 +15,5 @@ __all__ = [
     "decompose",
     "impute",
     "log_likelihood",
+    "measure_collapse",
 ]

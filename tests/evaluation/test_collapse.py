@@ -1,0 +1,163 @@
+"""Each cause of a collapse is planted, and named; what has not collapsed is left alone."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfvae
+from tests import analytic
+from tests.conftest import binary_data, mlp_decoder, mlp_encoder, mlp_vae, real_data
+from tests.models.test_directed import labelled_tables, table_data
+from tests.models.test_hierarchy import two_levels
+from tfvae.evaluation import measure_collapse
+from tfvae.layers import Autoregressive, IndependentBernoulli, IndependentNormal
+from tfvae.objectives import ELBO, Linear
+from tfvae.priors import GaussianMixture
+
+
+def silent_encoder(loc=0.0):
+    """q(z|x) = N(loc, 1) whatever x is."""
+    encoder = mlp_encoder()
+    kernel, bias = encoder.layers[-2].get_weights()
+    one = np.log(np.expm1(1.0 - encoder.layers[-1].min_scale))
+    encoder.layers[-2].set_weights([0.0 * kernel, 0.0 * bias + [loc, loc, one, one]])
+    return encoder
+
+
+def deaf_decoder(layer, raw=None):
+    """p(x|z) = p(x), with all raw scales at `raw`."""
+    decoder = mlp_decoder(likelihood=layer if isinstance(layer, type) else IndependentBernoulli)
+    kernel, bias = decoder.layers[-2].get_weights()
+    if raw is not None:
+        bias[len(bias) // 2 :] = raw
+    decoder.layers[-2].set_weights([0.0 * kernel, bias])
+    return decoder
+
+
+def collapsed(cause):
+    """A model, its data, and its objective."""
+    x, objective, prior = binary_data(40), ELBO(), None
+    encoder, decoder = silent_encoder(), deaf_decoder(IndependentBernoulli)
+    if cause == "weight":
+        objective = ELBO(beta=10.0)
+    elif cause == "young":
+        objective = ELBO(beta=Linear(0.0, 1.0, steps=10))
+    elif cause == "decoder":
+        layer = Autoregressive(6, IndependentBernoulli(), context_size=3, hidden_units=[8])
+        decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3), layer])
+        kernel, bias = decoder.layers[0].get_weights()
+        decoder.layers[0].set_weights([0.0 * kernel, bias])
+    elif cause == "floor":
+        x = 0.1 * real_data(40)
+        decoder = keras.Sequential(
+            [keras.Input((2,)), keras.layers.Dense(12), IndependentNormal(6, min_scale=1.0)]
+        )
+        kernel, bias = decoder.layers[0].get_weights()
+        bias[6:] = -9.0
+        decoder.layers[0].set_weights([0.0 * kernel, bias])
+    elif cause == "components":
+        prior = GaussianMixture(5, 2)
+        prior.loc.assign(np.repeat(9.0 * np.arange(5.0)[:, None], 2, axis=1))
+        encoder = silent_encoder(loc=9.0)
+    elif cause == "posterior":
+        x = real_data(40)
+        decoder = mlp_decoder(likelihood=IndependentNormal)
+        kernel = np.zeros((2, 12))
+        kernel[0, :3] = kernel[1, 3:6] = 2.0
+        decoder.layers[-2].set_weights([kernel, np.zeros(12)])
+    vae = tfvae.VAE(encoder, decoder, prior, seed=0)
+    vae.compile("adam", objective, jit_compile=False)
+    return vae, x
+
+
+CAUSES = {
+    "weight": ("a weight of 10", "smaller `beta`"),
+    "young": ("has not begun", "more epochs"),
+    "decoder": ("autoregressive", "FreeBits"),
+    "floor": ("100% of the scales", "smaller `min_scale`"),
+    "components": ("of 5 components", "pseudo_inputs=x"),
+    "posterior": ("nats below log p", "richer posterior"),
+    "early": ("whole weight before", "warm-up"),
+}
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_a_planted_cause_is_named(cause):
+    report = measure_collapse(*collapsed(cause))
+    words, remedy = CAUSES[cause]
+    assert report.collapsed
+    assert report.active_units == 0
+    assert words in report.cause
+    assert remedy in report.remedy
+    assert "\n" not in report.message
+    assert report.message in str(report)
+    if cause != "posterior":
+        assert abs(report.shuffle_cost) < 1e-5
+
+
+def test_a_model_that_uses_its_latents_is_left_alone():
+    """All numbers of a linear model are known: E_q of squares of Gaussians."""
+    exact = analytic.LinearGaussian.with_exact_posterior()
+    vae, x = exact.vae(), exact.draw(400)
+    vae.compile("adam", jit_compile=False)
+    report = measure_collapse(vae, x, batch_size=150)
+    assert report.message is None
+    assert report.cause is None
+    assert report.active_units == 3
+    np.testing.assert_allclose(report.activity, exact.loc(x).var(axis=0), rtol=1e-4)
+    np.testing.assert_allclose(report.rate, exact.rate(x).mean(), rtol=1e-4)
+    np.testing.assert_allclose(report.dimension_rates.sum(), exact.rate(x).mean(), rtol=1e-4)
+    # Each point with the mean of the next of its chunk: the residual grows by W (m_i - m_i+1).
+    order = np.concatenate(
+        [np.roll(np.arange(a, b), -1) for a, b in ((0, 150), (150, 300), (300, 400))]
+    )
+    loc = exact.loc(x)
+    own, other = (
+        ((x - m @ exact.w.T - exact.b) ** 2).sum(axis=1).mean() for m in (loc, loc[order])
+    )
+    expected = (other - own) / (2 * exact.s2)
+    # The draws are the same noise for both, so that only a product with it is left.
+    np.testing.assert_allclose(report.shuffle_cost, expected, rtol=0.1)
+    assert abs(report.gap) < 1e-3
+    assert max(map(len, str(report).splitlines())) <= 80
+
+
+def test_a_part_that_says_nothing_is_told_in_its_own_words():
+    vae, x = two_levels(), binary_data(60)
+    top = vae.encoder.networks[1].layers[-2]
+    kernel, bias = top.get_weights()
+    one = np.log(np.expm1(1.0 - 1e-5))
+    top.set_weights([0.0 * kernel, np.concatenate([0.0 * bias[:3], np.full(3, one)])])
+    report = measure_collapse(vae, x)
+    assert not report.collapsed
+    assert report.idle_levels == ["rate_2"]
+    assert "Partial collapse: of 2 latents nothing is said by 2" in report.message
+
+    one_of_three = mlp_vae(latents=3)
+    dense = one_of_three.encoder.layers[-2]
+    kernel, bias = dense.get_weights()
+    kernel = 8.0 * kernel
+    kernel[:, [1, 2, 4, 5]] = 0.0
+    dense.set_weights([kernel, bias])
+    report = measure_collapse(one_of_three, x)
+    np.testing.assert_array_equal(report.active, [True, False, False])
+    assert "2 of 3 dimensions of z say nothing" in report.message
+
+
+def test_labels_and_contexts_are_kept_with_their_points():
+    model, data = labelled_tables(), table_data()
+    model.compile("adam", jit_compile=False)
+    report = measure_collapse(model, data, batch_size=19)  # a last batch of one
+    assert np.isfinite(report.shuffle_cost)
+    assert set(report.level_rates) == {"rate_y", "rate_z"}
+
+
+def test_data_and_models_that_cannot_be_measured_are_refused():
+    with pytest.raises(ValueError, match="At least two points"):
+        measure_collapse(mlp_vae(), binary_data(1))
+    with pytest.raises(ValueError, match="does not have the shape"):
+        measure_collapse(mlp_vae(), binary_data(4, (5,)))
+    density = tfvae.DensityModel(tfvae.priors.GaussianMixture(2, 3))
+    with pytest.raises(ValueError, match="no latents that could collapse"):
+        measure_collapse(density, tf.zeros([4, 3]))
