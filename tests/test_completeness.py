@@ -22,7 +22,6 @@ MODULES = sorted(
 TESTED_ELSEWHERE = {
     "tfvae._config": "objectives/test_base.py",
     "tfvae._typing": "layers/test_base.py",
-    "tfvae.distributions.code_sequence": "priors/test_autoregressive.py",
     "tfvae.distributions.autoregressive": "layers/test_autoregressive.py",
     "tfvae.distributions.kl": "test_divergences.py",
     "tfvae.distributions.normal_mixture": "priors/test_mixture.py",

@@ -1,7 +1,6 @@
 """Distributions, and questions to distributions, that TFP lacks; no Keras in here."""
 
 from tfvae.distributions.autoregressive import Autoregressive
-from tfvae.distributions.code_sequence import CodeSequence
 from tfvae.distributions.discretized_logistic import DiscretizedLogistic
 from tfvae.distributions.full_normal import FullNormal
 from tfvae.distributions.gaussian import as_diagonal_normal
@@ -24,7 +23,6 @@ from tfvae.distributions.zero_inflated import ZeroInflated
 
 __all__ = [
     "Autoregressive",
-    "CodeSequence",
     "DiscretizedLogistic",
     "FullNormal",
     "Heterogeneous",
