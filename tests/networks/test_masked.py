@@ -277,3 +277,23 @@ def test_outputs_may_start_near_zero():
     copy = MADE.from_config(made.get_config())
     assert copy.get_config() == made.get_config()
     assert copy.output_initializer.stddev == 1e-3
+
+
+def test_categories_are_seen_as_one_hot_vectors():
+    made = MADE(3, 4, hidden_units=[8], levels=3, input_order=[2, 1, 4, 3], seed=0)
+    made.build((4,))
+    x = np.random.default_rng(0).integers(0, 3, (5, 4))
+    first, last = made.masked_layers
+    one_hot = np.eye(3, dtype="float32")[x].reshape(5, 12)
+    hidden = one_hot @ first.masked_kernel() + first.bias
+    expected = (hidden @ last.masked_kernel() + last.bias).numpy().reshape(5, 4, 3)
+    np.testing.assert_allclose(made(x), expected, atol=1e-6)
+    np.testing.assert_allclose(made.from_features(one_hot), expected, atol=1e-6)
+    copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(made))
+    assert copy.get_config() == made.get_config()
+
+    def best(step, params):  # the most probable category, which is then seen by the next
+        return tf.cast(tf.argmax(params, axis=-1), tf.float32)
+
+    drawn = made.generate(best, 1, tf.zeros([1, 0]))[0]
+    np.testing.assert_array_equal(tf.argmax(made(drawn), axis=-1), drawn)

@@ -55,6 +55,10 @@ PRIORS = {
     priors.VampPrior: (lambda shape: priors.VampPrior(4, shape), normal_encoder),
     priors.Categorical: (lambda shape: priors.Categorical(4, shape), categorical_encoder),
     priors.OneHot: (priors.OneHot, one_hot_encoder),
+    priors.Autoregressive: (
+        lambda shape: priors.Autoregressive(4, shape, hidden_units=[8]),
+        categorical_encoder,
+    ),
     priors.Hyperspherical: (priors.Hyperspherical, spherical_encoder),
     priors.RealNVP: (lambda shape: priors.RealNVP(shape, hidden_units=[4]), normal_encoder),
 }

@@ -13,6 +13,7 @@ from tensorflow_probability.python.distributions.distribution import (
 )
 
 from tfvae._typing import Distribution, Tensor, event_tuple
+from tfvae.distributions.one_hot import OneHot
 
 __all__ = ["Autoregressive"]
 
@@ -30,10 +31,12 @@ class Autoregressive(AutoCompositeTensorDistribution):
     The functions are told apart by identity: pass the same objects for the same function.
 
     Args:
-        params_fn: From `x` `[..., *E]`, the context and `weights` to parameters `[..., *E, P]`.
-        element_fn: From parameters `[..., P]` to a distribution of batch shape `[...]` and event
-            shape `[]`.
-        event_shape: Shape of one draw, `E`.
+        params_fn: From `x` `[..., *E]`, the context and `weights` to parameters `[..., *D, P]`,
+            those of each element.
+        element_fn: From parameters `[..., P]` to a distribution of batch shape `[...]`: the
+            elements. Their event shape is `[]`, or that of the last axes of a draw, such as of
+            one-hot vectors.
+        event_shape: Shape of one draw, `E`: that of the elements, `D`, before that of one.
         params_size: Number of parameters per element, P.
         context: `[..., C]`, whose leading axes are the batch.
         weights: Tensors that the functions read: parts of the distribution, beside the context.
@@ -79,6 +82,7 @@ class Autoregressive(AutoCompositeTensorDistribution):
         self._context = tf.convert_to_tensor(context)
         self._weights = tuple(weights)
         self._element = element_fn(tf.zeros([params_size], self._context.dtype))
+        self._elements = self._event[: len(self._event) - len(self._element.event_shape)]
         super().__init__(
             dtype=tf.as_dtype(self._element.dtype),
             reparameterization_type=self._element.reparameterization_type,
@@ -102,10 +106,15 @@ class Autoregressive(AutoCompositeTensorDistribution):
         """The distribution of one element at parameters of zero: its family and its support."""
         return self._element
 
+    @property
+    def follows_draws(self) -> bool:
+        """Whether log p(x) of draws of few states carries a gradient to values between them."""
+        return isinstance(self._element, OneHot)
+
     def conditionals(self, x: Tensor) -> Distribution:
         """Returns the distributions of all elements given those before them in `x` `[..., *E]`.
 
-        Batch shape `[..., *E]`, event shape `[]`.
+        Batch shape `[..., *D]`, event shape that of one element.
         """
         x = tf.cast(tf.convert_to_tensor(x), self._context.dtype)
         return self._element_fn(self._params_fn(x, self._context, self._weights))
@@ -118,7 +127,7 @@ class Autoregressive(AutoCompositeTensorDistribution):
 
     def _log_prob(self, x: Tensor) -> Tensor:
         log_probs = self.conditionals(x).log_prob(x)
-        log_prob = tf.reduce_sum(log_probs, axis=list(range(-len(self._event), 0)))
+        log_prob = tf.reduce_sum(log_probs, axis=list(range(-len(self._elements), 0)))
         # Without a context nothing else brings in the batch.
         shape = tf.broadcast_dynamic_shape(tf.shape(log_prob), self._batch_shape_tensor())
         static = tf.broadcast_static_shape(log_prob.shape, self.batch_shape)
@@ -142,12 +151,12 @@ class Autoregressive(AutoCompositeTensorDistribution):
 
         After k passes the first k elements, in whatever order, are final.
         """
-        size = math.prod(self._event)
+        size = math.prod(self._elements)
         shape = tf.concat([[num], tf.shape(context)[:1], self._event], axis=0)
 
         def one_pass(step: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
             params = self._params_fn(x, context, weights)
-            full = tf.concat([shape, [self._params_size]], axis=0)
+            full = tf.concat([shape[:2], self._elements, [self._params_size]], axis=0)
             drawn = self._element_fn(tf.broadcast_to(params, full)).sample(seed=seed)
             return step + 1, tf.cast(tf.reshape(drawn, shape), x.dtype)
 

@@ -1,4 +1,4 @@
-"""Mixtures of distributions over one-hot vectors."""
+"""Distributions over one-hot vectors, and mixtures of them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,31 @@ import tensorflow_probability as tfp
 
 from tfvae._typing import Tensor
 
-__all__ = ["OneHotMixture"]
+__all__ = ["OneHot", "OneHotMixture"]
 
 tfd = tfp.distributions
+
+
+class OneHot(tfd.OneHotCategorical):
+    """One of K categories as a one-hot vector, with a density that follows values in between.
+
+        log p(x) = sum_k x_k log softmax(logits)_k
+
+    TFP's own stops the gradient in x, which straight-through draws carry.
+
+    Args:
+        **kwargs: See `tfd.OneHotCategorical`.
+
+    Example:
+        >>> p = OneHot(tf.zeros([2]))
+        >>> tfp.math.value_and_gradient(p.log_prob, tf.constant([1.0, 0.0]))[1].numpy().round(3)
+        array([-0.693, -0.693], dtype=float32)
+    """
+
+    def _log_prob(self, x: Tensor) -> Tensor:
+        log_p = tf.math.log_softmax(self.logits_parameter())
+        # Impossible categories that x does not name count nothing: zero times infinity would.
+        return tf.reduce_sum(tf.math.multiply_no_nan(log_p, tf.cast(x, log_p.dtype)), axis=-1)
 
 
 class OneHotMixture(tfd.MixtureSameFamily):

@@ -65,6 +65,7 @@ class _AutoregressiveLayer(DistributionLayer):
         low, high = support.lower, support.upper
         bounded = low is not None and high is not None and low < high
         self._input_range = (low, high) if bounded else None
+        self._levels = int(high or 0) + 1 if support.likelihood == "Categorical" else None
         # Kept: distributions are told apart by the identity of their functions.
         self._functions = (self._params, element._distribution, self._sample)
 
@@ -146,7 +147,7 @@ class _AutoregressiveLayer(DistributionLayer):
             self.event_shape,
             self._element_size,
             tf.cast(params, self._network_dtype),
-            _values_of(self.network),
+            values_of(self.network),
             sample_fn,
             validate_args=self.validate_args,
         )
@@ -160,7 +161,7 @@ class _AutoregressiveLayer(DistributionLayer):
         }
 
     def _params(self, x: Tensor, context: Tensor, weights: Sequence[Tensor]) -> Tensor:
-        with _with_values(self.network, weights):
+        with with_values(self.network, weights):
             return self.network(x, context=context)
 
     def _sample(
@@ -184,7 +185,7 @@ class _AutoregressiveLayer(DistributionLayer):
         def draw(step: Any, params: Tensor) -> Tensor:
             return self.element._distribution(params).sample(seed=fold_in(seed, step))
 
-        with _with_values(self.network, weights):
+        with with_values(self.network, weights):
             return self.network.generate(draw, num, context)
 
 
@@ -206,7 +207,8 @@ class Autoregressive(_AutoregressiveLayer):
     Args:
         event_shape: Shape of one draw, `E`, flattened row by row for the order.
         element: The family of the elements: a distribution layer of event shape `()`, such as
-            `IndependentBernoulli()`. Between known bounds its values are seen as from -1 to 1.
+            `IndependentBernoulli()`. Between known bounds its values are seen as from -1 to 1,
+            those of `IndependentCategorical` as one-hot vectors.
         context_size: Size of the context, C; None for none.
         convert_to_tensor_fn: "sample", or a callable from the distribution.
         validate_args: See `DistributionLayer`.
@@ -257,6 +259,7 @@ class Autoregressive(_AutoregressiveLayer):
             event_shape, element, context_size, convert_to_tensor_fn, validate_args, **kwargs
         )
         size = math.prod(self.event_shape)
+        seen = {"input_range": None, "levels": self._levels} if self._levels else {}
         self.network = MADE(
             self._element_size,
             size,
@@ -266,7 +269,7 @@ class Autoregressive(_AutoregressiveLayer):
             hidden_degrees=hidden_degrees,
             kernel_initializer=kernel_initializer,
             seed=order_seed,
-            **self._network_options(),
+            **{**self._network_options(), **seen},
         )
         self.network.build((size,))
         self.built = True
@@ -456,7 +459,7 @@ class AutoregressiveTransform(DistributionLayer):
                 f"Layer '{self.name}' needs the output of a distribution layer right before it. "
                 f"Received: {type(distribution).__name__} of shape {distribution.shape}"
             )
-        flow = _Flow(*self._functions, _values_of(self.made))
+        flow = _Flow(*self._functions, values_of(self.made))
         made: Any = tfd.TransformedDistribution(
             base.tensor_distribution, flow, validate_args=self.validate_args
         )
@@ -479,7 +482,7 @@ class AutoregressiveTransform(DistributionLayer):
         return {}
 
     def _shift_and_log_scale(self, y: Tensor, weights: Sequence[Tensor]) -> Tensor:
-        with _with_values(self.made, weights):
+        with with_values(self.made, weights):
             return tf.cast(self.made(full_precision(y)), y.dtype)
 
     def _generate(self, x: Tensor, weights: Sequence[Tensor]) -> Tensor:
@@ -492,7 +495,7 @@ class AutoregressiveTransform(DistributionLayer):
             return shift + tf.exp(log_scale) * tf.gather(in_order, places[step])
 
         places = tf.argsort(tf.constant(self.made.order))
-        with _with_values(self.made, weights):
+        with with_values(self.made, weights):
             y = self.made.generate(mapped, 1, tf.zeros([tf.shape(rows)[0], 0], x.dtype))
         return tf.ensure_shape(tf.reshape(tf.cast(y, x.dtype), tf.shape(x)), x.shape)
 
@@ -534,11 +537,11 @@ def _checked_element(element: Any, layer: str) -> int:
     return element._params_size()
 
 
-def _values_of(network: keras.layers.Layer) -> list[Tensor]:
+def values_of(network: keras.layers.Layer) -> list[Tensor]:
     """Returns the weights of a network as tensors, in their own precision."""
     return [tf.convert_to_tensor(variable._value) for variable in network.variables]
 
 
-def _with_values(network: keras.layers.Layer, values: Sequence[Tensor]) -> Any:
+def with_values(network: keras.layers.Layer, values: Sequence[Tensor]) -> Any:
     """Returns the scope in which the weights of a network have these values."""
     return keras.StatelessScope(state_mapping=list(zip(network.variables, values, strict=True)))

@@ -13,9 +13,10 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 from tfvae._typing import Distribution, Shape, Tensor
-from tfvae.distributions.support import Support
+from tfvae.distributions.support import Support, support_of
 
 __all__ = [
     "check_array",
@@ -24,11 +25,14 @@ __all__ = [
     "check_distribution",
     "check_event_shape",
     "check_missing",
+    "check_same_kind",
     "checked_part",
     "named",
     "translated_errors",
     "unpacked",
 ]
+
+tfd = tfp.distributions
 
 # Around a message, so that it can be found whole inside of what TensorFlow makes of it.
 _START, _END = "<tfvae>", "</tfvae>"
@@ -276,6 +280,25 @@ def _support_checks(x: Tensor, name: str, support: Support) -> list[Any]:
     for label, part, own in _columns(x, support):
         checks += _bounds(part, own, f"{_outside_text(name, own, label)} {own.remedy}")
     return checks
+
+
+def check_same_kind(q_z: Distribution, p_z: Distribution) -> None:
+    """Checks that densities are not compared with the probabilities of a few states.
+
+    Raises:
+        ValueError: The posterior is over a continuum, the prior over whole numbers.
+    """
+    kinds = tf.nest.flatten(q_z.reparameterization_type)
+    states = support_of(p_z)
+    if states.whole and all(kind == tfd.FULLY_REPARAMETERIZED for kind in kinds):
+        raise ValueError(
+            "`encoder` draws from a continuum, of which `prior` knows single points only: their "
+            f"KL is infinite. Received: a posterior {type(q_z).__name__} and a prior over states "
+            f"of {states.likelihood}. End the encoder with `OneHotCategorical`, "
+            "`IndependentCategorical` or `IndependentBernoulli`; "
+            "`ELBO(gradient=Relaxed())` relaxes their draws for the gradient alone. Or choose a "
+            "continuous prior."
+        )
 
 
 def check_missing(encode: Callable[[Tensor], Distribution], x: Tensor, weights: list[Any]) -> None:

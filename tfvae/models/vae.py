@@ -18,6 +18,7 @@ from tfvae.models.checks import (
     check_distribution,
     check_event_shape,
     check_missing,
+    check_same_kind,
     named,
 )
 from tfvae.models.context import call_network, symbolic_inputs, takes_context
@@ -427,6 +428,7 @@ class VAE(LatentVariableModel):
                 f"where it takes a context. Expected: event_shape={q_z.event_shape}. "
                 f"Received: event_shape={p_z.event_shape}, batch_shape={p_z.batch_shape}."
             )
+        check_same_kind(q_z, p_z)
 
     def _describe_data(self, x: Tensor, context: Tensor | None = None) -> None:
         if not self.built:

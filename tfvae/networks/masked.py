@@ -191,6 +191,8 @@ class MADE(keras.layers.Layer):
         context_size: Size of the context, C; None takes it from the first call.
         input_range: Least and greatest value of the elements, which the network then sees as -1
             and 1; None leaves them as they are.
+        levels: Number of categories, L, where elements are unordered ones, numbered from 0, which
+            the network then sees as one-hot vectors; None for elements that are numbers.
         input_order: "left-to-right", "right-to-left", "random", or the place of each element in
             the order, counted from 1.
         hidden_degrees: "equal" spreads the degrees evenly, "random" draws them.
@@ -234,6 +236,7 @@ class MADE(keras.layers.Layer):
         hidden_units: Sequence[int] | None = None,
         context_size: int | None = None,
         input_range: Sequence[float] | None = None,
+        levels: int | None = None,
         input_order: str | Sequence[int] = "left-to-right",
         hidden_degrees: str = "equal",
         activation: Any = None,
@@ -262,6 +265,12 @@ class MADE(keras.layers.Layer):
         if self.context_size is not None and self.context_size < 0:
             raise ValueError(f"`context_size` must be >= 0. Received: context_size={context_size}")
         self.input_range = checked_range(input_range)
+        self.levels = None if levels is None else positive_int("levels", levels)
+        if levels is not None and input_range is not None:
+            raise ValueError(
+                "Categories have no `input_range`. "
+                f"Received: levels={levels}, input_range={input_range}. Leave out one of them."
+            )
         if isinstance(input_order, str):
             if input_order not in ("left-to-right", "right-to-left", "random"):
                 raise ValueError(_wrong_order(input_order, self.event_size))
@@ -306,7 +315,8 @@ class MADE(keras.layers.Layer):
         if self.context_size is None:
             self.context_size = 0 if context_shape is None else context_shape[-1]
         order = self.order
-        degrees = [order, *self._hidden_degrees(), np.repeat(order, self.params)]
+        seen = np.repeat(order, self.levels or 1)
+        degrees = [seen, *self._hidden_degrees(), np.repeat(order, self.params)]
         shared = {
             "context_size": self.context_size,
             "use_bias": self.use_bias,
@@ -335,8 +345,19 @@ class MADE(keras.layers.Layer):
         self.built = True
 
     def call(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        return self.from_features(self.features(x), context)
+
+    def features(self, x: Tensor) -> Tensor:
+        """Returns elements `[..., D]` as the first layer sees them, `[..., D * (L or 1)]`."""
+        if self.levels is None:
+            return scaled(keras.ops.cast(x, self.compute_dtype), self.input_range)
+        one_hot = tf.one_hot(tf.cast(x, tf.int32), self.levels, dtype=self.compute_dtype)
+        shape = tf.concat([tf.shape(one_hot)[:-2], [one_hot.shape[-2] * self.levels]], axis=0)
+        return tf.reshape(one_hot, shape)
+
+    def from_features(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Returns the parameters `[..., D, P]` of what `features` returns, or of values between."""
         check_context(context, self.context_size)
-        x = scaled(keras.ops.cast(x, self.compute_dtype), self.input_range)
         for layer in self.masked_layers:
             x = layer(x, context=context) if self.context_size else layer(x)
         flat: Any = tf.convert_to_tensor(x)
@@ -383,6 +404,7 @@ class MADE(keras.layers.Layer):
             "hidden_units": self.hidden_units,
             "context_size": self.context_size,
             "input_range": self.input_range,
+            "levels": self.levels,
             "input_order": self.input_order,
             "hidden_degrees": self.hidden_degrees,
             "activation": keras.activations.serialize(self.activation),
@@ -475,10 +497,14 @@ class Steps:
         """Returns the units after the element of step t is `x` `[R]`."""
         x = tf.cast(x, units[0].dtype)[None]
         place = tf.reshape(self._places[t], [1, 1])
-        seen = scaled(x, self._made.input_range)
+        seen, width = scaled(x, self._made.input_range), self._made.levels
+        places = place
+        if width:
+            seen = tf.transpose(tf.one_hot(tf.cast(x[0], tf.int32), width, dtype=x.dtype))
+            places = place * width + tf.range(width, dtype=place.dtype)[:, None]
         return (
             tf.tensor_scatter_nd_update(units[0], place, x),
-            tf.tensor_scatter_nd_update(units[1], place, seen),
+            tf.tensor_scatter_nd_update(units[1], places, seen),
             *units[2:],
         )
 

@@ -89,6 +89,6 @@ class ELBO(Expectation):
             return -terms.distortion - beta * rate
         means = PowerMeans.of(order=0.0)
         rate = checked_rate(terms, self.gradient)
-        if self.analytic_kl and terms.kl is not None:
+        if self.analytic_kl and (terms.kl is not None or self.gradient.needs_closed_rate):
             return self.gradient.bound(terms, terms.log_p_x, 0.0, means) - beta * rate
         return self.gradient.bound(terms, terms.log_p_x + beta * terms.log_p_z, beta, means)

@@ -431,12 +431,15 @@ def check_following_gradient(gradient: object) -> None:
 
 
 def checked_rate(terms: Terms, gradient: GradientEstimator | None) -> Tensor:
-    """Returns `terms.rate` `[B]`.
+    """Returns `terms.rate` `[B]`, with a gradient that `gradient` can do with.
 
     Raises:
         ValueError: `gradient` needs the closed form, and there is none.
     """
     if terms.kl is None and gradient is not None and gradient.needs_closed_rate:
+        if getattr(terms.p_z, "follows_draws", False):
+            # The score of log q(z) at the draws is all noise: its mean is known.
+            return -(terms.q_z.entropy() + terms.expect(terms.log_p_z))
         raise ValueError(
             f"`gradient={type(gradient).__name__}()` needs the closed form of the rate. "
             f"Received: a posterior {type(terms.q_z).__name__} and a prior "

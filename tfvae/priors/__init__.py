@@ -1,5 +1,6 @@
 """Priors p(z): Keras layers that hold the weights and make the distribution."""
 
+from tfvae.priors.autoregressive import Autoregressive
 from tfvae.priors.base import Prior
 from tfvae.priors.categorical import Categorical, OneHot
 from tfvae.priors.conditional import Conditional
@@ -12,6 +13,7 @@ from tfvae.priors.standard_normal import StandardNormal
 from tfvae.priors.vamp import VampPrior
 
 __all__ = [
+    "Autoregressive",
     "Categorical",
     "Conditional",
     "FlowPrior",
