@@ -86,11 +86,13 @@ def test_tests_mirror_the_package():
         tfvae.priors.Prior,
         tfvae.objectives.Objective,
         tfvae.objectives.Schedule,
+        tfvae.learning.Scheme,
         tfvae.LatentVariableModel,
     ],
 )
 def test_parts_are_exported_and_stored_under_one_name(base):
     packages = [tfvae, tfvae.layers, tfvae.priors, tfvae.objectives, tfvae.networks]
+    packages.append(tfvae.learning)
     exported = {
         getattr(package, name)
         for package in packages

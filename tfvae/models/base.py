@@ -13,6 +13,7 @@ from tfvae._random import fold_in, next_seed, stateless_seed
 from tfvae._typing import Distribution, Seed, Shape, Tensor
 from tfvae.distributions.statistics import centre, statistic
 from tfvae.distributions.support import Support
+from tfvae.learning import Joint, Scheme, Update
 from tfvae.models.checks import (
     check_array,
     check_batch,
@@ -23,7 +24,7 @@ from tfvae.models.checks import (
 )
 from tfvae.models.compilation import Compiler, steps_at_once
 from tfvae.models.export import export_saved_model
-from tfvae.models.objective_state import ObjectiveState
+from tfvae.models.objective_state import ObjectiveState, SchemeState
 from tfvae.objectives import ELBO, Objective
 from tfvae.objectives.base import call_objective
 from tfvae.terms import Terms
@@ -47,7 +48,8 @@ class LatentVariableModel(keras.Model):
         rate = mutual_information + marginal_kl           estimates within the batch
         loss = -objective, plus the losses of layers      what is minimised
 
-    and what the objective itself changes from step to step, as it stands (`objective_state`).
+    and what objective and scheme change from step to step, as it stands (`objective_state`,
+    `scheme_state`).
 
     Args:
         seed: Seed of all draws of this model; None takes one from Python's generator, which
@@ -56,6 +58,7 @@ class LatentVariableModel(keras.Model):
 
     Attributes:
         objective: The objective set by `compile`.
+        scheme: The learning scheme set by `compile`.
         data_dtype: Type of the numbers that the encoder takes.
         prior: The prior p(z), a `tfvae.priors.Prior`.
         event_shape: Shape of one example of x.
@@ -73,6 +76,7 @@ class LatentVariableModel(keras.Model):
     support: Support
     data_dtype: str = "float32"
     objective: Objective
+    scheme: Scheme
 
     def __init__(self, *, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -80,6 +84,7 @@ class LatentVariableModel(keras.Model):
         self.seed_generator = keras.random.SeedGenerator(seed)
         self._compiler = Compiler()
         self._objective_state = ObjectiveState()
+        self._scheme_state = SchemeState()
         self._functions: dict[Any, Callable[..., Any]] = {}
         for name in self._log_names:
             setattr(self, f"_{name}_tracker", keras.metrics.Mean(name=name))
@@ -135,6 +140,19 @@ class LatentVariableModel(keras.Model):
 
     def exact_log_p_x(self, x: Tensor, context: Tensor | None = None) -> Tensor | None:
         """Returns log p(x) `[B]`, nats, where it is a sum that can be done; None elsewhere."""
+
+    @property
+    def encoder_weights(self) -> list[Any]:
+        """The trainable weights of q(z|x); none where it is made of other parts of the model.
+
+        A weight that encoder and decoder share is also one of `generative_weights`.
+        """
+        return []
+
+    @property
+    def generative_weights(self) -> list[Any]:
+        """The trainable weights of p(x|z) and p(z)."""
+        return self.trainable_weights
 
     # What follows for all models.
 
@@ -221,9 +239,24 @@ class LatentVariableModel(keras.Model):
         return self._objective_state.read()
 
     @property
+    def scheme_state(self) -> dict[str, Tensor]:
+        """What the learning scheme changes from step to step, by name."""
+        return self._scheme_state.read()
+
+    @property
+    def logs_information(self) -> bool:
+        """Whether the mutual information within the batch is logged."""
+        return "mutual_information" in self._log_names
+
+    @property
     def variables(self) -> list[Any]:
-        """All variables: weights, seeds, and the state of the objective."""
-        return [*super().variables, *self._objective_state]
+        """All variables: weights, seeds, and the states of objective and scheme."""
+        return [*super().variables, *self._objective_state, *self._scheme_state]
+
+    @property
+    def metrics(self) -> list[Any]:
+        """The trackers of all that is logged."""
+        return [*super().metrics, *self._scheme_state.trackers.values()]
 
     def make_seed(self, seed: Seed = None) -> Tensor:
         """Returns `seed` as an int32 pair; None advances the model's seed generator."""
@@ -236,17 +269,20 @@ class LatentVariableModel(keras.Model):
         optimizer: Any = "adam",
         objective: Objective | None = None,
         *,
+        scheme: Scheme | None = None,
         run_eagerly: bool = False,
         steps_per_execution: int | str = "auto",
         jit_compile: bool | str = "auto",
         auto_scale_loss: bool = True,
         **unsupported: Any,
     ) -> None:
-        """Sets optimizer and objective.
+        """Sets optimizer, objective and learning scheme.
 
         Args:
             optimizer: Keras optimizer, by name or as an object.
             objective: What is maximised; by default `tfvae.objectives.ELBO()`.
+            scheme: Which weights a batch updates, and by what; by default all, by the objective:
+                `tfvae.learning.Joint()`.
             run_eagerly: Runs steps without `tf.function`, for debugging.
             steps_per_execution: Updates per call of the compiled function: callbacks for batches
                 run between such calls. "auto" makes several at once, which takes less time, where
@@ -257,10 +293,11 @@ class LatentVariableModel(keras.Model):
             **unsupported: Caught, to explain what to pass instead.
 
         Raises:
-            TypeError: `objective` is no objective, or an argument such as `loss` is not for
-                this kind of model.
+            TypeError: `objective` is no objective, `scheme` no scheme, or an argument such as
+                `loss` is not for this kind of model.
             ValueError: The gradients of `objective` cannot come to the parameters of the
-                posterior; of a model that is not built yet the first step says so.
+                posterior, or `scheme` cannot train this model; of a model that is not built yet
+                the first step says so.
         """
         if unsupported:
             raise TypeError(
@@ -273,6 +310,12 @@ class LatentVariableModel(keras.Model):
             raise TypeError(
                 "`objective` must be an object of `tfvae.objectives`, such as `ELBO(beta=4.0)`. "
                 f"Received: objective={objective!r}"
+            )
+        scheme = Joint() if scheme is None else scheme
+        if not isinstance(scheme, Scheme):
+            raise TypeError(
+                "`scheme` must be an object of `tfvae.learning`, such as `Alternating(5)`. "
+                f"Received: scheme={scheme!r}"
             )
         if jit_compile not in (True, False, "auto"):
             raise ValueError(
@@ -289,8 +332,12 @@ class LatentVariableModel(keras.Model):
         )
         if self.built:
             self._check_posterior(objective)
-        self.objective = objective
+        self._scheme_is_checked = False
+        if self.built:
+            self._check_scheme(scheme)
+        self.objective, self.scheme = objective, scheme
         self._objective_state = ObjectiveState(objective)
+        self._scheme_state = SchemeState(scheme)
         self._compile_arguments = {
             "run_eagerly": run_eagerly,
             "steps_per_execution": steps_per_execution,
@@ -303,6 +350,76 @@ class LatentVariableModel(keras.Model):
             # A file of a model that was not fitted yet has to hold what a loaded one expects.
             self.optimizer.build(self.trainable_variables)
 
+    # What schemes are made of.
+
+    def climb(
+        self, weights: list[Any], batch: dict[str, Tensor], sample_weight: Tensor | None = None
+    ) -> Update:
+        """Updates `weights` by one step up the objective on a batch.
+
+        Args:
+            weights: Some of `trainable_weights`, or all.
+            batch: `x` `[B, ...]`, and `context` for a model with one.
+            sample_weight: `[B]`, or None.
+        """
+        with tf.GradientTape() as tape:
+            loss, terms = self.scored(batch, sample_weight, training=True)
+            scaled_loss = self.optimizer.scale_loss(loss)
+        return self.concluded(loss, terms, tape.gradient(scaled_loss, weights), weights)
+
+    def scored(
+        self,
+        batch: dict[str, Tensor],
+        sample_weight: Tensor | None = None,
+        *,
+        seed: Tensor | None = None,
+        training: bool = False,
+    ) -> tuple[Tensor, Terms]:
+        """Returns the loss on a batch, a scalar, and the scores behind it.
+
+        Args:
+            batch: `x` `[B, ...]`, and `context` for a model with one.
+            sample_weight: `[B]`, or None.
+            seed: Int32 pair `[2]`; None advances the model's seed generator.
+            training: Whether layers run in training mode.
+        """
+        objective = self.objective
+        terms = self.terms(
+            num_samples=objective.num_samples,
+            seed=seed,
+            posterior=self.scheme.posterior(self, batch, seed, training=training),
+            objective=objective,
+            training=training,
+            **batch,
+        )
+        state = self._objective_state.read()
+        bound = call_objective(objective, terms, self.optimizer.iterations, state)  # [B]
+        if sample_weight is not None:
+            bound = bound * tf.cast(tf.reshape(sample_weight, [-1]), bound.dtype)
+        loss = -tf.reduce_mean(bound)
+        for extra in self.losses:
+            loss += tf.cast(extra, loss.dtype)
+        return loss, terms
+
+    def concluded(
+        self, loss: Tensor, terms: Terms, gradients: list[Any], weights: list[Any], **values: Tensor
+    ) -> Update:
+        """Applies gradients and returns what is left of the update.
+
+        Args:
+            loss: As `scored` returns it.
+            terms: The same.
+            gradients: Of the scaled loss, one for each weight; None for none.
+            weights: What they are the gradients of.
+            **values: What is logged beside what every model logs, `[B]`.
+        """
+        step = tf.identity(self.optimizer.iterations)
+        self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
+        state = self._objective_state.read()
+        if state:
+            state = self.objective.next_state(state, terms, step)
+        return Update(loss, {**self._logged(terms), **values}, state)
+
     def get_compile_config(self) -> dict[str, Any]:
         """Returns the arguments of `compile` as plain data."""
         if not self.compiled:
@@ -311,6 +428,7 @@ class LatentVariableModel(keras.Model):
         return {
             "optimizer": keras.saving.serialize_keras_object(optimizer),
             "objective": keras.saving.serialize_keras_object(self.objective),
+            "scheme": keras.saving.serialize_keras_object(self.scheme),
             **self._compile_arguments,
         }
 
@@ -402,11 +520,12 @@ class LatentVariableModel(keras.Model):
         export_saved_model(self, filepath, verbose=verbose)
 
     def save_own_variables(self, store: dict[str, Any]) -> None:
-        """Stores the state of all seed generators and of the objective, to go on from there."""
+        """Stores the state of seed generators, objective and scheme, to go on from there."""
         super().save_own_variables(store)
         for index, state in enumerate(self._seed_states()):
             store[f"seed_generator_{index}"] = state
         self._objective_state.save(store)
+        self._scheme_state.save(store)
 
     def load_own_variables(self, store: Mapping[str, Any]) -> None:
         """Restores what `save_own_variables` stored."""
@@ -414,6 +533,7 @@ class LatentVariableModel(keras.Model):
         for index, state in enumerate(self._seed_states()):
             state.assign(store.pop(f"seed_generator_{index}"))
         self._objective_state.load(store)
+        self._scheme_state.load(store)
         super().load_own_variables(store)
 
     def check_data(self, x: Any, name: str) -> None:
@@ -491,58 +611,44 @@ class LatentVariableModel(keras.Model):
         return [variable for variable in self.variables if variable.name == "seed_generator_state"]
 
     def _update(self, batch: dict[str, Tensor], sample_weight: Tensor | None) -> dict[str, Tensor]:
-        with tf.GradientTape() as tape:
-            loss, terms = self._loss_and_terms(batch, sample_weight, training=True)
-            scaled_loss = self.optimizer.scale_loss(loss)
-        weights = self.trainable_weights
-        gradients = tape.gradient(scaled_loss, weights)
-        step = tf.identity(self.optimizer.iterations)
-        self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
-        state = self._objective_state.read()
-        if state:
-            self._objective_state.assign(self.objective.next_state(state, terms, step))
-        return self._log(loss, terms, sample_weight)
+        if not self.optimizer.built:
+            # Before a scheme updates some of the weights alone: the optimizer would know no others.
+            self.optimizer.build(self.trainable_variables)
+        if not self._scheme_is_checked:
+            self._check_scheme(self.scheme)
+        state = self._scheme_state.read()
+        update, state = self.scheme.update(self, batch, sample_weight, state)
+        self._objective_state.assign(update.objective_state)
+        self._scheme_state.assign(state)
+        size = tf.shape(batch["x"])[0]
+        return self._log(update.loss, update.values, size, sample_weight, self._scheme_state)
 
     def _score(self, batch: dict[str, Tensor], sample_weight: Tensor | None) -> dict[str, Tensor]:
         # Each pass over the data draws the same noise, told apart by the points seen so far: epochs
         # can be compared, and validation does not change what training draws.
         seed = fold_in(stateless_seed(self.seed or 0), self._loss_tracker.count)
-        loss, terms = self._loss_and_terms(batch, sample_weight, seed=seed)
-        return self._log(loss, terms, sample_weight)
+        loss, terms = self.scored(batch, sample_weight, seed=seed)
+        return self._log(loss, self._logged(terms), tf.shape(batch["x"])[0], sample_weight)
 
-    def _loss_and_terms(
+    def _log(
         self,
-        batch: dict[str, Tensor],
+        loss: Tensor,
+        values: dict[str, Tensor],
+        size: Tensor,
         sample_weight: Tensor | None,
-        *,
-        seed: Tensor | None = None,
-        training: bool = False,
-    ) -> tuple[Tensor, Terms]:
-        objective = self.objective
-        terms = self.terms(
-            num_samples=objective.num_samples,
-            seed=seed,
-            objective=objective,
-            training=training,
-            **batch,
-        )
-        state = self._objective_state.read()
-        bound = call_objective(objective, terms, self.optimizer.iterations, state)  # [B]
-        if sample_weight is not None:
-            bound = bound * tf.cast(tf.reshape(sample_weight, [-1]), bound.dtype)
-        loss = -tf.reduce_mean(bound)
-        for extra in self.losses:
-            loss += tf.cast(extra, loss.dtype)
-        return loss, terms
-
-    def _log(self, loss: Tensor, terms: Terms, sample_weight: Tensor | None) -> dict[str, Tensor]:
-        values = self._logged(terms)
+        scheme: SchemeState | None = None,
+    ) -> dict[str, Tensor]:
         if sample_weight is not None:
             sample_weight = tf.reshape(sample_weight, [-1])
-        self._loss_tracker.update_state(loss, sample_weight=tf.shape(terms.elbo)[0])
+        self._loss_tracker.update_state(loss, sample_weight=size)
+        trackers = self._scheme_state.trackers
         for name, value in values.items():
-            getattr(self, f"_{name}_tracker").update_state(value, sample_weight=sample_weight)
-        return {**self.get_metrics_result(), **self._objective_state.read()}
+            tracker = trackers.get(name) or getattr(self, f"_{name}_tracker")
+            tracker.update_state(value, sample_weight=sample_weight)
+        results = self.get_metrics_result()
+        if scheme is None:
+            results = {name: value for name, value in results.items() if name not in trackers}
+        return {**results, **self._objective_state.logged(), **self._scheme_state.logged()}
 
     @property
     def _log_names(self) -> tuple[str, ...]:
@@ -572,6 +678,10 @@ class LatentVariableModel(keras.Model):
                 self._try_draws(objective, q_z)
 
         tf.function(check, autograph=False).get_concrete_function(**specs)
+
+    def _check_scheme(self, scheme: Scheme) -> None:
+        scheme.check(self)
+        self._scheme_is_checked = True
 
     def _try_draws(self, objective: Objective, q_z: Distribution) -> None:
         """Draws as `terms` does for an objective, so that it can say what it cannot do with."""

@@ -1,4 +1,4 @@
-"""The numbers that an objective changes from step to step, held for it by its model."""
+"""The numbers that objective and scheme change from step to step, held for them by a model."""
 
 from __future__ import annotations
 
@@ -9,28 +9,27 @@ import keras
 import tensorflow as tf
 
 from tfvae._typing import Tensor
+from tfvae.learning import Scheme
 from tfvae.objectives import Objective
 
-__all__ = ["ObjectiveState"]
-
-_PREFIX = "objective_"
+__all__ = ["ObjectiveState", "SchemeState"]
 
 
-class ObjectiveState:
-    """Variables of what `Objective.initial_state` names; none for most objectives.
+class _State:
+    """Variables by name, which are no weights of a model.
 
-    They are no weights of the model: models of the same parts take each other's weights whatever
-    they are trained by.
+    Models of the same parts take each other's weights whatever they are trained by.
 
     Args:
-        objective: None for a model without one.
+        initial: The numbers as they begin.
+        prefix: What their names begin with where they are stored.
     """
 
-    def __init__(self, objective: Objective | None = None) -> None:
-        initial = {} if objective is None else objective.initial_state()
+    def __init__(self, initial: Mapping[str, float], prefix: str) -> None:
+        self._prefix = prefix
         self._variables = {
             name: keras.Variable(
-                value, trainable=False, dtype="float32", name=_PREFIX + name, aggregation="mean"
+                value, trainable=False, dtype="float32", name=prefix + name, aggregation="mean"
             )
             for name, value in initial.items()
         }
@@ -42,6 +41,14 @@ class ObjectiveState:
         """Returns the numbers as they are, by name."""
         return {name: tf.convert_to_tensor(value) for name, value in self._variables.items()}
 
+    def logged(self) -> dict[str, Tensor]:
+        """Returns those numbers that say something to the user."""
+        return {
+            name: value
+            for name, value in self.read().items()
+            if not name.startswith("_") and "__" not in name
+        }
+
     def assign(self, values: Mapping[str, Tensor]) -> None:
         """Sets the numbers, as constants to every gradient."""
         for name, variable in self._variables.items():
@@ -50,11 +57,38 @@ class ObjectiveState:
     def save(self, store: dict[str, Any]) -> None:
         """Adds the numbers to what a model stores of its own."""
         for name, variable in self._variables.items():
-            store[_PREFIX + name] = variable
+            store[self._prefix + name] = variable
 
     def load(self, store: dict[str, Any]) -> None:
-        """Takes the numbers out of what `save` made; those of another objective are dropped."""
-        for key in [key for key in store if key.startswith(_PREFIX)]:
-            value, name = store.pop(key), key[len(_PREFIX) :]
+        """Takes the numbers out of what `save` made; those of others are dropped."""
+        for key in [key for key in store if key.startswith(self._prefix)]:
+            value, name = store.pop(key), key[len(self._prefix) :]
             if name in self._variables:
                 self._variables[name].assign(value)
+
+
+class ObjectiveState(_State):
+    """Variables of what `Objective.initial_state` names; none for most objectives.
+
+    Args:
+        objective: None for a model without one.
+    """
+
+    def __init__(self, objective: Objective | None = None) -> None:
+        super().__init__({} if objective is None else objective.initial_state(), "objective_")
+
+
+class SchemeState(_State):
+    """Variables of what `Scheme.initial_state` names, and trackers of what a scheme logs.
+
+    Args:
+        scheme: None for a model without one.
+
+    Attributes:
+        trackers: A `keras.metrics.Mean` for each of `Scheme.names`.
+    """
+
+    def __init__(self, scheme: Scheme | None = None) -> None:
+        super().__init__({} if scheme is None else scheme.initial_state(), "scheme_")
+        names = () if scheme is None else scheme.names
+        self.trackers = {name: keras.metrics.Mean(name=name) for name in names}

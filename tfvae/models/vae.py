@@ -293,6 +293,16 @@ class VAE(LatentVariableModel):
         """All networks but the prior."""
         return self.encoder, self.decoder
 
+    @property
+    def encoder_weights(self) -> list[Any]:
+        """See `LatentVariableModel.encoder_weights`."""
+        return self.encoder.trainable_weights
+
+    @property
+    def generative_weights(self) -> list[Any]:
+        """See `LatentVariableModel.generative_weights`."""
+        return _distinct([*self.decoder.trainable_weights, *self.prior.trainable_weights])
+
     def replace_prior(self, prior: Prior) -> None:
         """Sets another prior, over the same latents, as it is."""
         prior = checked_prior(prior)
@@ -448,3 +458,8 @@ def checked_prior(prior: Any) -> Prior:
             f"Received: {type(prior).__name__}"
         )
     return prior
+
+
+def _distinct(weights: list[Any]) -> list[Any]:
+    """Returns weights once each, in order."""
+    return list({id(weight): weight for weight in weights}.values())

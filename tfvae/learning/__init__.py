@@ -1,0 +1,7 @@
+"""Learning schemes: which weights a batch updates, and by what; chosen in `compile`."""
+
+from tfvae.learning.alternating import Alternating
+from tfvae.learning.base import Joint, Scheme, Update
+from tfvae.learning.wake_sleep import WakeSleep
+
+__all__ = ["Alternating", "Joint", "Scheme", "Update", "WakeSleep"]

@@ -1,0 +1,111 @@
+"""Wake and sleep: the encoder learns from what the model dreams."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import tensorflow as tf
+
+from tfvae._typing import Tensor, register
+from tfvae.learning.base import Scheme, Update, check_encoder
+
+if TYPE_CHECKING:
+    from tfvae.models.base import LatentVariableModel
+
+__all__ = ["WakeSleep"]
+
+
+@register
+@dataclass(frozen=True)
+class WakeSleep(Scheme):
+    """Decoder and prior learn from data, the encoder from dreams of the model.
+
+        wake:   theta, lambda  up  the objective on the batch
+        sleep:  phi            up  log q(z|x),  z ~ p(z), x ~ p(x|z): as many as the batch has rows
+
+    Both gradients are taken at the same weights and make one update. Dreams come with their z, so
+    that the encoder fits KL(p(z|x) || q(z|x)) over the model's own data, exactly and without
+    gradients through draws: any posterior will do. It is not the objective that trains the encoder;
+    `loss`, minus the objective on the data, still shows how far the two get together. Logged beside
+    it in training is `sleep`, -log q(z|x) of the dreams in nats. In a model of p(x|c), dreams are
+    made for the contexts of the batch.
+
+    Decoder and prior may be frozen: the encoder then learns to invert a given simulator.
+
+    Raises:
+        ValueError: At `compile`, the model has no weights of q(z|x), or p(z) or p(x|z) cannot be
+            drawn from.
+
+    Example:
+        >>> vae.compile("adam", scheme=tfvae.learning.WakeSleep())
+        >>> "sleep" in vae.fit(x, verbose=0).history
+        True
+
+    Reference: The wake-sleep algorithm for unsupervised neural networks (Hinton et al., 1995),
+    https://doi.org/10.1126/science.7761831
+    """
+
+    names = ("sleep",)
+
+    def check(self, model: LatentVariableModel) -> None:
+        """See `Scheme.check`."""
+        check_encoder(self, model)
+        specs = {} if model.context_shape is None else {"context": (2, *model.context_shape)}
+        specs = {name: tf.TensorSpec(shape, tf.float32) for name, shape in specs.items()}
+
+        def dream(**context: Tensor) -> Tensor:
+            x, z = self._dream(model, {"x": tf.zeros([2, *model.event_shape]), **context})
+            return model.encode(x, **context).log_prob(z)
+
+        try:
+            tf.function(dream, autograph=False).get_concrete_function(**specs)
+        except NotImplementedError as error:
+            raise ValueError(
+                "`WakeSleep` trains the encoder on z ~ p(z) and x ~ p(x|z), which takes draws of "
+                f"prior and likelihood, and log q(z|x) at them. Received: {error}"
+            ) from error
+
+    def update(
+        self,
+        model: LatentVariableModel,
+        batch: dict[str, Tensor],
+        sample_weight: Tensor | None,
+        state: dict[str, Tensor],
+    ) -> tuple[Update, dict[str, Tensor]]:
+        """See `Scheme.update`."""
+        with tf.GradientTape() as tape:
+            loss, terms = model.scored(batch, sample_weight, training=True)
+            scaled_loss = model.optimizer.scale_loss(loss)
+        wake = _gradients(tape, scaled_loss, model.generative_weights)
+
+        x, z = self._dream(model, batch)
+        with tf.GradientTape() as tape:
+            q_z = model.encode(x, batch.get("context"), training=True)
+            sleep = -q_z.log_prob(z)  # [B]
+            sleep_loss = tf.reduce_mean(sleep)
+            for extra in model.losses:
+                sleep_loss += tf.cast(extra, sleep_loss.dtype)
+            scaled_loss = model.optimizer.scale_loss(sleep_loss)
+        gradients = _gradients(tape, scaled_loss, model.encoder_weights)
+
+        for key, (gradient, weight) in wake.items():
+            # A weight that both have follows both.
+            if key in gradients:
+                gradient += gradients[key][0]
+            gradients[key] = (gradient, weight)
+        found, weights = zip(*gradients.values(), strict=True)
+        return model.concluded(loss, terms, list(found), list(weights), sleep=sleep), state
+
+    def _dream(self, model: LatentVariableModel, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Returns draws x `[B, ...]` and their z `[B, *E]`, as constants."""
+        size, seed = tf.shape(batch["x"])[0], model.make_seed()
+        dreams = model.generate(size, seed, batch.get("context"))
+        x, z = (tf.stop_gradient(dreams[name]) for name in ("x", "z"))
+        return tf.cast(x, model.data_dtype), z
+
+
+def _gradients(tape: tf.GradientTape, loss: Tensor, weights: list) -> dict:
+    """Returns gradient and weight by a key of the weight, where there is a gradient."""
+    pairs = zip(tape.gradient(loss, weights), weights, strict=True)
+    return {id(weight): (found, weight) for found, weight in pairs if found is not None}
