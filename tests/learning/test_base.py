@@ -11,6 +11,7 @@ import tfvae
 from tests import analytic
 from tests.conftest import binary_data, mlp_decoder, mlp_encoder, mlp_vae
 from tests.models import test_context as context
+from tests.models import test_directed as directed
 from tests.models import test_hierarchy as hierarchy
 from tests.objectives.test_life_cycle import finite_vae
 from tfvae.learning import Alternating, Joint, Scheme, WakeSleep
@@ -42,12 +43,17 @@ def vamp():
     return tfvae.VAE(mlp_encoder(), mlp_decoder(), tfvae.priors.VampPrior(4), seed=0)
 
 
+def labelled():
+    return directed.two_latents(partly_observed=["y"])
+
+
 MODELS = {
     "VAE": (mlp_vae, X),
     "VampPrior": (vamp, X),
     "conditional": (conditional, context.DATA),
     "finite": (finite_vae, X),
     "hierarchy": (ladder, X),
+    "directed": (labelled, {"x": X, "y": np.arange(24) % 4 - 1}),
 }
 
 
@@ -87,7 +93,7 @@ def test_a_shared_layer_belongs_to_both():
 @pytest.mark.parametrize("name", MODELS)
 def test_trains_every_model(name, scheme):
     make, data = MODELS[name]
-    if name == "hierarchy" and isinstance(scheme, Alternating):
+    if name in ("hierarchy", "directed") and isinstance(scheme, Alternating):
         scheme = Alternating(1)  # logs no information
     model = make()
     model.compile(keras.optimizers.SGD(0.05), scheme=scheme, run_eagerly=True)

@@ -74,10 +74,10 @@ def test_dreams_are_made_for_the_contexts_of_the_batch():
         keras.Sequential([keras.Input((size,)), z_of_c, tfvae.layers.MultivariateNormalDiag(2)])
     )
     vae = tfvae.VAE(mlp_encoder(), context.decoder(), prior, seed=0)
-    scheme = WakeSleep()
-    batch = {"x": tf.zeros([300, 6]), "context": tf.repeat(tf.eye(3), 100, axis=0)}
-    _, z = scheme._dream(vae, batch)
-    p_z = vae.prior_distribution(batch["context"])
+    contexts = tf.repeat(tf.eye(3), 100, axis=0)
+    batch, z = vae.dream(300, vae.make_seed(0), contexts)
+    np.testing.assert_array_equal(batch["context"], contexts)
+    p_z = vae.prior_distribution(contexts)
     error = (z - p_z.mean()) / p_z.stddev()
     # 600 standard normals: their mean within five standard errors.
     assert abs(float(tf.reduce_mean(error))) < 5 / np.sqrt(600)

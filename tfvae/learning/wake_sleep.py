@@ -55,8 +55,8 @@ class WakeSleep(Scheme):
         specs = {name: tf.TensorSpec(shape, tf.float32) for name, shape in specs.items()}
 
         def dream(**context: Tensor) -> Tensor:
-            x, z = self._dream(model, {"x": tf.zeros([2, *model.event_shape]), **context})
-            return model.encode(x, **context).log_prob(z)
+            batch, z = model.dream(2, tf.constant([0, 0]), **context)
+            return model.encode(**batch).log_prob(z)
 
         try:
             tf.function(dream, autograph=False).get_concrete_function(**specs)
@@ -79,9 +79,11 @@ class WakeSleep(Scheme):
             scaled_loss = model.optimizer.scale_loss(loss)
         wake = _gradients(tape, scaled_loss, model.generative_weights)
 
-        x, z = self._dream(model, batch)
+        seed = model.make_seed()
+        dreams, z = model.dream(tf.shape(batch["x"])[0], seed, batch.get("context"))
+        dreams, z = tf.nest.map_structure(tf.stop_gradient, (dreams, z))
         with tf.GradientTape() as tape:
-            q_z = model.encode(x, batch.get("context"), training=True)
+            q_z = model.encode(**dreams, training=True)
             sleep = -q_z.log_prob(z)  # [B]
             sleep_loss = tf.reduce_mean(sleep)
             for extra in model.losses:
@@ -96,13 +98,6 @@ class WakeSleep(Scheme):
             gradients[key] = (gradient, weight)
         found, weights = zip(*gradients.values(), strict=True)
         return model.concluded(loss, terms, list(found), list(weights), sleep=sleep), state
-
-    def _dream(self, model: LatentVariableModel, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Returns draws x `[B, ...]` and their z `[B, *E]`, as constants."""
-        size, seed = tf.shape(batch["x"])[0], model.make_seed()
-        dreams = model.generate(size, seed, batch.get("context"))
-        x, z = (tf.stop_gradient(dreams[name]) for name in ("x", "z"))
-        return tf.cast(x, model.data_dtype), z
 
 
 def _gradients(tape: tf.GradientTape, loss: Tensor, weights: list) -> dict:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
@@ -29,7 +29,7 @@ from tfvae.objectives import ELBO, Objective
 from tfvae.objectives.base import call_objective
 from tfvae.terms import Terms
 
-__all__ = ["LatentVariableModel"]
+__all__ = ["LatentVariableModel", "distinct"]
 
 
 class LatentVariableModel(keras.Model):
@@ -420,6 +420,20 @@ class LatentVariableModel(keras.Model):
             state = self.objective.next_state(state, terms, step)
         return Update(loss, {**self._logged(terms), **values}, state)
 
+    def dream(
+        self, num_samples: int | Tensor, seed: Tensor, context: Tensor | None = None
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Returns draws of the model, as a batch that `encode` takes, and the z behind each.
+
+        Args:
+            num_samples: Number of draws, N.
+            seed: Int32 pair `[2]`.
+            context: `[N, ...]`, for a model of p(x|c).
+        """
+        draws = self.generate(num_samples, seed, context)
+        given = {} if context is None else {"context": context}
+        return {"x": tf.cast(draws["x"], self.data_dtype), **given}, draws["z"]
+
     def get_compile_config(self) -> dict[str, Any]:
         """Returns the arguments of `compile` as plain data."""
         if not self.compiled:
@@ -714,3 +728,8 @@ class LatentVariableModel(keras.Model):
 
     def _describe_data(self, x: Tensor, context: Tensor | None = None) -> None:
         """Sets `event_shape` and `support`, where building the model had to wait for data."""
+
+
+def distinct(weights: Iterable[Any]) -> list[Any]:
+    """Returns weights once each, in order."""
+    return list({id(weight): weight for weight in weights}.values())

@@ -20,7 +20,7 @@ from tfvae.distributions.hierarchy import Factor, Hierarchy, LevelDraws, level_r
 from tfvae.distributions.labelled import Labelled
 from tfvae.distributions.statistics import centre, probabilities, statistic
 from tfvae.distributions.support import Support, support_of
-from tfvae.models.base import LatentVariableModel
+from tfvae.models.base import LatentVariableModel, distinct
 from tfvae.models.checks import check_array, check_context, check_event_shape, checked_part
 from tfvae.models.observed import nothing, terms_without_latents
 from tfvae.models.pieces import CONTEXT, Piece, sampling_order
@@ -252,6 +252,16 @@ class DirectedModel(LatentVariableModel):
 
     # The model.
 
+    @property
+    def encoder_weights(self) -> list[Any]:
+        """See `LatentVariableModel.encoder_weights`."""
+        return distinct(w for part in self.posterior_networks for w in part.trainable_weights)
+
+    @property
+    def generative_weights(self) -> list[Any]:
+        """See `LatentVariableModel.generative_weights`."""
+        return distinct(w for part in self.generative_networks for w in part.trainable_weights)
+
     def build(self, input_shape: Any) -> None:
         """Makes all weights.
 
@@ -414,6 +424,22 @@ class DirectedModel(LatentVariableModel):
             mean = centre(draws.conditionals[name].distribution)
             found[f"{name}_mean"] = tf.broadcast_to(mean, tf.shape(found[name]))
         return found
+
+    def dream(
+        self, num_samples: int | Tensor, seed: Tensor, context: Tensor | None = None
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """See `LatentVariableModel.dream`; what may be given of latent nodes is not."""
+        draws = self.generate(num_samples, seed, context)
+        parts = {name: draws[name] for name in self.observed}
+        if context is not None:
+            parts[CONTEXT] = context
+        if len(self.latents) == 1:
+            return self.as_batch(parts), draws[self._first]
+        flat = [
+            tf.reshape(draws[name], [-1, math.prod(shape)])
+            for name, shape in self._latent_shapes.items()
+        ]
+        return self.as_batch(parts), tf.concat(flat, axis=-1)
 
     def reconstruct(self, x: Any, seed: Seed = None, *, context: Tensor | None = None) -> Any:
         """Returns the means of the observed nodes: `[B, ...]`, or by name where there are several.

@@ -12,7 +12,7 @@ from tfvae._typing import Distribution, Seed, Shape, Tensor, event_tuple, regist
 from tfvae.distributions.finite import all_states, num_states
 from tfvae.distributions.support import support_of
 from tfvae.divergences import closed_form_kl
-from tfvae.models.base import LatentVariableModel
+from tfvae.models.base import LatentVariableModel, distinct
 from tfvae.models.checks import (
     check_context,
     check_distribution,
@@ -301,7 +301,7 @@ class VAE(LatentVariableModel):
     @property
     def generative_weights(self) -> list[Any]:
         """See `LatentVariableModel.generative_weights`."""
-        return _distinct([*self.decoder.trainable_weights, *self.prior.trainable_weights])
+        return distinct([*self.decoder.trainable_weights, *self.prior.trainable_weights])
 
     def replace_prior(self, prior: Prior) -> None:
         """Sets another prior, over the same latents, as it is."""
@@ -458,8 +458,3 @@ def checked_prior(prior: Any) -> Prior:
             f"Received: {type(prior).__name__}"
         )
     return prior
-
-
-def _distinct(weights: list[Any]) -> list[Any]:
-    """Returns weights once each, in order."""
-    return list({id(weight): weight for weight in weights}.values())
