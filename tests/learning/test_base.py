@@ -14,7 +14,7 @@ from tests.models import test_context as context
 from tests.models import test_directed as directed
 from tests.models import test_hierarchy as hierarchy
 from tests.objectives.test_life_cycle import finite_vae
-from tfvae.learning import Alternating, Joint, Scheme, WakeSleep
+from tfvae.learning import Alternating, Joint, Scheme, SemiAmortised, WakeSleep
 from tfvae.objectives import ELBO, TargetRate
 
 SCHEMES = [
@@ -22,6 +22,7 @@ SCHEMES = [
     Alternating(1),
     Alternating(2, until_information_stops=3, patience=2),
     WakeSleep(),
+    SemiAmortised(2, learning_rate=0.1),
 ]
 X = binary_data(24)
 
@@ -93,6 +94,8 @@ def test_a_shared_layer_belongs_to_both():
 @pytest.mark.parametrize("name", MODELS)
 def test_trains_every_model(name, scheme):
     make, data = MODELS[name]
+    if name in ("hierarchy", "directed") and isinstance(scheme, SemiAmortised):
+        pytest.skip("posteriors of several latents are not made by one layer")
     if name in ("hierarchy", "directed") and isinstance(scheme, Alternating):
         scheme = Alternating(1)  # logs no information
     model = make()
@@ -149,7 +152,7 @@ def test_resumes_to_the_bit(scheme, tmp_path):
 def test_loss_scaling_keeps_the_turns():
     keras.config.set_dtype_policy("mixed_float16")
     try:
-        for scheme in (SCHEMES[1], SCHEMES[3]):
+        for scheme in (SCHEMES[1], *SCHEMES[3:]):
             vae = mlp_vae()
             optimizer = keras.optimizers.LossScaleOptimizer(
                 keras.optimizers.Adam(0.05), initial_scale=16.0
@@ -158,11 +161,11 @@ def test_loss_scaling_keeps_the_turns():
             before = vae.get_weights()
             history = vae.fit(X[:4], batch_size=4, verbose=0).history
             assert np.all(np.isfinite(list(history.values())))
-            wake = isinstance(scheme, WakeSleep)
+            together = not isinstance(scheme, Alternating)
             num = len(vae.encoder_weights)
             learned = changed(before, vae.get_weights())
             assert all(learned[:num])
-            assert any(learned[num:]) == wake
+            assert any(learned[num:]) == together
     finally:
         keras.config.set_dtype_policy("float32")
 

@@ -5,6 +5,7 @@ from tfvae.evaluation.decomposition import Decomposition, decompose
 from tfvae.evaluation.estimate import Estimate
 from tfvae.evaluation.imputation import Imputation, impute
 from tfvae.evaluation.likelihood import LogLikelihood, log_likelihood
+from tfvae.evaluation.refinement import Refinement, refine
 
 __all__ = [
     "CollapseReport",
@@ -12,8 +13,10 @@ __all__ = [
     "Estimate",
     "Imputation",
     "LogLikelihood",
+    "Refinement",
     "decompose",
     "impute",
     "log_likelihood",
     "measure_collapse",
+    "refine",
 ]

@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfvae._config import check_count
 from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Distribution, Seed, Tensor
 from tfvae.distributions.gaussian import as_diagonal_normal
 from tfvae.distributions.pairwise import pairwise_log_prob
 from tfvae.distributions.statistics import statistic
 from tfvae.evaluation.estimate import Estimate, render_table
+from tfvae.evaluation.refinement import refined_posterior
 from tfvae.evaluation.streaming import Stream, progress
+from tfvae.learning.semi_amortised import refinable
 from tfvae.models import LatentVariableModel
 from tfvae.models.importance import importance_evidence
 
@@ -35,6 +38,7 @@ class Decomposition:
         marginal_kl    = total_correlation + dimension_wise_kl
         mutual_information = entropy_z - entropy_z_given_x
         marginal_kl    = cross_entropy - entropy_z
+        gap            = amortisation_gap + approximation_gap      with `refine_steps`
 
     The two sides of an identity come from different computations where there are two (closed
     forms against draws, one set of draws against another): `residuals` shows how they agree.
@@ -57,6 +61,10 @@ class Decomposition:
         evidence_samples: Draws per point behind the evidence.
         level_rates: Of a model of several latents, the addends of `rate`, by the names that
             training logs them by; else empty.
+        amortisation_gap: The ELBO of the best posterior of the encoder's family that was found for
+            each point, minus that of the encoder's; None without `refine_steps`.
+        approximation_gap: What is left to log p(x) by the best posterior; the same.
+        refine_steps: Steps behind both.
     """
 
     log_p_x: Estimate
@@ -75,6 +83,9 @@ class Decomposition:
     num_samples: int
     evidence_samples: int
     level_rates: dict[str, Estimate] = field(default_factory=dict)
+    amortisation_gap: Estimate | None = None
+    approximation_gap: Estimate | None = None
+    refine_steps: int = 0
 
     @property
     def num_points(self) -> int:
@@ -95,12 +106,15 @@ class Decomposition:
             "num_points": self.num_points,
             "num_samples": self.num_samples,
             "evidence_samples": self.evidence_samples,
+            "refine_steps": self.refine_steps,
         }
 
     def __str__(self) -> str:
         notes = {
             "log_p_x": "= elbo + gap",
             "gap": "KL(q(z|x) || p(z|x))",
+            "amortisation_gap": "part of gap: the encoder's",
+            "approximation_gap": "the rest of gap: the family's",
             "elbo": "= -(distortion + rate)",
             "distortion": "-E log p(x|z)",
             "rate": "= mutual_information + marginal_kl",
@@ -138,6 +152,7 @@ def decompose(
     *,
     num_samples: int = 10,
     evidence_samples: int = 1000,
+    refine_steps: int = 0,
     batch_size: int = 250,
     seed: Seed = 0,
     verbose: bool = True,
@@ -154,6 +169,8 @@ def decompose(
             once and must give the same points each time.
         num_samples: Draws of z per point for all entries but the evidence.
         evidence_samples: Draws of z per point for log p(x).
+        refine_steps: Splits the gap: the posterior of each point is refined by so many steps of
+            `tfvae.evaluation.refine`, 300 for instance, and log p(x) drawn from that. 0 does not.
         batch_size: Points per batch, for arrays.
         seed: Int or pair of ints; the same seed, data and `batch_size` give the same numbers.
         verbose: Shows a progress bar where it takes more than two seconds.
@@ -162,8 +179,8 @@ def decompose(
         `Decomposition`.
 
     Raises:
-        ValueError: A number of samples is smaller than 1, or the data is not what the model is
-            for.
+        ValueError: A number of samples is smaller than 1, the data is not what the model is for,
+            or posteriors that are to be refined are not made by one layer of parameters.
 
     Example:
         >>> ledger = tfvae.decompose(vae, x, evidence_samples=100)
@@ -179,11 +196,15 @@ def decompose(
     for name, value in (("num_samples", num_samples), ("evidence_samples", evidence_samples)):
         if int(value) != value or value < 1:
             raise ValueError(f"`{name}` must be a whole number >= 1. Received: {name}={value}")
+    if refine_steps != 0:
+        check_count("refine_steps", refine_steps)
     seed = stateless_seed(0 if seed is None else seed)
     stream = Stream(model, data, batch_size)
+    if refine_steps:
+        refinable(model)
     score = model.compiled_function(
-        ("ledger", num_samples, evidence_samples),
-        lambda: _scorer(model, num_samples, evidence_samples),
+        ("ledger", num_samples, evidence_samples, refine_steps),
+        lambda: _scorer(model, num_samples, evidence_samples, int(refine_steps)),
     )
     compare = model.compiled_function("ledger pairs", lambda: _comparer(model))
     points: dict[str, list[np.ndarray]] = {}
@@ -196,11 +217,12 @@ def decompose(
                 points.setdefault(name, []).append(value.numpy()[:count])
             bar.update(count)
     values = {name: np.concatenate(parts) for name, parts in points.items()}
-    return _ledger(values, model.rate_names, num_samples, evidence_samples)
+    sizes = {"num_samples": num_samples, "evidence_samples": evidence_samples}
+    return _ledger(values, model.rate_names, refine_steps=refine_steps, **sizes)
 
 
 def _scorer(
-    model: LatentVariableModel, num_samples: int, evidence_samples: int
+    model: LatentVariableModel, num_samples: int, evidence_samples: int, refine_steps: int
 ) -> Callable[[dict[str, Tensor], Tensor], tuple[dict[str, Tensor], dict[str, Tensor]]]:
     """Makes the pass over one chunk: per-point values `[B]`, and draws with their densities."""
 
@@ -209,7 +231,13 @@ def _scorer(
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         terms = model.terms(num_samples=num_samples, seed=fold_in(seed, 0), **batch)
         block = min(evidence_samples, max(1, 5000 // max(1, batch["x"].shape[0] or 1)))
-        evidence = importance_evidence(model, batch, evidence_samples, fold_in(seed, 1), block)
+        best = None
+        if refine_steps:
+            start, draw = model.encode(**batch), fold_in(seed, 2)
+            best = refined_posterior(model, batch, start, refine_steps, draw, num_samples)
+        evidence = importance_evidence(
+            model, batch, evidence_samples, fold_in(seed, 1), block, posterior=best
+        )
         conditional = -terms.expect(terms.log_q_z)
         entropy = statistic(terms.q_z, "entropy")
         values = {
@@ -222,6 +250,15 @@ def _scorer(
             "entropy_z_given_x": conditional if entropy is None else entropy,
             "cross_entropy": -terms.expect(terms.log_p_z),
         }
+        if best is not None:
+            # Differences of ELBOs at the same noise; other draws behind the gap itself.
+            refined, others = (
+                model.terms(num_samples=num_samples, seed=draw, posterior=q, **batch)
+                for q, draw in ((best, fold_in(seed, 0)), (None, fold_in(seed, 3)))
+            )
+            values["gap"] = evidence.log_p_x - others.elbo
+            values["amortisation_gap"] = refined.elbo - terms.elbo
+            values["approximation_gap"] = evidence.log_p_x - evidence.elbo
         rates = [] if terms.level_rates is None else tf.unstack(terms.level_rates, axis=-1)
         values |= dict(zip(model.rate_names, rates, strict=True))
         draws = {"z": terms.z, "log_q_z": terms.log_q_z, "log_p_z": terms.log_p_z}
@@ -291,8 +328,10 @@ def _entries_of_marginals(
 def _ledger(
     points: dict[str, np.ndarray],
     rate_names: tuple[str, ...],
+    *,
     num_samples: int,
     evidence_samples: int,
+    refine_steps: int,
 ) -> Decomposition:
     p = {name: value.astype(np.float64) for name, value in points.items()}
     residuals = {
@@ -312,6 +351,10 @@ def _ledger(
         residuals["marginal_kl = total_correlation + dimension_wise_kl"] = (
             p["marginal_kl"] - p["total_correlation"] - p["dimension_wise_kl"]
         )
+    if "amortisation_gap" in p:
+        residuals["gap = amortisation_gap + approximation_gap"] = (
+            p["gap"] - p["amortisation_gap"] - p["approximation_gap"]
+        )
     del points["sampled_elbo"]
     entries: dict[str, Any] = {name: Estimate.of(value) for name, value in points.items()}
     rates = {name: entries.pop(name) for name in rate_names}
@@ -321,4 +364,5 @@ def _ledger(
         num_samples=int(num_samples),
         evidence_samples=int(evidence_samples),
         level_rates=rates,
+        refine_steps=int(refine_steps),
     )

@@ -13,6 +13,7 @@ import tensorflow_probability as tfp
 from tfvae._random import next_seed
 from tfvae._typing import Distribution, Shape, Tensor, event_tuple, positive_int
 from tfvae.layers.coercible import Coercer
+from tfvae.layers.origin import Origin, with_origin
 
 __all__ = [
     "MIN_SCALE",
@@ -135,7 +136,9 @@ class DistributionLayer(keras.layers.Layer):
         self.built = True
 
     def call(self, params: Tensor, training: bool | None = None) -> Distribution:
-        return self._regularized(self._coercible(params), training)
+        params = full_precision(params)
+        made = with_origin(self._coercible(params), Origin(params, self._coercible))
+        return self._regularized(made, training)
 
     def compute_output_spec(self, params: keras.KerasTensor) -> keras.KerasTensor:
         if self._event_is_known and isinstance(self.convert_to_tensor_fn, str):

@@ -16,6 +16,7 @@ from tfvae.layers.base import (
     function_from_config,
     traced_spec,
 )
+from tfvae.layers.origin import Origin, with_origin
 from tfvae.layers.tracking import captured_parts, checked_reads
 
 __all__ = ["DistributionLambda"]
@@ -82,7 +83,11 @@ class DistributionLambda(DistributionLayer):
         self.built = True
 
     def call(self, inputs: Any, training: bool | None = None, **kwargs: Any) -> Distribution:
-        return self._regularized(self._coercible(inputs, **kwargs), training)
+        made = self._coercible(inputs, **kwargs)
+        if tf.is_tensor(inputs):
+            params = full_precision(inputs)
+            made = with_origin(made, Origin(params, lambda p: self._coercible(p, **kwargs)))
+        return self._regularized(made, training)
 
     def compute_output_spec(self, inputs: Any, **kwargs: Any) -> keras.KerasTensor:
         return traced_spec(lambda t: tf.convert_to_tensor(self._coercible(t, **kwargs)), inputs)

@@ -2,6 +2,7 @@
 
 from tfvae.learning.alternating import Alternating
 from tfvae.learning.base import Joint, Scheme, Update
+from tfvae.learning.semi_amortised import SemiAmortised
 from tfvae.learning.wake_sleep import WakeSleep
 
-__all__ = ["Alternating", "Joint", "Scheme", "Update", "WakeSleep"]
+__all__ = ["Alternating", "Joint", "Scheme", "SemiAmortised", "Update", "WakeSleep"]

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfvae._config import check_count
 from tfvae._typing import Tensor, register
 from tfvae.learning.base import Scheme, Update, check_encoder
+from tfvae.objectives import Objective
 
 if TYPE_CHECKING:
     from tfvae.models.base import LatentVariableModel
@@ -74,8 +75,9 @@ class Alternating(Scheme):
                 f"Received: until_information_stops={self.until_information_stops}"
             )
 
-    def check(self, model: LatentVariableModel) -> None:
+    def check(self, model: LatentVariableModel, objective: Objective) -> None:
         """See `Scheme.check`."""
+        del objective
         check_encoder(self, model)
         if not model.generative_weights:
             raise ValueError(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from tfvae._config import Configured
 from tfvae._typing import Distribution, Tensor, register
+from tfvae.objectives import Objective
 
 if TYPE_CHECKING:
     from tfvae.models.base import LatentVariableModel
@@ -45,12 +46,13 @@ class Scheme(Configured):
 
     names: ClassVar[tuple[str, ...]] = ()
 
-    def check(self, model: LatentVariableModel) -> None:
-        """Checks that this scheme can train a model, once that is built.
+    def check(self, model: LatentVariableModel, objective: Objective) -> None:
+        """Checks that this scheme can train a model by an objective, once the model is built.
 
         Raises:
             ValueError: It cannot, and why.
         """
+        del model, objective
 
     def initial_state(self) -> dict[str, float]:
         """Returns the numbers that this scheme changes from step to step, as they begin.

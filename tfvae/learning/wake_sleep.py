@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfvae._typing import Tensor, register
 from tfvae.learning.base import Scheme, Update, check_encoder
+from tfvae.objectives import Objective
 
 if TYPE_CHECKING:
     from tfvae.models.base import LatentVariableModel
@@ -48,8 +49,9 @@ class WakeSleep(Scheme):
 
     names = ("sleep",)
 
-    def check(self, model: LatentVariableModel) -> None:
+    def check(self, model: LatentVariableModel, objective: Objective) -> None:
         """See `Scheme.check`."""
+        del objective
         check_encoder(self, model)
         specs = {} if model.context_shape is None else {"context": (2, *model.context_shape)}
         specs = {name: tf.TensorSpec(shape, tf.float32) for name, shape in specs.items()}

@@ -334,7 +334,7 @@ class LatentVariableModel(keras.Model):
             self._check_posterior(objective)
         self._scheme_is_checked = False
         if self.built:
-            self._check_scheme(scheme)
+            self._check_scheme(scheme, objective)
         self.objective, self.scheme = objective, scheme
         self._objective_state = ObjectiveState(objective)
         self._scheme_state = SchemeState(scheme)
@@ -392,14 +392,18 @@ class LatentVariableModel(keras.Model):
             training=training,
             **batch,
         )
-        state = self._objective_state.read()
-        bound = call_objective(objective, terms, self.optimizer.iterations, state)  # [B]
+        bound = self.bound(terms)
         if sample_weight is not None:
             bound = bound * tf.cast(tf.reshape(sample_weight, [-1]), bound.dtype)
         loss = -tf.reduce_mean(bound)
         for extra in self.losses:
             loss += tf.cast(extra, loss.dtype)
         return loss, terms
+
+    def bound(self, terms: Terms) -> Tensor:
+        """Returns the objective `[B]`, nats, as schedules and its state have it now."""
+        state = self._objective_state.read()
+        return call_objective(self.objective, terms, self.optimizer.iterations, state)
 
     def concluded(
         self, loss: Tensor, terms: Terms, gradients: list[Any], weights: list[Any], **values: Tensor
@@ -629,7 +633,7 @@ class LatentVariableModel(keras.Model):
             # Before a scheme updates some of the weights alone: the optimizer would know no others.
             self.optimizer.build(self.trainable_variables)
         if not self._scheme_is_checked:
-            self._check_scheme(self.scheme)
+            self._check_scheme(self.scheme, self.objective)
         state = self._scheme_state.read()
         update, state = self.scheme.update(self, batch, sample_weight, state)
         self._objective_state.assign(update.objective_state)
@@ -693,8 +697,8 @@ class LatentVariableModel(keras.Model):
 
         tf.function(check, autograph=False).get_concrete_function(**specs)
 
-    def _check_scheme(self, scheme: Scheme) -> None:
-        scheme.check(self)
+    def _check_scheme(self, scheme: Scheme, objective: Objective) -> None:
+        scheme.check(self, objective)
         self._scheme_is_checked = True
 
     def _try_draws(self, objective: Objective, q_z: Distribution) -> None:

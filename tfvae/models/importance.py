@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import tensorflow as tf
 
 from tfvae._random import fold_in
-from tfvae._typing import Tensor
+from tfvae._typing import Distribution, Tensor
 
 if TYPE_CHECKING:
     from tfvae.models.base import LatentVariableModel
@@ -39,6 +39,7 @@ def importance_evidence(
     num_samples: int | Tensor,
     seed: Tensor,
     block: int,
+    posterior: Distribution | None = None,
 ) -> Evidence:
     """Estimates log p(x) by importance sampling from the posterior, `block` draws at a time.
 
@@ -52,6 +53,7 @@ def importance_evidence(
         num_samples: S, an int or an integer scalar.
         seed: Int32 pair `[2]`.
         block: Draws per pass; surplus draws of the last pass are left out.
+        posterior: q(z|x) to draw from, in place of the encoder's.
 
     Returns:
         `Evidence`.
@@ -62,10 +64,11 @@ def importance_evidence(
     num_samples = tf.cast(num_samples, tf.int32)
     exact = model.exact_log_p_x(**batch)
     if exact is not None:
-        elbo = model.terms(num_samples=1, seed=seed, **batch).elbo
+        elbo = model.terms(num_samples=1, seed=seed, posterior=posterior, **batch).elbo
         ess = tf.fill(tf.shape(exact), tf.cast(num_samples, exact.dtype))
         return Evidence(exact, tf.zeros_like(exact), ess, elbo)
-    posterior, prior = model.encode(**batch), model.prior_of(batch)
+    proposal = model.encode(**batch) if posterior is None else posterior
+    prior = model.prior_of(batch)
 
     def add_block(
         index: Tensor, peak: Tensor, total: Tensor, squares: Tensor, logs: Tensor
@@ -73,7 +76,7 @@ def importance_evidence(
         terms = model.terms(
             num_samples=block,
             seed=fold_in(seed, index),
-            posterior=posterior,
+            posterior=proposal,
             prior=prior,
             **batch,
         )
@@ -93,7 +96,7 @@ def importance_evidence(
         logs += tf.reduce_sum(tf.where(valid[:, None], mean_log_w, 0.0), axis=0)
         return index + 1, new_peak, total, squares, logs
 
-    zeros = tf.zeros([tf.shape(batch["x"])[0]], posterior.dtype)
+    zeros = tf.zeros([tf.shape(batch["x"])[0]], proposal.dtype)
     blocks = (num_samples + block - 1) // block
     _, peak, total, squares, logs = tf.while_loop(
         lambda index, *_: index < blocks,
@@ -101,7 +104,7 @@ def importance_evidence(
         [tf.constant(0), zeros - float("inf"), zeros, zeros, zeros],
         parallel_iterations=1,
     )
-    count = tf.cast(num_samples, posterior.dtype)
+    count = tf.cast(num_samples, proposal.dtype)
     ess = tf.math.divide_no_nan(tf.square(total), squares)
     excess = tf.maximum(tf.math.divide_no_nan(count, ess) - 1.0, 0.0)
     relative_variance = excess / tf.maximum(count - 1.0, 1.0)
