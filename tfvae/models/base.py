@@ -14,6 +14,7 @@ from tfvae._typing import Distribution, Seed, Shape, Tensor
 from tfvae.distributions.statistics import centre, statistic
 from tfvae.distributions.support import Support
 from tfvae.learning import Joint, Scheme, Update
+from tfvae.models.averages import averaged_weights
 from tfvae.models.checks import (
     check_array,
     check_batch,
@@ -279,7 +280,9 @@ class LatentVariableModel(keras.Model):
         """Sets optimizer, objective and learning scheme.
 
         Args:
-            optimizer: Keras optimizer, by name or as an object.
+            optimizer: Keras optimizer, by name or as an object. One with `use_ema=True` keeps
+                moving averages of the weights, which `evaluate` and validation score and `fit`
+                leaves in their place at its end.
             objective: What is maximised; by default `tfvae.objectives.ELBO()`.
             scheme: Which weights a batch updates, and by what; by default all, by the objective:
                 `tfvae.learning.Joint()`.
@@ -493,14 +496,15 @@ class LatentVariableModel(keras.Model):
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Returns the logged values on data, as `keras.Model.evaluate` does.
 
-        Every call draws the same noise, from the model's `seed`.
+        Every call draws the same noise, from the model's `seed`. Where the optimizer keeps moving
+        averages of the weights (`use_ema=True`), they stand in for these, in validation too.
         """
         x, y = unpacked(x, y, kwargs)
         if not kwargs.get("_use_cached_eval_dataset"):  # else validation data, which `fit` checked
             self.check_data(x, "x")
             limits = [kwargs.get("steps")] if not args else [1]
             self._set_steps_per_execution(kwargs.get("callbacks"), limits)
-        with translated_errors():
+        with translated_errors(), averaged_weights(self.optimizer):
             return super().evaluate(x, y, *args, **kwargs)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
