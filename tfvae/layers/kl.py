@@ -301,6 +301,8 @@ def _checked_weight(weight: Any) -> Any:
         return weight
     if not callable(weight):
         raise TypeError(expected)
+    if hasattr(weight, "initial_state") and weight.initial_state():
+        raise TypeError(f"{expected}, which follows the loss of a model; a layer sees none.")
     if len(_required(weight)) > 1:
         raise TypeError(f"{expected}, which needs {', '.join(_required(weight))}.")
     return weight

@@ -27,7 +27,7 @@ from tfvae.models.compilation import Compiler, steps_at_once
 from tfvae.models.export import export_saved_model
 from tfvae.models.objective_state import ObjectiveState, SchemeState
 from tfvae.objectives import ELBO, Objective
-from tfvae.objectives.base import call_objective
+from tfvae.objectives.base import call_objective, next_state_of
 from tfvae.terms import Terms
 
 __all__ = ["LatentVariableModel", "distinct"]
@@ -422,9 +422,7 @@ class LatentVariableModel(keras.Model):
         """
         step = tf.identity(self.optimizer.iterations)
         self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
-        state = self._objective_state.read()
-        if state:
-            state = self.objective.next_state(state, terms, step)
+        state = next_state_of(self.objective, self._objective_state.read(), terms, step, -loss)
         return Update(loss, {**self._logged(terms), **values}, state)
 
     def dream(

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfvae._typing import Tensor
 from tfvae.learning import Scheme
 from tfvae.objectives import Objective
+from tfvae.objectives.base import initial_state_of
 
 __all__ = ["ObjectiveState", "SchemeState"]
 
@@ -75,7 +76,7 @@ class ObjectiveState(_State):
     """
 
     def __init__(self, objective: Objective | None = None) -> None:
-        super().__init__({} if objective is None else objective.initial_state(), "objective_")
+        super().__init__({} if objective is None else initial_state_of(objective), "objective_")
 
 
 class SchemeState(_State):

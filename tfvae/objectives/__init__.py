@@ -18,7 +18,7 @@ from tfvae.objectives.importance_weighted import ImportanceWeighted, Renyi
 from tfvae.objectives.kernels import RBF, InverseMultiquadratic, Kernel
 from tfvae.objectives.matching import MMD, InfoVAE, SlicedWasserstein
 from tfvae.objectives.rate_control import Capacity, FreeBits
-from tfvae.objectives.schedules import Constant, Cyclical, Linear, Schedule
+from tfvae.objectives.schedules import Constant, Cyclical, Linear, Plateau, Schedule
 from tfvae.objectives.supervised import Supervised
 from tfvae.objectives.total_correlation import (
     BatchWeights,
@@ -54,6 +54,7 @@ __all__ = [
     "MinibatchWeighted",
     "Objective",
     "PathDerivative",
+    "Plateau",
     "RateParts",
     "Relaxed",
     "Renyi",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import tensorflow as tf
 from tfvae._config import NUMBERS, Configured
 from tfvae._typing import Distribution, Tensor, register
 from tfvae.objectives.gradients import DEFAULT_GRADIENT, GradientEstimator, Reparameterised
-from tfvae.objectives.schedules import Schedule, value_at
+from tfvae.objectives.schedules import Resolved, Schedule, value_at
 from tfvae.terms import Draws, Terms
 
 __all__ = ["Objective", "Sum"]
@@ -29,6 +30,8 @@ class Objective(Configured):
     One that learns from step to step, such as a Lagrange multiplier, says how: `initial_state`
     names its numbers, `__call__` takes them as a third argument `state`, and `next_state` returns
     the next ones. The model holds them, in `model.objective_state`, and stores them with itself.
+    It also holds those of schedules that learn, under the names of the fields: objectives see them
+    as schedules like others.
 
     Attributes:
         num_samples: Draws of z per data point, S, that the model makes for this objective.
@@ -209,15 +212,21 @@ class Sum(Objective):
         return {
             f"{index}_{name}": value
             for index, part in enumerate(self.objectives)
-            for name, value in part.initial_state().items()
+            for name, value in initial_state_of(part).items()
         }
 
-    def next_state(self, state: State, terms: Terms, step: int | Tensor) -> dict[str, Tensor]:
-        """See `Objective.next_state`."""
+    def next_state(
+        self, state: State, terms: Terms, step: int | Tensor, bound: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """See `Objective.next_state`; `bound` is the mean of the sum, where it is known."""
+        if bound is None:
+            bound = tf.reduce_mean(self(terms, step, state))
         return {
             f"{index}_{name}": value
             for index, part in enumerate(self.objectives)
-            for name, value in part.next_state(_part_of(state, index), terms, step).items()
+            for name, value in next_state_of(
+                part, _part_of(state, index), terms, step, bound
+            ).items()
         }
 
     @property
@@ -255,8 +264,76 @@ def call_objective(
     objective: Objective, terms: Terms, step: int | Tensor, state: State | None
 ) -> Tensor:
     """Returns the bound `[B]` of an objective, with its state where it has one."""
-    call: Any = objective
-    return call(terms, step, state) if state else call(terms, step)
+    if not state:
+        return objective(terms, step)
+    call, own = _resolved(objective, step, state)
+    return call(terms, step, own) if own else call(terms, step)
+
+
+def initial_state_of(objective: Objective) -> dict[str, float]:
+    """Returns the numbers that an objective and its schedules change from step to step."""
+    of_schedules = {
+        f"{field}_{name}": value
+        for field, schedule in _learning_schedules(objective).items()
+        for name, value in schedule.initial_state().items()
+    }
+    return {**objective.initial_state(), **of_schedules}
+
+
+def next_state_of(
+    objective: Objective, state: State, terms: Terms, step: int | Tensor, bound: Tensor
+) -> dict[str, Tensor]:
+    """Returns the numbers of `initial_state_of` after a step.
+
+    Args:
+        objective: Any objective.
+        state: The numbers before the step.
+        terms: The scores of the step.
+        step: Number of updates before it.
+        bound: Mean of all that was maximised, a scalar.
+    """
+    if not state:
+        return {}
+    call, own = _resolved(objective, step, state)
+    following = {}
+    if own and isinstance(objective, Sum):
+        following = call.next_state(own, terms, step, bound)
+    elif own:
+        following = call.next_state(own, terms, step)
+    for field, schedule in _learning_schedules(objective).items():
+        part = schedule.next_state(_part_of(state, field), bound)
+        following |= {f"{field}_{name}": value for name, value in part.items()}
+    return following
+
+
+def _resolved(objective: Objective, step: int | Tensor, state: State) -> tuple[Any, State]:
+    """Returns an objective whose schedules need no state, and the state that is its own."""
+    own = {name: state[name] for name in objective.initial_state()}
+    found: dict[str, Any] = {}
+    for field, schedule in _learning_schedules(objective).items():
+        call: Any = schedule
+        found[field] = Resolved(call(step, _part_of(state, field)))
+    if found and isinstance(objective, Sum):
+        weights = [
+            found.get(f"weight_{index}", weight) for index, weight in enumerate(objective.weights)
+        ]
+        return Sum(objective.objectives, tuple(weights)), own
+    parts: Any = objective
+    return (dataclasses.replace(parts, **found) if found else objective), own
+
+
+def _learning_schedules(objective: Objective) -> dict[str, Schedule]:
+    """Returns the schedules with a state that an objective holds, by the names of the fields."""
+    held: dict[str, Any] = {}
+    if isinstance(objective, Sum):
+        held = {f"weight_{index}": weight for index, weight in enumerate(objective.weights)}
+    elif dataclasses.is_dataclass(objective):
+        held = {f.name: getattr(objective, f.name) for f in dataclasses.fields(objective)}
+    return {
+        name: value
+        for name, value in held.items()
+        if isinstance(value, Schedule) and value.initial_state()
+    }
 
 
 def _flat(objective: Objective) -> tuple[tuple[Objective, ...], tuple[float | Schedule, ...]]:
@@ -265,7 +342,7 @@ def _flat(objective: Objective) -> tuple[tuple[Objective, ...], tuple[float | Sc
     return (objective,), (1.0,)
 
 
-def _part_of(state: State | None, index: int) -> dict[str, Tensor]:
+def _part_of(state: State | None, index: int | str) -> dict[str, Tensor]:
     prefix = f"{index}_"
     found = (state or {}).items()
     return {name[len(prefix) :]: value for name, value in found if name.startswith(prefix)}

@@ -1,19 +1,27 @@
-"""Weights that change with the optimizer's step."""
+"""Weights that change with the optimizer's step, or with how training goes."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import tensorflow as tf
 
-from tfvae._config import Configured, check_count
+from tfvae._config import Configured, check_amount, check_count
 from tfvae._typing import Tensor, register
 
-__all__ = ["Constant", "Cyclical", "Linear", "Schedule"]
+__all__ = ["Constant", "Cyclical", "Linear", "Plateau", "Schedule"]
+
+State = Mapping[str, Tensor]
 
 
 class Schedule(Configured):
-    """Abstract function of the optimizer's step; holds no state, so resuming needs none.
+    """Abstract function of the optimizer's step; most hold no state, so resuming needs none.
+
+    One that follows the course of training says how, as an objective does: `initial_state` names
+    its numbers, `__call__` takes them as a second argument `state`, and `next_state` returns the
+    next ones. The objective that it is a field or a weight of passes them through, and the model
+    holds them, in `model.objective_state`.
 
     Call arguments:
         step: Number of updates made so far, an integer scalar.
@@ -24,6 +32,23 @@ class Schedule(Configured):
 
     def __call__(self, step: int | Tensor) -> Tensor:
         raise NotImplementedError
+
+    def initial_state(self) -> dict[str, float]:
+        """Returns the numbers that this schedule changes from step to step, as they begin.
+
+        Those whose names begin with an underscore are not logged.
+        """
+        return {}
+
+    def next_state(self, state: State, bound: Tensor) -> dict[str, Tensor]:
+        """Returns the numbers of `initial_state` after a step.
+
+        Args:
+            state: The numbers before it.
+            bound: What the step raised: minus the loss, a scalar.
+        """
+        del bound
+        return dict(state)
 
 
 def value_at(value: float | Schedule, step: int | Tensor) -> float | Tensor:
@@ -123,3 +148,102 @@ class Cyclical(Schedule):
         position = tf.cast(tf.math.floormod(tf.cast(step, tf.int64), self.period), tf.float32)
         done = tf.minimum(position / (self.ramp * self.period), 1.0)
         return self.start + (self.end - self.start) * done
+
+
+@register
+@dataclass(frozen=True)
+class Plateau(Schedule):
+    """Moves from `start` to `end` by one `increment` whenever training has come to a rest.
+
+    After each `patience` updates, the mean over them of what is maximised is compared with the best
+    such mean at the value as it stands. Where it is not higher by more than `min_rise`, the value
+    moves, and the comparison begins anew: at another weight the bound is another one.
+
+    The value is a state of the training: logged as `<argument>_level`, `beta_level` in
+    `ELBO(beta=Plateau(...))`, and stored with the model.
+
+    Args:
+        start: Value at first.
+        end: Value that it moves to, and stays at.
+        increment: Size of each move, > 0, up or down.
+        patience: Number of updates of each mean.
+        min_rise: Least rise of the mean, in nats, that counts.
+
+    Call arguments:
+        step: Not used.
+        state: The value as it stands; by default `start`.
+
+    Raises:
+        ValueError: `patience` is smaller than 1, `increment` not positive, `min_rise` negative, or
+            an argument no number.
+
+    Example:
+        >>> warm_up = tfvae.objectives.Plateau(0.0, 1.0, increment=0.1, patience=100)
+        >>> vae.compile("adam", tfvae.objectives.ELBO(beta=warm_up))
+        >>> float(vae.objective_state["beta_level"])
+        0.0
+
+    Reference: Lagging Inference Networks and Posterior Collapse in Variational Autoencoders
+    (He et al., 2019), https://arxiv.org/abs/1901.05534, who time the end of a phase so; the moves
+    are those of a learning rate that is lowered on a plateau, the other way round.
+    """
+
+    start: float
+    end: float
+    increment: float
+    patience: int
+    min_rise: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_amount("start", self.start, negative=True)
+        check_amount("end", self.end, negative=True)
+        check_amount("increment", self.increment, positive=True)
+        check_count("patience", self.patience)
+        check_amount("min_rise", self.min_rise)
+
+    def __call__(self, step: int | Tensor, state: State | None = None) -> Tensor:
+        del step
+        level = self.start if state is None else state["level"]
+        return tf.convert_to_tensor(level, tf.float32)
+
+    def initial_state(self) -> dict[str, float]:
+        """Returns the value, and what is summed up and compared at it."""
+        hidden = ("_total", "_updates", "_best", "_looks")
+        return {"level": float(self.start), **dict.fromkeys(hidden, 0.0)}
+
+    def next_state(self, state: State, bound: Tensor) -> dict[str, Tensor]:
+        """See `Schedule.next_state`."""
+        total = state["_total"] + tf.cast(bound, tf.float32)
+        count = state["_updates"] + 1.0
+        looks = count >= float(self.patience)
+        mean, best = total / count, state["_best"]
+        rises = (mean > best + self.min_rise) | (state["_looks"] < 1.0)
+        moves = looks & ~rises
+        level, end = state["level"], float(self.end)
+        way = tf.clip_by_value(end - level, -float(self.increment), float(self.increment))
+        # The last step may leave a rest that is rounding alone.
+        arrives = tf.abs(end - level) <= float(self.increment) * (1.0 + 1e-5)
+        moved = tf.where(arrives, end, level + way)
+        looked = tf.where(moves, 0.0, state["_looks"] + 1.0)
+        return {
+            "level": tf.where(moves, moved, level),
+            "_total": tf.where(looks, 0.0, total),
+            "_updates": tf.where(looks, 0.0, count),
+            "_best": tf.where(looks & rises, mean, best),
+            "_looks": tf.where(looks, looked, state["_looks"]),
+        }
+
+
+@dataclass(frozen=True)
+class Resolved(Schedule):
+    """A schedule with a state, at one step.
+
+    Args:
+        value: Its value, a scalar tensor.
+    """
+
+    value: Tensor
+
+    def __call__(self, step: int | Tensor) -> Tensor:
+        del step
+        return self.value
