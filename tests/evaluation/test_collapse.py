@@ -12,7 +12,7 @@ from tests.models.test_directed import labelled_tables, table_data
 from tests.models.test_hierarchy import two_levels
 from tfvae.evaluation import measure_collapse
 from tfvae.layers import Autoregressive, IndependentBernoulli, IndependentNormal
-from tfvae.objectives import ELBO, Linear
+from tfvae.objectives import ELBO, Linear, Plateau, Supervised
 from tfvae.priors import GaussianMixture
 
 
@@ -43,6 +43,8 @@ def collapsed(cause):
         objective = ELBO(beta=10.0)
     elif cause == "young":
         objective = ELBO(beta=Linear(0.0, 1.0, steps=10))
+    elif cause == "plateau":
+        objective = Supervised() + ELBO(beta=Plateau(0.5, 1.0, increment=0.1, patience=3))
     elif cause == "decoder":
         layer = Autoregressive(6, IndependentBernoulli(), context_size=3, hidden_units=[8])
         decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3), layer])
@@ -74,6 +76,7 @@ def collapsed(cause):
 CAUSES = {
     "weight": ("a weight of 10", "smaller `beta`"),
     "young": ("has not begun", "more epochs"),
+    "plateau": ("a weight of 0.5", "more epochs"),
     "decoder": ("autoregressive", "FreeBits"),
     "floor": ("100% of the scales", "smaller `min_scale`"),
     "components": ("of 5 components", "pseudo_inputs=x"),

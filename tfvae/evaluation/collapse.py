@@ -302,7 +302,8 @@ def _posterior(facts: _Facts) -> Cause | None:
     return (
         f"the ELBO lies {gap:.1f} nats below log p(x): p(x|z) uses z, and q(z|x) does not follow, "
         "because it lags behind or because its family is too weak",
-        "more encoder updates, or a richer posterior such as `MultivariateNormalTriL`",
+        "more updates of the encoder, `scheme=Alternating(5)`, or a richer posterior such as "
+        "`MultivariateNormalTriL`",
     )
 
 
@@ -333,8 +334,15 @@ _REMEDY_OF_PARTS = "a warm-up of `beta`, or `FreeBits`"
 
 def _beta(model: LatentVariableModel) -> float | None:
     """Returns the weight of the rate in the model's objective as it stands, None without one."""
-    beta = getattr(getattr(model, "objective", None), "beta", None)
-    return None if beta is None else float(value_at(beta, model.optimizer.iterations))
+    objective: Any = getattr(model, "objective", None)
+    for index, part in enumerate(getattr(objective, "objectives", [objective])):
+        beta = getattr(part, "beta", None)
+        if beta is None:
+            continue
+        prefix = "" if part is objective else f"{index}_"
+        level = model.objective_state.get(f"{prefix}beta_level")  # of a schedule that learns
+        return float(value_at(beta, model.optimizer.iterations) if level is None else level)
+    return None
 
 
 def _sees_x(model: LatentVariableModel) -> bool:
