@@ -12,6 +12,7 @@ from tests import analytic
 from tests.conftest import binary_data, mlp_vae
 from tests.learning.test_base import conditional, ladder
 from tests.models import test_context as context
+from tests.models import test_directed as directed
 from tests.objectives.test_life_cycle import finite_vae
 from tfvae.evaluation import refine
 
@@ -58,7 +59,7 @@ def test_reaches_the_best_diagonal_posterior():
 def test_ledger_splits_the_gap():
     model = wrong_encoder(2)
     x = model.draw(200)
-    settings = {"num_samples": 10, "evidence_samples": 200, "batch_size": 100, "verbose": False}
+    settings = {"num_samples": 10, "evidence_samples": 200, "batch_size": 200, "verbose": False}
     ledger = tfvae.decompose(model.vae(), x, refine_steps=300, **settings)
     parts = {
         "gap": model.gap(x),
@@ -96,6 +97,18 @@ def test_finite_latents_reach_the_exact_responsibilities():
     vae.max_states = 0
     drawn = refine(vae, x, steps=100, num_samples=20)
     assert drawn.amortisation_gap.mean > 0.1
+
+
+def test_a_graph_of_one_latent_node():
+    """The same networks as a plain VAE: the same encoder, and as much to be gained."""
+    encoder = directed.network(tfvae.layers.MultivariateNormalDiag(2), x=(6,))
+    decoder = directed.network(tfvae.layers.IndependentBernoulli(6), z=(2,))
+    vae, x = tfvae.VAE(encoder, decoder, seed=0), binary_data(8)
+    prior = tfvae.priors.StandardNormal()
+    graph = tfvae.DirectedModel({"z": prior, "x": decoder}, {"z": encoder}, seed=0)
+    gains = [refine(m, x, steps=30).amortisation_gap.per_point for m in (vae, graph)]
+    assert gains[0].mean() > 0.0
+    np.testing.assert_allclose(*gains, rtol=1e-3, atol=1e-5)
 
 
 def test_contexts_half_precision_and_datasets():

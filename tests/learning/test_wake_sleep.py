@@ -46,7 +46,7 @@ def test_the_exact_posterior_is_its_fixed_point():
     vae = exact.vae()
     vae.encoder.layers[0].set_weights([np.zeros([4, 4]), np.zeros([4])])
     vae.decoder.trainable = False
-    num, size = 400, 500
+    num, size = 300, 500
     decay = keras.optimizers.schedules.CosineDecay(0.1, num)
     vae.compile(keras.optimizers.Adam(decay), scheme=WakeSleep(), jit_compile=True)
     nothing = np.zeros([size, 4], "float32")
@@ -57,9 +57,9 @@ def test_the_exact_posterior_is_its_fixed_point():
     p = tfp.distributions.MultivariateNormalDiag(
         exact.loc(exact.draw(200)).astype("float32"), np.sqrt(exact.s).astype("float32")
     )
-    # 20 parameters fitted to at least a tenth of 200,000 dreams: 20 / (2 * 20,000) nats, by
+    # 20 parameters fitted to at least a tenth of 150,000 dreams: 20 / (2 * 15,000) nats, by
     # maximum likelihood; ten times that.
-    assert float(tf.reduce_mean(p.kl_divergence(q))) < 5e-3
+    assert float(tf.reduce_mean(p.kl_divergence(q))) < 6.7e-3
     # What sleep minimises is then the entropy of the posterior: 0.5 log |2 pi e S|.
     assert history["sleep"][0] > 0.5 * np.log(2 * np.pi * np.e * exact.s).sum()
 
