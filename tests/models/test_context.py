@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import tfvae
 from tests.conftest import binary_data, mlp_decoder, mlp_encoder
+from tfvae import flows, layers
 from tfvae.layers import IndependentBernoulli, MultivariateNormalDiag
 from tfvae.models.context import takes_context
 
@@ -111,6 +112,75 @@ def test_life_of_a_conditional_model(name, tmp_path):
         context=tf.constant(context),
     )
     assert np.all(np.isfinite(scored["log_prob"]))
+
+
+# Each prior of `tfvae.priors` that has weights, given a context: the layer that ends the network of
+# a `Conditional`, or a prior that takes one itself, and a posterior over the same latents.
+CONDITIONAL = {
+    "Normal": (4, lambda: MultivariateNormalDiag(2)),
+    "GaussianMixture": (
+        layers.MixtureSameFamily.params_size(3, 4),
+        lambda: layers.MixtureSameFamily(3, MultivariateNormalDiag(2)),
+    ),
+    "RealNVP": (
+        8,
+        lambda: layers.TransformedDistribution(MultivariateNormalDiag(2), flows.RealNVP(2, [4]), 4),
+    ),
+    "NeuralSpline": (
+        8,
+        lambda: layers.TransformedDistribution(
+            MultivariateNormalDiag(2), flows.NeuralSpline(2, [4]), 4
+        ),
+    ),
+    "MaskedAutoregressive": (
+        8,
+        lambda: layers.TransformedDistribution(
+            MultivariateNormalDiag(2), flows.MaskedAutoregressive(2, [4]), 4
+        ),
+    ),
+    "directions": (3, lambda: layers.PowerSpherical(2)),
+    "Categorical": (6, lambda: layers.IndependentCategorical(2, 3)),
+    "OneHot": (2, lambda: layers.OneHotCategorical(2)),
+    "Autoregressive": (
+        4,
+        lambda: layers.Autoregressive(
+            2, layers.IndependentCategorical((), 3), context_size=4, hidden_units=[5]
+        ),
+    ),
+}
+POSTERIORS = {
+    "directions": (3, lambda: layers.PowerSpherical(2)),
+    "Categorical": (6, lambda: layers.IndependentCategorical(2, 3)),
+    "Autoregressive": (6, lambda: layers.IndependentCategorical(2, 3)),
+    "OneHot": (2, lambda: layers.OneHotCategorical(2)),
+}
+
+
+@pytest.mark.parametrize("name", CONDITIONAL)
+def test_any_prior_may_depend_on_a_context(name):
+    def network(size, params, head):
+        parts = [keras.layers.Dense(5, "tanh"), keras.layers.Dense(params), head()]
+        return keras.Sequential([keras.Input((size,)), *parts])
+
+    p = tfvae.priors.Conditional(network(3, *CONDITIONAL[name]))
+    q = network(6, *POSTERIORS.get(name, (4, lambda: MultivariateNormalDiag(2))))
+    vae = tfvae.VAE(q, mlp_decoder(), p, seed=0)
+    start = [w.numpy() for w in p.trainable_weights]
+    # With XLA, which takes its time, in the batteries of these families.
+    vae.compile(keras.optimizers.Adam(0.01), jit_compile=False)
+    history = vae.fit(DATA, epochs=1, batch_size=12, verbose=0).history
+    assert np.all(np.isfinite(history["elbo"]))
+    for old, weight in zip(start, p.trainable_weights, strict=True):
+        assert np.any(old != weight.numpy()), weight.path
+    # Row by row, p(z|c) is that of its own context.
+    z = vae.terms(DATA["x"], context=CONTEXT, seed=1).z[0]
+    log_p = vae.prior_distribution(CONTEXT).log_prob(z).numpy()
+    for row in range(3):
+        one = vae.prior_distribution(CONTEXT[row : row + 1]).log_prob(z[row : row + 1])
+        np.testing.assert_allclose(one[0], log_p[row], rtol=1e-4, atol=1e-5)
+        other = vae.prior_distribution(CONTEXT[row + 1 : row + 2]).log_prob(z[row : row + 1])
+        assert abs(float(other[0]) - log_p[row]) > 1e-5
+    assert vae.sample(5, seed=2, context=CONTEXT[:1]).shape == (5, 6)
 
 
 def test_context_matters_where_it_enters():
