@@ -1,0 +1,208 @@
+"""What does a model of digits gain by being told which digit it is?
+
+Trains the same networks twice on the 1,000 training digits that come with scikit-learn, 8 x 8
+binary pixels each: p(x), and p(x|c), whose encoder, decoder and prior read the label c. Prints
+
+- the log-likelihood of held-out digits, log p(x) of the one against log p(x|c) of the other, and
+  log p(x) = log sum_c p(x|c) p(c) of the other when it is not told;
+- how many held-out digits Bayes' rule names right, argmax_c log p(x|c) + log p(c), beside p(c|x)
+  learned as such by a network of the same size;
+- the largest difference between the model and its export, reloaded with TensorFlow alone, which is
+  served the label with each request.
+
+    python examples/conditional.py
+
+One row of drawn digits for each label goes to `outputs/conditional`, the export to
+`saved_models/conditional/1`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import tfvae
+from tfvae import datasets, layers, plots
+from tfvae.evaluation.estimate import Estimate, render_table
+
+IMAGE, LABELS, LATENTS = (8, 8, 1), 10, 16
+
+
+def one_hot(labels: np.ndarray) -> np.ndarray:
+    """Returns labels `[N]` as contexts `[N, 10]`."""
+    return np.eye(LABELS, dtype="float32")[labels]
+
+
+def network(shapes: Sequence[tuple[int, ...]], head: Any, size: int, hidden: int) -> keras.Model:
+    """Returns a network that reads inputs of these shapes, to a distribution of `size` numbers."""
+    inputs = [keras.Input(shape) for shape in shapes]
+    flat = [keras.layers.Flatten()(part) for part in inputs]
+    h = flat[0] if len(flat) == 1 else keras.layers.Concatenate()(flat)
+    h = tfvae.networks.gated_mlp([hidden])(h)
+    params = keras.layers.Dense(size)(keras.layers.Dropout(0.2)(h))
+    return keras.Model(inputs[0] if len(inputs) == 1 else inputs, head(params))
+
+
+def build_vae(conditional: bool, hidden: int, seed: int) -> tfvae.VAE:
+    """Returns a model of p(x|c), or the same without c, under N(0, I)."""
+    keras.utils.set_random_seed(seed)
+    label = [(LABELS,)] if conditional else []
+    size = layers.MultivariateNormalDiag.params_size(LATENTS)
+    prior = None
+    if conditional:
+        mapped = network([(LABELS,)], layers.MultivariateNormalDiag(LATENTS), size, hidden // 4)
+        prior = tfvae.priors.Conditional(mapped)
+    encoder = network([IMAGE, *label], layers.MultivariateNormalDiag(LATENTS), size, hidden)
+    pixels = layers.IndependentBernoulli
+    decoder = network([(LATENTS,), *label], pixels(IMAGE), pixels.params_size(IMAGE), hidden)
+    return tfvae.VAE(encoder, decoder, prior, seed=seed)
+
+
+def build_classifier(hidden: int, seed: int) -> tfvae.ConditionalModel:
+    """Returns p(c|x): labels are the data here, and the image is what they depend on."""
+    keras.utils.set_random_seed(seed)
+    head = layers.IndependentCategorical((), LABELS)
+    return tfvae.ConditionalModel(network([IMAGE], head, LABELS, hidden), seed=seed)
+
+
+def train(model: Any, data: Any, validation: Any, epochs: int) -> None:
+    """Fits a model and leaves it with the weights of the best validation ELBO."""
+    model.compile(keras.optimizers.Adam(2e-3))
+    best = keras.callbacks.EarlyStopping(
+        "val_elbo", mode="max", patience=epochs, restore_best_weights=True
+    )
+    model.fit(
+        data,
+        epochs=epochs,
+        batch_size=50,
+        validation_data=(validation,),
+        callbacks=[best],
+        verbose=0,
+    )
+
+
+def evidence_of_labels(vae: tfvae.VAE, x: np.ndarray, num_samples: int) -> np.ndarray:
+    """Returns log p(x|c) `[N, 10]` of images `[N, 8, 8, 1]` under each label, nats."""
+    columns = []
+    for label in range(LABELS):
+        data = {"x": x, "context": one_hot(np.full(len(x), label))}
+        found = tfvae.log_likelihood(vae, data, num_samples, seed=label, verbose=False)
+        columns.append(found.per_point)
+    return np.stack(columns, axis=1)
+
+
+def compare(vae: tfvae.VAE, folder: Path, x: np.ndarray, context: np.ndarray) -> dict[str, float]:
+    """Returns the largest differences between `vae` and its export, reloaded."""
+    served = tf.saved_model.load(str(folder)).signatures
+    seed, given = tf.constant([20, 26], tf.int32), tf.constant(context)
+    request = {"x": tf.constant(x), "context": given}
+    elbo = served["elbo"](**request, num_samples=tf.constant(10), seed=seed)["elbo"]
+    drawn = served["generate"](context=given, seed=seed)["x"]
+    q_z = vae.encode(x, context)
+    pairs = {
+        "posterior means": (served["encode"](**request)["z_mean"], q_z.mean()),
+        "reconstructions": (
+            served["serving_default"](**request)["reconstruction"],
+            vae.reconstruct(x, context=context),
+        ),
+        "ELBO of one seed": (elbo, vae.terms(tf.constant(x), 10, seed, context=given).elbo),
+        "digits of one seed": (drawn, vae.generate(len(x), seed, given)["x"]),
+    }
+    return {name: float(np.max(np.abs(a - b))) for name, (a, b) in pairs.items()}
+
+
+def draw(vae: tfvae.VAE, folder: Path, columns: int = 12) -> Path:
+    """Writes new digits, the means of p(x|z, c), one row for each label; returns the file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    context = one_hot(np.repeat(np.arange(LABELS), columns))
+    drawn = vae.generate(len(context), vae.make_seed(0), tf.constant(context))["x_mean"]
+    figure = plots.images(np.asarray(drawn), columns=columns)
+    figure.savefig(folder / "labels.png", dpi=200)
+    return folder / "labels.png"
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Returns the options of the command line."""
+    parser = argparse.ArgumentParser(description="Model digits with and without their labels.")
+    add = parser.add_argument
+    add("--epochs", type=int, default=100, help="epochs; the best by validation is kept")
+    add("--hidden", type=int, default=256, help="units of the hidden layers")
+    add("--num-samples", type=int, default=200, help="draws per digit for the log-likelihood")
+    add("--seed", type=int, default=0, help="of weights and training")
+    add("--output", type=Path, default=Path("outputs/conditional"), help="folder of the picture")
+    add("--export", type=Path, default=Path("saved_models/conditional/1"), help="of the export")
+    return parser.parse_args(arguments)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs the example."""
+    options = parse(sys.argv[1:] if argv is None else list(argv))
+    data = datasets.digits()
+    label: dict[str, Any] = {
+        name: getattr(data, f"y_{name}") for name in ("train", "valid", "test")
+    }
+    start = time.perf_counter()
+
+    plain = build_vae(False, options.hidden, options.seed)
+    train(plain, data.x_train, data.x_valid, options.epochs)
+    conditional = build_vae(True, options.hidden, options.seed)
+    train(
+        conditional,
+        {"x": data.x_train, "context": one_hot(label["train"])},
+        {"x": data.x_valid, "context": one_hot(label["valid"])},
+        options.epochs,
+    )
+    classifier = build_classifier(options.hidden, options.seed)
+    train(
+        classifier,
+        {"x": label["train"].astype("float32"), "context": data.x_train},
+        {"x": label["valid"].astype("float32"), "context": data.x_valid},
+        options.epochs // 3 + 1,
+    )
+    print(f"trained in {time.perf_counter() - start:.0f} s", file=sys.stderr)
+
+    x, y = data.x_test, label["test"]
+    rows = np.arange(len(x))
+    log_p_c = np.log(np.bincount(label["train"], minlength=LABELS) / len(label["train"]))
+    log_p_x = tfvae.log_likelihood(plain, x, options.num_samples, verbose=False).per_point
+    log_p_x_given_c = evidence_of_labels(conditional, x, options.num_samples)
+    log_joint = log_p_x_given_c + log_p_c
+    log_p_c_given_x = np.asarray(classifier.p_x(x).distribution.logits)
+    told, untold = log_p_x_given_c[rows, y], np.logaddexp.reduce(log_joint, axis=1)
+
+    def nats(values: np.ndarray) -> str:
+        found = Estimate.of(values)
+        return f"{found.mean:.2f} ± {found.standard_error:.2f}"
+
+    def right(scores: np.ndarray) -> str:
+        found = Estimate.of((scores.argmax(axis=1) == y).astype("float64"))
+        return f"{found.mean:.1%} ± {found.standard_error:.1%}"
+
+    table = [
+        ["p(x)", nats(log_p_x), ""],
+        ["p(x|c), told c", nats(told), ""],
+        ["  the gain", nats(told - log_p_x), ""],
+        ["p(x|c), not told: sum over c", nats(untold), right(log_joint)],
+        ["p(c|x)", "", right(log_p_c_given_x)],
+        ["the most frequent label", "", right(np.tile(log_p_c, (len(x), 1)))],
+    ]
+    heads = ["model", "log-likelihood, nats", "right labels"]
+    print(render_table(f"{len(x)} held-out digits", heads, table))
+
+    print(f"\nNew digits, one row for each label: {draw(conditional, options.output)}")
+    conditional.export(options.export, verbose=False)
+    print(f"\nLargest difference between the model and {options.export}, reloaded:")
+    for name, difference in compare(conditional, options.export, x, one_hot(y)).items():
+        print(f"  {name:<20} {difference:.1e}")
+
+
+if __name__ == "__main__":
+    main()
