@@ -1,5 +1,7 @@
 """The quantities that follow from one pass, by hand and in their limits."""
 
+import math
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -72,6 +74,88 @@ def test_mutual_information_never_exceeds_log_of_the_batch(values):
     loc, scale = (np.array(part, "float32")[:, None] for part in zip(*values, strict=True))
     information = make_terms(loc, scale, num_samples=3).batch_mutual_information
     assert np.max(information) <= np.log(len(values)) + 1e-4
+
+
+def full_gaussians(terms):
+    """Returns the same posteriors as a class that has no fast density."""
+    q_z = tfd.MultivariateNormalTriL(terms.q_z.mean(), tf.linalg.diag(terms.q_z.stddev()))
+    return terms._replace(q_z=q_z)
+
+
+def normal_terms(size, spread=2.0):
+    generator = np.random.default_rng(size)
+    loc = (spread * generator.normal(size=(size, 3))).astype("float32")
+    return make_terms(loc, generator.uniform(0.5, 2.0, size=(size, 3)).astype("float32"))
+
+
+@pytest.mark.parametrize("size", [1, 2, 15, 16])
+def test_mutual_information_of_few_points_is_the_same_of_any_class(size):
+    terms = normal_terms(size)
+    full = full_gaussians(terms).batch_mutual_information
+    np.testing.assert_allclose(full, terms.batch_mutual_information, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [17, 31, 32, 100])
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_of_many_points_sixteen_stand_for_those_that_follow(size, jit_compile):
+    terms = normal_terms(size)
+    scored = {math.ceil(k * size / 16) for k in range(16)}
+    first = [max(i for i in scored if i <= j) for j in range(size)]
+    assert len(set(first)) == 16
+    expected = terms.batch_mutual_information.numpy()[first]
+
+    @tf.function(jit_compile=jit_compile)
+    def information(z, loc, scale):
+        q_z = tfd.MultivariateNormalTriL(loc, tf.linalg.diag(scale))
+        return terms._replace(z=z, q_z=q_z).batch_mutual_information
+
+    arguments = (terms.z, terms.q_z.mean(), terms.q_z.stddev())
+    np.testing.assert_allclose(information(*arguments), expected, rtol=1e-4, atol=1e-5)
+    # The size of the batch need not be known.
+    specs = [tf.TensorSpec([2, None, 3])] + 2 * [tf.TensorSpec([None, 3])]
+    open_size = information.get_concrete_function(*specs)
+    assert open_size.structured_outputs.shape.as_list() == [None]
+    np.testing.assert_allclose(open_size(*arguments), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_sixteen_points_of_many_leave_the_expectation_as_it_is():
+    """Of 32 points every other is scored: both halves together give the mean over all pairs."""
+    terms = normal_terms(32)
+    shifted = terms._replace(
+        z=tf.roll(terms.z, 1, axis=1),
+        q_z=tfd.MultivariateNormalDiag(
+            tf.roll(terms.q_z.mean(), 1, axis=0), tf.roll(terms.q_z.stddev(), 1, axis=0)
+        ),
+    )
+    halves = [np.mean(full_gaussians(t).batch_mutual_information) for t in (terms, shifted)]
+    assert abs(halves[0] - halves[1]) > 1e-3  # they do differ
+    full = np.mean(terms.batch_mutual_information)
+    np.testing.assert_allclose(np.mean(halves), full, rtol=1e-4)
+
+
+def test_limits_of_the_mutual_information_of_many_points():
+    equal = make_terms(tf.zeros([40, 3]), tf.ones([40, 3]))
+    values = full_gaussians(equal).batch_mutual_information
+    np.testing.assert_allclose(values, np.zeros(40), atol=1e-5)
+    # Each is known by its draw: log 40, although the draws of 16 are scored.
+    apart = make_terms(1000.0 * tf.range(40.0)[:, None] * tf.ones([40, 3]), tf.ones([40, 3]))
+    values = full_gaussians(apart).batch_mutual_information
+    np.testing.assert_allclose(values, np.full(40, np.log(40.0)), rtol=1e-5)
+    for spread in (0.1, 1.0, 10.0, 1000.0):
+        values = full_gaussians(normal_terms(100, spread)).batch_mutual_information
+        assert np.max(values) <= np.log(100.0) + 1e-4
+
+
+def test_states_of_the_points_that_stand_for_many_keep_their_weights():
+    """Two states, all of them in place of draws, for 32 posteriors of a class without elements."""
+    probs = np.random.default_rng(0).uniform(0.1, 0.9, size=32)
+    table = np.stack([1.0 - probs, probs], axis=-1)
+    q_z = tfd.OneHotCategorical(probs=table.astype("float32"), dtype=tf.float32)
+    z = tf.repeat(tf.eye(2)[:, None], 32, axis=1)  # [S, B, E]
+    zeros = tf.zeros([2, 32])
+    terms = tfvae.Terms(zeros, zeros, zeros, None, z, q_z, q_z, log_weights=q_z.log_prob(z))
+    expected = np.sum(table * np.log(table / table.mean(axis=0)), axis=-1)[0::2].repeat(2)
+    np.testing.assert_allclose(terms.batch_mutual_information, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_rates_of_dimensions_add_up_to_the_rate():
