@@ -1,9 +1,10 @@
 """What does an objective cost in a training step, in time and in memory?
 
 The same VAE, 784-300-300-40 at batch 100, trains by each objective. Models take turns in short
-blocks, and each has a process of its own for its peak memory while it makes steps; both are
-relative to the ELBO. Apart from that the importance-weighted bound of 50 draws at batch 100 is
-timed against the ELBO at batch 5,000, as many passes through the decoder in all. Run it as
+blocks; times are relative to the ELBO. Memory is what steps hold at most beyond what is held
+between them, in a process of its own. Apart from that the importance-weighted bound of 50 draws at
+batch 100 is timed against the ELBO at batch 5,000, as many passes through the decoder in all. Run
+it as
 
     python benchmarks/objectives.py
 """
@@ -75,12 +76,12 @@ def to_table(title: str, rows: dict[str, Any]) -> Table:
     """Returns a table of ratios, with the memory where it was measured."""
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("objective", no_wrap=True)
-    for name in ("time", "min - max", "step, ms", "more MB"):
+    for name in ("time", "min - max", "step, ms", "MB"):
         table.add_column(name, justify="right", no_wrap=True)
     for name, row in rows.items():
         time, memory = row["time"], row.get("memory")
         span = f"{time['min']:.2f} - {time['max']:.2f}"
-        more = "" if memory is None else f"{memory:+.0f}"
+        more = "" if memory is None else f"{memory:.0f}"
         table.add_row(name, f"{time['median']:.2f}", span, f"{time['ms']:.1f}", more)
     return table
 
@@ -113,8 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any] | None:
     memory: dict[str, Any] = dict.fromkeys(chosen)
     if not settings.no_memory:
         sizes = [f"--{name}={getattr(settings, name)}" for name in ("batch", "latents", "hidden")]
-        peaks = steps.memory_of_each(__file__, chosen, sizes)
-        memory = {name: peak - peaks[ELBO] for name, peak in peaks.items()}
+        memory = steps.memory_of_each(__file__, chosen, sizes)
     result = {
         "settings": {k: v for k, v in vars(settings).items() if k not in ("output", "peak")},
         "machine": paired.describe_machine(),

@@ -2,9 +2,9 @@
 
 The same VAE, 784-300-300-40 at batch 100, trains under each prior. Models take turns in short
 blocks; a cost is the time of a step over that of a step under N(0, I), less one: the share of the
-prior, in units of all the rest of the step. Memory is the peak of a process of its own while it
-makes steps, less that under N(0, I); beside it stands the size of an array `[batch, K, latents]`,
-which a mixture does not need. Run it as
+prior, in units of all the rest of the step. Memory is what steps hold at most beyond what is held
+between them, in a process of its own. Beside it stand the largest array in the compiled step, and
+the size of an array `[batch, K, latents]`, which a mixture does not need. Run it as
 
     python benchmarks/priors.py
 """
@@ -64,17 +64,25 @@ def to_table(result: dict[str, Any]) -> Table:
     title = "Cost of a prior: its time over the rest of the step, and memory"
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("prior", no_wrap=True)
-    for name in ("cost", "min - max", "step, ms", "MB", "[B, K, D] MB"):
+    for name in ("cost", "min - max", "step, ms", "MB", "largest", "[B, K, D]"):
         table.add_column(name, justify="right", no_wrap=True)
     for name, row in result["priors"].items():
         whole = ""
         if components_of(name):
             count = size["batch"] * components_of(name) * size["latents"]
             whole = f"{4 * count / 2**20:.1f}"
-        memory = "" if row["memory"] is None else f"{row['memory']:+.0f}"
+        memory = "" if row["memory"] is None else f"{row['memory']:.0f}"
         low, middle, high = (row["time"][key] - 1.0 for key in ("min", "median", "max"))
         span = f"{low:.2f} - {high:.2f}"
-        table.add_row(name, f"{middle:.2f}", span, f"{row['time']['ms']:.1f}", memory, whole)
+        table.add_row(
+            name,
+            f"{middle:.2f}",
+            span,
+            f"{row['time']['ms']:.1f}",
+            memory,
+            f"{row['largest']:.1f}",
+            whole,
+        )
     return table
 
 
@@ -106,17 +114,24 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any] | None:
         for name, make in cases(settings.components).items()
         if name == STANDARD or not settings.only or name in settings.only
     }
-    updates = {name: step_under(make(), settings) for name, make in chosen.items()}
+    updates, largest = {}, {}
+    for name, make in chosen.items():
+        updates[name] = step_under(make(), settings)
+        vae = steps.make_vae(make(), settings.latents, settings.hidden)
+        vae.compile("adam")
+        largest[name], _ = steps.largest_array(vae, settings.batch)
     times = steps.take_turns(updates, STANDARD, settings.rounds, settings.block)
     memory: dict[str, Any] = dict.fromkeys(chosen)
     if not settings.no_memory:
         sizes = [f"--{name}={getattr(settings, name)}" for name in ("batch", "latents", "hidden")]
-        peaks = steps.memory_of_each(__file__, list(chosen), sizes)
-        memory = {name: peak - peaks[STANDARD] for name, peak in peaks.items()}
+        memory = steps.memory_of_each(__file__, list(chosen), sizes)
     result = {
         "settings": {k: v for k, v in vars(settings).items() if k not in ("output", "peak")},
         "machine": paired.describe_machine(),
-        "priors": {name: {"time": times[name], "memory": memory[name]} for name in chosen},
+        "priors": {
+            name: {"time": times[name], "memory": memory[name], "largest": largest[name]}
+            for name in chosen
+        },
     }
     paired.print_table(to_table(result))
     if settings.output:

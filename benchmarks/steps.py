@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+import math
+import re
 import subprocess
 import sys
 import time
@@ -18,7 +21,15 @@ from tqdm import tqdm
 
 import tfvae
 
-__all__ = ["PIXELS", "make_step", "make_vae", "memory_of_each", "peak_megabytes", "take_turns"]
+__all__ = [
+    "PIXELS",
+    "largest_array",
+    "make_step",
+    "make_vae",
+    "memory_of_each",
+    "peak_megabytes",
+    "take_turns",
+]
 
 PIXELS = 784
 # Steps of a measured process before and while its memory is watched.
@@ -96,16 +107,41 @@ def take_turns(
 
 
 def peak_megabytes(step: Callable[[], float]) -> float:
-    """Returns the most memory that this process held while it made some steps, in megabytes."""
+    """Returns the most memory that steps held, beyond what was held before, in megabytes.
+
+    What is held between steps, weights and whatever compilation left behind, is not counted.
+    """
     for _ in range(_STEPS):
         step()
+    ctypes.CDLL("libc.so.6").malloc_trim(0)  # gives back what is free
+    before = _status("VmRSS")
     # Linux begins to watch anew.
     Path("/proc/self/clear_refs").write_text("5")
     for _ in range(_STEPS):
         step()
-    status = Path("/proc/self/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1024
+    return (_status("VmHWM") - before) / 1024
+
+
+def largest_array(vae: tfvae.VAE, batch: int) -> tuple[float, str]:
+    """Returns the megabytes and the type of the largest array in the compiled step of a model.
+
+    Read from the program that XLA made of it: exact, and the same on each run.
+    """
+    x = tf.constant(np.random.default_rng(0).integers(0, 2, (batch, PIXELS)), tf.float32)
+    step = tf.function(vae.train_step, autograph=False, jit_compile=True)
+    program: Any = step.experimental_get_compiler_ir(x)(stage="optimized_hlo")
+    sizes = {"f64": 8, "f32": 4, "s32": 4, "u32": 4, "s64": 8, "u64": 8, "f16": 2, "pred": 1}
+    found = {}
+    for kind, shape in re.findall(r"\b(f64|f32|s32|u32|s64|u64|f16|pred)\[([0-9,]+)\]", program):
+        found[f"{kind}[{shape}]"] = sizes[kind] * math.prod(map(int, shape.split(",")))
+    name = max(found, key=found.__getitem__)
+    return found[name] / 2**20, name
+
+
+def _status(name: str) -> int:
+    """Returns a number of kilobytes that Linux keeps of this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(name)).split()[1])
 
 
 def memory_of_each(script: str, names: Sequence[str], arguments: Sequence[str] = ()) -> Any:

@@ -20,8 +20,10 @@ def test_reports_cost_and_memory_of_each(tmp_path, capsys):
     result = benchmark.main([*arguments, "--only", "VampPrior 5", "--output", str(output)])
     assert list(result["priors"]) == ["StandardNormal", "VampPrior 5"]
     standard, vamp = result["priors"].values()
-    assert (standard["time"]["min"], standard["memory"]) == (1.0, 0.0)
+    assert standard["time"]["min"] == 1.0
     assert vamp["time"]["ms"] > 0.0
+    # The first kernel, or all of its moments: what comes of 784 pixels is the largest.
+    assert standard["largest"] <= vamp["largest"] < 1.0
     assert json.loads(output.read_text())["priors"] == result["priors"]
     printed = capsys.readouterr().out
     assert max(map(len, printed.splitlines())) <= 80
@@ -29,5 +31,5 @@ def test_reports_cost_and_memory_of_each(tmp_path, capsys):
 
 def test_a_peak_is_that_of_the_steps(capsys):
     benchmark.main([*TINY, "--peak", "GaussianMixture 7"])
-    # A process with TensorFlow in it holds hundreds of megabytes.
-    assert 100.0 < json.loads(capsys.readouterr().out) < 100_000.0
+    # The steps of a tiny model need next to nothing.
+    assert 0.0 <= json.loads(capsys.readouterr().out) < 100.0
