@@ -17,8 +17,6 @@ def test_prints_one_row_for_each_way_of_training(example, capsys, tmp_path):
     assert [row.split("│")[1].strip() for row in rows] == ["plain", "blind"]
     assert max(map(len, captured.out.splitlines()[:-1])) <= 80
     assert (tmp_path / "rate_distortion.png").stat().st_size > 1000
-    # After one epoch nothing is said yet, and the monitor says so of the one that it watches.
-    assert captured.err.count("Posterior collapse") == 1
 
 
 @pytest.mark.parametrize("kind", ["warm-up", "free bits", "target rate", "cyclical"])
