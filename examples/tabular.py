@@ -200,8 +200,8 @@ def draw(
     places = np.arange(13)
     for (name, values), marker in zip(errors.items(), "os^Dv", strict=True):
         left.plot(np.sqrt(values), places, marker, markersize=5, label=name.strip(), alpha=0.8)
-    names: Any = load_wine()["feature_names"]
-    left.set_yticks(places, [name.split("/")[0] for name in names])
+    wine: Any = load_wine()
+    left.set_yticks(places, [name.split("/")[0] for name in wine.feature_names])
     left.invert_yaxis()
     left.set_xlabel("error of hidden entries, standard deviations")
     left.set_title("wine: root mean square error by measurement", fontsize=10)
