@@ -489,6 +489,11 @@ def test_bad_batches_change_no_weight():
         np.testing.assert_array_equal(old, new)
 
 
+def test_what_is_missing_of_a_graph_is_not_imputed():
+    with pytest.raises(ValueError, match="`predict` tells what is missing"):
+        tfvae.impute(two_latents(partly_observed=["y"]), {"x": binary_data(5)})
+
+
 def test_whole_numbers_stand_for_one_hot_labels():
     model = two_latents(partly_observed=["y"])
     x, y = binary_data(5), np.array([0, -1, 2, 1, -1])

@@ -19,7 +19,7 @@ from tfvae.distributions.masked import Masked
 from tfvae.distributions.statistics import probabilities, statistic
 from tfvae.evaluation.estimate import render_table
 from tfvae.evaluation.streaming import Stream, progress
-from tfvae.models import LatentVariableModel
+from tfvae.models import DirectedModel, LatentVariableModel
 from tfvae.models.importance import rescaled
 
 __all__ = ["Imputation", "impute"]
@@ -128,6 +128,11 @@ def impute(
             raise ValueError(f"`{name}` must be a whole number >= 1. Received: {name}={value}")
     seed = stateless_seed(0 if seed is None else seed)
     stream = Stream(model, data, batch_size)
+    if isinstance(model, DirectedModel):
+        raise ValueError(
+            "`impute` does not know the nodes of a `DirectedModel`. For a latent node that is "
+            "partly observed `predict` tells what is missing: `y_mean`, `y_probs`."
+        )
     chunks: list[tuple[np.ndarray, ...]] = []
     with progress(stream.num_points, "imputation", verbose) as bar:
         for index, (batch, count) in enumerate(stream):
