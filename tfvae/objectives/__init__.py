@@ -4,6 +4,7 @@ from tfvae.objectives.base import Objective, Sum
 from tfvae.objectives.constraints import TargetDistortion, TargetRate
 from tfvae.objectives.dip import DIPVAE
 from tfvae.objectives.elbo import ELBO
+from tfvae.objectives.enumerated import Enumerated
 from tfvae.objectives.gradients import (
     DoublyReparameterised,
     GradientEstimator,
@@ -41,6 +42,7 @@ __all__ = [
     "Constant",
     "Cyclical",
     "DoublyReparameterised",
+    "Enumerated",
     "ForwardKL",
     "FreeBits",
     "GradientEstimator",

@@ -41,6 +41,7 @@ class Objective(Configured):
             what it is an estimate of.
         takes_all_states: Whether the scores of all states of a z that has few will do in place of
             those of draws: true of what is made of `Terms.expect`, `distortion` and `rate`.
+        needs_all_states: Whether nothing else will do.
 
     Call arguments:
         terms: `Terms` with S draws for B points.
@@ -54,6 +55,7 @@ class Objective(Configured):
     gradient: GradientEstimator | None = None
     takes_more_samples: bool = True
     takes_all_states: bool = False
+    needs_all_states: bool = False
 
     @property
     def scales_draws(self) -> bool:
@@ -186,6 +188,11 @@ class Sum(Objective):
         return all(part.takes_all_states for part in self.objectives)
 
     @property
+    def needs_all_states(self) -> bool:
+        """Whether an addend does."""
+        return any(part.needs_all_states for part in self.objectives)
+
+    @property
     def gradient(self) -> GradientEstimator | None:
         """The gradient estimator that the addends have in common."""
         found = [part.gradient for part in self.objectives if part.gradient is not None]
@@ -231,10 +238,19 @@ class Sum(Objective):
 
     @property
     def _drawing_part(self) -> Objective:
-        """The addend that says how z is drawn."""
-        return next((part for part in self.objectives if part.gradient), self.objectives[0])
+        """The addend that says how z is drawn, or that it must not be."""
+        refusing = [part for part in self.objectives if part.needs_all_states]
+        named = [part for part in self.objectives if part.gradient]
+        return next(iter(refusing + named), self.objectives[0])
 
     def _check_draws(self) -> None:
+        drawing = [str(part) for part in self.objectives if not part.takes_all_states]
+        if self.needs_all_states and drawing:
+            raise ValueError(
+                "All objectives of a sum read the same scores: one of them takes all states of z, "
+                f"and others take draws. Received, of those: {', '.join(drawing)}. Leave them out, "
+                "or use `ELBO` in place of `Enumerated`."
+            )
         for part in self.objectives:
             if part.num_samples != self.num_samples and not part.takes_more_samples:
                 raise ValueError(
