@@ -502,7 +502,7 @@ class LatentVariableModel(keras.Model):
             self.check_data(x, "x")
             limits = [kwargs.get("steps")] if not args else [1]
             self._set_steps_per_execution(kwargs.get("callbacks"), limits)
-        with translated_errors(), averaged_weights(self.optimizer):
+        with translated_errors(), averaged_weights(getattr(self, "optimizer", None)):
             return super().evaluate(x, y, *args, **kwargs)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:

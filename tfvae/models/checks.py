@@ -133,7 +133,7 @@ def _check_values(x: np.ndarray, name: str, support: Support, label: str) -> Non
             f"{support.likelihood} likelihood{label} gives a log-likelihood to {kind} only. "
             f"{support.remedy}",
             UserWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
 
 
