@@ -694,6 +694,7 @@ class LatentVariableModel(keras.Model):
 
         def check(**batch: Tensor) -> None:
             q_z = self.encode(**batch)
+            objective.check_family(q_z)
             if not (objective.takes_all_states and self._sums_over(q_z)):
                 self._try_draws(objective, q_z)
 

@@ -74,6 +74,14 @@ class Objective(Configured):
         """
         self.draw(q_z, self.num_samples, tf.constant([0, 0]))
 
+    def check_family(self, q_z: Distribution) -> None:
+        """Checks that a posterior is of a kind that this objective can score; most take any.
+
+        Raises:
+            ValueError: It is not.
+        """
+        del q_z
+
     def draw(self, q_z: Distribution, num_samples: int, seed: Tensor) -> Draws:
         """Returns the draws of z that a model scores for this objective.
 
@@ -204,6 +212,11 @@ class Sum(Objective):
             bound = call_objective(part, terms, step, _part_of(state, index))
             bounds.append(tf.cast(value_at(weight, step), bound.dtype) * bound)
         return tf.add_n(bounds)
+
+    def check_family(self, q_z: Distribution) -> None:
+        """See `Objective.check_family`."""
+        for part in self.objectives:
+            part.check_family(q_z)
 
     @property
     def scales_draws(self) -> bool:

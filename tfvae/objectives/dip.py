@@ -68,6 +68,10 @@ class DIPVAE(Expectation):
         check_count("num_samples", self.num_samples)
         check_following_gradient(self.gradient)
 
+    def check_family(self, q_z: Distribution) -> None:
+        """Checks that mean and covariance are known."""
+        self._covariance(q_z)
+
     def __call__(self, terms: Terms, step: int | Tensor = 0) -> Tensor:
         del step
         covariance = self._covariance(terms.q_z)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from tfvae._config import check_amount, check_count
-from tfvae._typing import Tensor, register
+from tfvae._typing import Distribution, Tensor, register
+from tfvae.distributions.factors import as_factors
 from tfvae.objectives.base import Expectation
 from tfvae.objectives.gradients import GradientEstimator, check_following_gradient, checked_rate
 from tfvae.objectives.schedules import Schedule, value_at
@@ -115,6 +116,15 @@ class FreeBits(Expectation):
         check_amount("nats", self.nats, Schedule)
         check_count("num_samples", self.num_samples)
         check_following_gradient(self.gradient)
+
+    def check_family(self, q_z: Distribution) -> None:
+        """Checks that the rate splits over the dimensions of z, where it has to."""
+        if not self.by_level and as_factors(q_z) is None:
+            raise ValueError(
+                "`FreeBits` by dimension takes a posterior that factorises over the dimensions of "
+                f"z, such as `MultivariateNormalDiag`. Received: {type(q_z).__name__}. Of a "
+                "hierarchy take `by_level=True`."
+            )
 
     def __call__(self, terms: Terms, step: int | Tensor = 0) -> Tensor:
         if self.by_level and terms.level_rates is None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from tfvae._config import Configured, check_amount, check_count
-from tfvae._typing import Tensor, register
+from tfvae._typing import Distribution, Tensor, register
 from tfvae.distributions.factors import as_factors
 from tfvae.distributions.pairwise import pairwise_log_prob
 from tfvae.objectives.base import Expectation
@@ -125,12 +125,7 @@ def split_rate(terms: Terms, dataset_size: int, weights: BatchWeights) -> RatePa
     Reference: Isolating Sources of Disentanglement in VAEs (Chen et al., 2018),
     https://arxiv.org/abs/1802.04942
     """
-    factors = as_factors(terms.q_z)
-    if factors is None or not len(terms.q_z.event_shape):
-        raise ValueError(
-            "Total correlation takes a posterior that factorises over the dimensions of z, such as "
-            f"`MultivariateNormalDiag`. Received: {type(terms.q_z).__name__}"
-        )
+    factors = _factors_of(terms.q_z)
     each = pairwise_log_prob(factors, terms.z)  # [S, B, B, *E]
     each = tf.reshape(each, tf.concat([tf.shape(each)[:3], [-1]], axis=0))  # [S, B, B, K]
     log_weights = tf.cast(weights(tf.shape(each)[1], dataset_size), each.dtype)  # [B, B]
@@ -201,8 +196,27 @@ class BetaTC(Expectation):
         check_count("num_samples", self.num_samples)
         check_following_gradient(self.gradient)
 
+    def check_family(self, q_z: Distribution) -> None:
+        """Checks that a posterior factorises."""
+        _factors_of(q_z)
+
     def __call__(self, terms: Terms, step: int | Tensor = 0) -> Tensor:
         del step
         information, correlation, each = split_rate(terms, self.dataset_size, self.weights)
         rate = self.alpha * information + self.beta * correlation + self.gamma * each
         return -terms.distortion - rate
+
+
+def _factors_of(q_z: Distribution) -> Distribution:
+    """Returns the distribution of single elements of z.
+
+    Raises:
+        ValueError: There are none.
+    """
+    factors = as_factors(q_z)
+    if factors is None or not len(q_z.event_shape):
+        raise ValueError(
+            "Total correlation takes a posterior that factorises over the dimensions of z, such as "
+            f"`MultivariateNormalDiag`. Received: {type(q_z).__name__}"
+        )
+    return factors
