@@ -20,7 +20,7 @@ def test_prints_one_row_for_each_density(example, capsys):
 
 
 def test_the_gaussian_comes_near_its_closed_form(example):
-    x, valid, test = example.load(0)
+    x, valid, test = example.load()
     assert (len(x), len(valid), len(test)) == (1000, 350, 447)
     np.testing.assert_allclose(np.cov(x.T), np.eye(8), atol=1e-4)
     model = example.MODELS[example.FIRST]()
