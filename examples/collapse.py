@@ -115,7 +115,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Returns the options of the command line."""
     parser = argparse.ArgumentParser(description="Reproduce posterior collapse, and cure it.")
     add = parser.add_argument
-    add("--epochs", type=int, default=40, help="epochs of training")
+    add("--epochs", type=int, default=25, help="epochs of training")
     add("--nats", type=float, default=4.0, help="free nats in all, and the target rate")
     add("--num-samples", type=int, default=100, help="draws per digit for the log-likelihood")
     add("--kinds", nargs="+", choices=KINDS, default=KINDS, help="models to compare")

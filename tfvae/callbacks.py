@@ -39,7 +39,7 @@ class CollapseMonitor(keras.callbacks.Callback):
         **settings: Further arguments of `measure_collapse`.
 
     Attributes:
-        reports: Epoch, counted from 0 → `CollapseReport`.
+        reports: Epoch of the last `fit`, counted from 0 → `CollapseReport`.
 
     Raises:
         ValueError: A number is smaller than 1. When training begins: the data is not what the
@@ -82,6 +82,7 @@ class CollapseMonitor(keras.callbacks.Callback):
                 "`CollapseMonitor` watches models of `tfvae`, such as a `tfvae.VAE`. "
                 f"Received: {type(self.model).__name__}"
             )
+        self.reports, self._said = {}, None
         self.model.check_data(self._data, "data")
         if isinstance(self._data, Mapping) or hasattr(self._data, "__array__"):
             parts = self.model.named(self._data)

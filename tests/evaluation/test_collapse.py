@@ -148,6 +148,33 @@ def test_a_part_that_says_nothing_is_told_in_its_own_words():
     assert "2 of 3 dimensions of z say nothing" in report.message
 
 
+def test_activity_is_that_of_means_where_there_are_none():
+    """Flows have no mean, and numbered categories none that says anything."""
+    flow = tfvae.layers.TransformedDistribution(
+        tfvae.layers.MultivariateNormalDiag(2),
+        tfvae.flows.InverseAutoregressive(1, [4]),
+    )
+    size = tfvae.layers.MultivariateNormalDiag.params_size(2)
+    encoder = keras.Sequential([keras.Input((6,)), keras.layers.Dense(size), flow])
+    kernel, bias = encoder.layers[0].get_weights()
+    x = binary_data(300)
+    active = []
+    for scale in (0.0, 3.0):
+        encoder.layers[0].set_weights([scale * kernel, bias])
+        vae = tfvae.VAE(encoder, mlp_decoder(), seed=0)
+        vae.compile("adam", jit_compile=False)
+        active.append(measure_collapse(vae, x, evidence_samples=2).active_units)
+    assert active == [0, 2]
+
+    codes = tfvae.layers.IndependentCategorical(2, 3)
+    encoder = keras.Sequential([keras.Input((6,)), keras.layers.Dense(6), codes])
+    kernel, bias = encoder.layers[0].get_weights()
+    encoder.layers[0].set_weights([0.0 * kernel, bias])
+    vae = tfvae.VAE(encoder, mlp_decoder(), tfvae.priors.Categorical(3), seed=0)
+    vae.compile("adam", jit_compile=False)
+    np.testing.assert_allclose(measure_collapse(vae, x).activity, 0.0, atol=1e-6)
+
+
 def test_labels_and_contexts_are_kept_with_their_points():
     model, data = labelled_tables(), table_data()
     model.compile("adam", jit_compile=False)
@@ -161,6 +188,8 @@ def test_data_and_models_that_cannot_be_measured_are_refused():
         measure_collapse(mlp_vae(), binary_data(1))
     with pytest.raises(ValueError, match="does not have the shape"):
         measure_collapse(mlp_vae(), binary_data(4, (5,)))
+    with pytest.raises(ValueError, match="batches of one point"):
+        measure_collapse(mlp_vae(), binary_data(4), batch_size=1)
     density = tfvae.DensityModel(tfvae.priors.GaussianMixture(2, 3))
     with pytest.raises(ValueError, match="no latents that could collapse"):
         measure_collapse(density, tf.zeros([4, 3]))

@@ -15,7 +15,7 @@ from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Distribution, Seed, Tensor
 from tfvae.distributions import Autoregressive, NormalMixture
 from tfvae.distributions.gaussian import as_diagonal_normal
-from tfvae.distributions.statistics import centre
+from tfvae.distributions.statistics import Composed, centre, probabilities, statistic
 from tfvae.evaluation.decomposition import decompose
 from tfvae.evaluation.estimate import render_table
 from tfvae.evaluation.streaming import Stream
@@ -29,6 +29,10 @@ __all__ = ["CollapseReport", "measure_collapse"]
 _ACTIVE = 0.01
 # Nats of mutual information, or of a rate, below which nothing is said.
 _NOTHING = 0.05
+# Nats by which log p(x|z) changes with z, below which p(x|z) does not look at z.
+_IGNORED = 0.2
+# Draws of each half by which the variance of means is estimated where means are not known.
+_DRAWS = 32
 # Scales within this share of their floor lie on it.
 _ON_FLOOR = 0.05
 
@@ -44,7 +48,8 @@ class CollapseReport:
         shuffle_cost: By how much the distortion rises where each point is given the latents of
             another: near zero where p(x|z) does not look at z.
         gap: log p(x) - ELBO, with log p(x) by a few draws: what q(z|x) is away from p(z|x).
-        activity: Variance over the points of the mean of q(z|x), dimension by dimension `[K]`.
+        activity: Variance over the points of the mean of q(z|x), dimension by dimension `[K]`; of
+            numbered categories, of their probabilities, summed.
         dimension_rates: Rate of each dimension `[K]`, None where posterior or prior do not
             factorise.
         level_rates: Rate of each level or latent node, by the names they are logged by.
@@ -198,7 +203,7 @@ def measure_collapse(
         for name, value in values.items():
             points.setdefault(name, []).append(value.numpy()[:count])
     values = {name: np.concatenate(parts).astype("float64") for name, parts in points.items()}
-    num_points = len(values["centre"])
+    num_points = len(values["distortion"])
     if num_points < 2:
         raise ValueError("At least two points are needed to compare. Received: one.")
     ledger = decompose(
@@ -212,6 +217,10 @@ def measure_collapse(
     )
     own, shuffled = values["distortion"], values["shuffled_distortion"]
     there = np.isfinite(shuffled)  # a last batch of one point has no other
+    if not there.any():
+        raise ValueError(
+            "Points are compared with others of their batch. Received: batches of one point."
+        )
     rates = values.get("dimension_rates")
     report = CollapseReport(
         mutual_information=float(ledger.mutual_information),
@@ -219,7 +228,7 @@ def measure_collapse(
         distortion=float(ledger.distortion),
         shuffle_cost=float(np.mean((shuffled - own)[there])),
         gap=float(ledger.gap),
-        activity=values["centre"].var(axis=0),
+        activity=_activity(values["mean"], values["other_mean"]),
         dimension_rates=None if rates is None else rates.mean(axis=0),
         num_points=num_points,
         level_rates={name: float(rate) for name, rate in ledger.level_rates.items()},
@@ -227,7 +236,8 @@ def measure_collapse(
     if not report.collapsed:
         return report
     on_floor = float(np.mean(values["on_floor"])) if "on_floor" in values else 0.0
-    facts = _Facts(model, report, on_floor, np.atleast_1d(used))
+    spread = float(np.mean(values["spread"]))
+    facts = _Facts(model, report, on_floor, np.atleast_1d(used), spread)
     cause, remedy = next(found for check in _CAUSES if (found := check(facts)) is not None)
     return CollapseReport(**{**vars(report), "cause": cause, "remedy": remedy})
 
@@ -241,12 +251,15 @@ class _Facts:
         report: What was measured of its latents.
         on_floor: Share of the entries of x whose likelihood has its scale on the floor.
         used: Points that each component of the prior takes, `[M]`; one zero for other priors.
+        spread: Standard deviation of log p(x|z) over draws of z, nats: zero where p(x|z) does not
+            look at z, whatever q(z|x) does.
     """
 
     model: LatentVariableModel
     report: CollapseReport
     on_floor: float
     used: np.ndarray
+    spread: float
 
 
 Cause = tuple[str, str]
@@ -262,12 +275,22 @@ def _weight(facts: _Facts) -> Cause | None:
     )
 
 
-def _decoder(facts: _Facts) -> Cause | None:
-    if not _sees_x(facts.model):
+def _young(facts: _Facts) -> Cause | None:
+    beta = _beta(facts.model)
+    if beta is None or beta >= 1.0:
         return None
     return (
-        "the decoder is autoregressive, and predicts x from x without z: shuffling z costs "
-        f"{facts.report.shuffle_cost:.2f} nats",
+        f"z has not begun to say anything, with a weight of {beta:g} on its rate",
+        "more epochs, or a larger learning rate",
+    )
+
+
+def _decoder(facts: _Facts) -> Cause | None:
+    if facts.spread > _IGNORED or not _sees_x(facts.model):
+        return None
+    return (
+        "the decoder is autoregressive, and predicts x from x without z: another z changes "
+        f"log p(x|z) by {facts.spread:.2f} nats",
         "`FreeBits`, `TargetRate(nats)`, or a decoder that sees less of x",
     )
 
@@ -297,7 +320,7 @@ def _components(facts: _Facts) -> Cause | None:
 
 def _posterior(facts: _Facts) -> Cause | None:
     gap = facts.report.gap
-    if gap < max(0.5, facts.report.rate):
+    if gap < max(0.5, facts.report.rate) or facts.spread < _IGNORED:
         return None
     return (
         f"the ELBO lies {gap:.1f} nats below log p(x): p(x|z) uses z, and q(z|x) does not follow, "
@@ -308,12 +331,7 @@ def _posterior(facts: _Facts) -> Cause | None:
 
 
 def _early(facts: _Facts) -> Cause | None:
-    beta = _beta(facts.model)
-    if beta is not None and beta < 1.0:
-        return (
-            f"z has not begun to say anything, with a weight of {beta:g} on its rate",
-            "more epochs, or a larger learning rate",
-        )
+    del facts  # what is left where nothing else is seen
     return (
         "the rate has had its whole weight before p(x|z) learned to use z",
         "a warm-up, `ELBO(beta=Linear(0.0, 1.0, steps=...))`, or `FreeBits`",
@@ -323,6 +341,7 @@ def _early(facts: _Facts) -> Cause | None:
 # In order: what is known for sure comes before what is inferred.
 _CAUSES: list[Callable[[_Facts], Cause | None]] = [
     _weight,
+    _young,
     _decoder,
     _floor,
     _components,
@@ -380,17 +399,20 @@ def _scorer(model: LatentVariableModel) -> Callable[..., tuple[dict[str, Tensor]
         q_z = model.encode(**batch)
         terms = model.terms(seed=seed, posterior=q_z, **batch)
         shuffled = model.terms(seed=seed, posterior=model.encode(**others), **batch)
-        mean = centre(q_z)
+        several = model.terms(num_samples=8, seed=fold_in(seed, 1), posterior=q_z, **batch)
+        mean, other_mean = _means(q_z, fold_in(seed, 2))
         nan = tf.cast(float("nan"), terms.distortion.dtype)
         values = {
             "distortion": terms.distortion,
             "shuffled_distortion": tf.where(count > 1, shuffled.distortion, nan),
-            "centre": tf.reshape(mean, [size, -1]),
+            "mean": mean,
+            "other_mean": other_mean,
+            "spread": tf.math.reduce_std(several.log_p_x, axis=0),
         }
         with contextlib.suppress(ValueError):  # posterior or prior does not factorise
             values["dimension_rates"] = tf.reshape(terms.dimension_rates, [size, -1])
         if floor is not None:
-            scale = _scale_of(model.decode(mean, batch.get("context")))
+            scale = _scale_of(model.decode(centre(q_z), batch.get("context")))
             if scale is not None:
                 on_floor = tf.cast(scale < (1.0 + _ON_FLOOR) * floor, tf.float32)
                 values["on_floor"] = tf.reduce_mean(tf.reshape(on_floor, [size, -1]), axis=1)
@@ -402,6 +424,32 @@ def _scorer(model: LatentVariableModel) -> Callable[..., tuple[dict[str, Tensor]
         return values, used
 
     return score
+
+
+def _means(q_z: Distribution, seed: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the means of posteriors twice, `[B, K]`, of numbered categories `[B, K, L]`.
+
+    Means that are not known are estimated by draws, those of each half their own: the covariance
+    over points of two estimates is the variance of the means without the noise of the draws.
+    """
+    batch: Any = q_z.batch_shape_tensor()
+    size = batch[0]
+    categories = probabilities(q_z)
+    if categories is not None:
+        found = tf.reshape(categories, [size, -1, categories.shape[-1]])
+        return found, found
+    if isinstance(q_z, Composed) or statistic(q_z, "mean") is not None:
+        found = tf.reshape(centre(q_z), [size, -1])
+        return found, found
+    draws = q_z.sample(2 * _DRAWS, seed=seed)
+    halves = tf.split(tf.reshape(draws, [2 * _DRAWS, size, -1]), 2)
+    one, other = (tf.reduce_mean(half, axis=0) for half in halves)
+    return one, other
+
+
+def _activity(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    product = np.mean((one - one.mean(axis=0)) * (other - other.mean(axis=0)), axis=0)
+    return product.sum(axis=-1) if product.ndim == 2 else product
 
 
 def _scale_of(p_x: Distribution) -> Tensor | None:
