@@ -155,7 +155,7 @@ class Terms(NamedTuple):
                 "These draws cannot have their gradients scaled. Draw them for the objective: "
                 "`model.terms(x, num_samples, objective=objective)`."
             )
-        scaled, unscaled = tf.unstack(self.gradient_scale)
+        scaled, unscaled = tf.unstack(self.gradient_scale, num=2)
         return bound + tf.reduce_sum(scaled * tf.stop_gradient(scale) + unscaled, axis=0)
 
     @property

@@ -496,7 +496,7 @@ def _scalable(z: Tensor, scores: Tensor) -> tuple[tuple[Tensor, Tensor], object]
     zeros = tf.zeros(tf.concat([[2], scores], axis=0), z.dtype)
 
     def backward(dz: Tensor, dscale: Tensor) -> tuple[Tensor, None]:
-        scaled, unscaled = tf.unstack(dscale)
+        scaled, unscaled = tf.unstack(dscale, num=2)
         # Without any gradient there is nothing to scale: z was read, but by no bound.
         used = unscaled != 0.0
         scale = tf.where(used, scaled / tf.where(used, unscaled, 1.0), 1.0)
