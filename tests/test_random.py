@@ -16,11 +16,17 @@ from tfvae._random import fold_in, next_seed, stateless_seed
         (2**31, [-(2**31), 0]),
         (2**32 + 5, [5, 1]),
         (-1, [-1, -1]),
-        (2**100 + 3, [3, 0]),
         (np.int64(7), [7, 0]),
+        (np.int64(2**40), [0, 256]),
+        (np.array(2**40), [0, 256]),
+        (tf.constant(2**40, tf.int64), [0, 256]),
+        (np.uint64(2**63), [0, -(2**31)]),
+        (np.int64(-1), [-1, -1]),
+        (-(2**63), [0, -(2**31)]),
         ([3, 4], [3, 4]),
         ((3, 4), [3, 4]),
         ([7], [7, 0]),
+        ([-1, 2**31 - 1], [-1, 2**31 - 1]),
         (np.array([3, 4], "int64"), [3, 4]),
         (tf.constant([3, 4]), [3, 4]),
         (tf.constant(7), [7, 0]),
@@ -31,6 +37,17 @@ def test_integers_and_pairs_become_int32_pairs(seed, pair):
     assert found.dtype == tf.int32
     assert found.shape == (2,)
     np.testing.assert_array_equal(found, pair)
+
+
+def test_no_bit_of_a_large_seed_is_without_effect():
+    whole = [2**bit for bit in range(200)]
+    pairs = [[2**bit, 0] for bit in range(63)] + [[0, 2**bit] for bit in range(63)]
+    seeds = [*whole, *(-value for value in whole), *pairs, [2**40, 2**40]]
+    seeds += [np.array([2**40, 7]), tf.constant([7, 2**40], tf.int64)]
+    found = [tuple(stateless_seed(seed).numpy()) for seed in seeds]
+    # Two pairs of int32 are ints as well: [2**31, 0] is no such pair, 2**32 is [0, 1]. And 2**63
+    # and -(2**63) have the same bits.
+    assert len(set(found)) == len(found) - 2 * 31 - 1
 
 
 @pytest.mark.parametrize("seed", [1.5, "a", [1, 2, 3], [1.0, 2.0], [[1, 2], [3, 4]], []])

@@ -2,31 +2,62 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfvae._typing import Tensor
 
 __all__ = ["fold_in", "next_seed", "stateless_seed"]
 
+_INTS = (int, np.integer)
+
 
 def stateless_seed(seed: int | Sequence[int] | Tensor) -> Tensor:
     """Returns an int32 pair `[2]` for stateless sampling from an int or a pair.
 
+    An int of 64 bits is the pair of its halves, and a pair of ints of 32 bits stays as it is. What
+    is larger is mixed into that size, so that no bit of it is without effect.
+
+    Args:
+        seed: A Python int of any size, a whole number of NumPy, or a tensor or sequence of one or
+            two whole numbers.
+
     Raises:
         ValueError: `seed` is neither an int nor two ints.
     """
-    if isinstance(seed, int):
-        # Any Python int is accepted: both halves of its low 64 bits are kept.
-        bits = [seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF]
-        return tf.constant([b - 2**32 if b >= 2**31 else b for b in bits], tf.int32)
-    pair = tf.convert_to_tensor(seed)
+    if isinstance(seed, (list, tuple)) and all(isinstance(part, _INTS) for part in seed):
+        seed = [_low_bits(int(part)) for part in seed]
+        seed = tf.constant(seed, tf.int64)
+    elif isinstance(seed, _INTS):
+        seed = tf.constant(_low_bits(int(seed)), tf.int64)
+    pair: Any = tf.convert_to_tensor(seed)
     if not pair.dtype.is_integer or pair.shape.rank > 1 or pair.shape.num_elements() not in (1, 2):
         raise ValueError(f"`seed` must be an int or a pair of ints. Received: seed={seed}")
-    pair = tf.cast(pair, tf.int32)
-    return pair if pair.shape == (2,) else tf.stack([tf.reshape(pair, []), 0])
+    if pair.shape == (2,):
+        return pair if pair.dtype == tf.int32 else _mixed(tf.cast(pair, tf.int64))
+    return tf.bitcast(tf.cast(tf.reshape(pair, []), tf.int64), tf.int32)  # low half first
+
+
+def _low_bits(value: int) -> int:
+    """Returns an int of 64 bits, with its sign: itself, or a hash of what is larger."""
+    if value.bit_length() > 64:
+        data = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
+        value = int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
+    value &= 2**64 - 1
+    return value - 2**64 if value >= 2**63 else value
+
+
+def _mixed(pair: Tensor) -> Tensor:
+    """Returns a pair of int64 as one of int32, the same where it fits."""
+    low, high = tf.unstack(tf.bitcast(pair, tf.int32), axis=-1)
+    lost = high - tf.where(low < 0, -1, 0)  # More than a sign.
+    mixed = fold_in(fold_in(low, lost[0]), lost[1])
+    return tf.where(tf.reduce_any(lost != 0), mixed, low)
 
 
 def next_seed(generator: keras.random.SeedGenerator) -> Tensor:

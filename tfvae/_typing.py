@@ -23,11 +23,14 @@ register = keras.saving.register_keras_serializable(package="tfvae")
 def event_tuple(event_shape: int | Sequence[int] | tf.TensorShape) -> Shape:
     """Returns `event_shape` as a tuple of Python ints; a plain int means a vector.
 
+    Arrays and eager tensors of whole numbers will do too.
+
     Raises:
         ValueError: A size is unknown or smaller than one.
     """
     try:
-        given: Any = event_shape if isinstance(event_shape, Iterable) else (event_shape,)
+        several = isinstance(event_shape, Iterable) and getattr(event_shape, "ndim", 1) > 0
+        given: Any = event_shape if several else (event_shape,)
         sizes = tuple(operator.index(size) for size in given)
     except TypeError:
         sizes = (0,)
@@ -40,7 +43,7 @@ def event_tuple(event_shape: int | Sequence[int] | tf.TensorShape) -> Shape:
 
 
 def positive_int(name: str, value: Any) -> int:
-    """Returns `value` as an int.
+    """Returns `value` as an int, also where it is a scalar array or eager tensor.
 
     Raises:
         ValueError: It is no whole number >= 1.
