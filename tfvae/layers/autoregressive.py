@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -56,7 +57,7 @@ class _AutoregressiveLayer(DistributionLayer):
             )
         self.element = element
         self._element_size = _checked_element(element, type(self).__name__)
-        self.context_size = context_size or None
+        self.context_size = operator.index(context_size or 0) or None
         half = self.variable_dtype in ("float16", "bfloat16")
         self._network_dtype = "float32" if half else self.variable_dtype
         probe = element._distribution(tf.zeros([self._element_size], self._network_dtype))
@@ -72,7 +73,7 @@ class _AutoregressiveLayer(DistributionLayer):
     @classmethod
     def params_size(cls, context_size: int) -> int:
         """Returns the size of the context, which is what the layer takes."""
-        return context_size
+        return operator.index(context_size)
 
     @classmethod
     def new(cls, params: Tensor, *structure: Any, **options: Any) -> Distribution:
@@ -117,9 +118,11 @@ class _AutoregressiveLayer(DistributionLayer):
         super().build(params.shape)  # Checks the input; the weights are there already.
         return super().call(params, training)
 
-    def compute_output_spec(self, params: keras.KerasTensor) -> keras.KerasTensor:
+    def compute_output_spec(
+        self, params: keras.KerasTensor, training: bool | None = None
+    ) -> keras.KerasTensor:
         super().build(params.shape)
-        return super().compute_output_spec(params)
+        return super().compute_output_spec(params, training)
 
     def get_config(self) -> dict[str, Any]:
         name = f"The `element` of layer '{self.name}'"
@@ -465,7 +468,9 @@ class AutoregressiveTransform(DistributionLayer):
         )
         return self._regularized(self._coercer(made), training)
 
-    def compute_output_spec(self, distribution: keras.KerasTensor) -> keras.KerasTensor:
+    def compute_output_spec(
+        self, distribution: keras.KerasTensor, training: bool | None = None
+    ) -> keras.KerasTensor:
         if not self.made.built:
             self.made.build((distribution.shape[-1],))
         return keras.KerasTensor(distribution.shape, dtype=distribution.dtype)

@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import keras
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfvae._random import next_seed
 from tfvae._typing import Distribution, Shape, Tensor, event_tuple, positive_int
 from tfvae.layers.coercible import Coercer
+from tfvae.layers.conversion import CONVERSIONS, checked_conversion
 from tfvae.layers.origin import Origin, with_origin
 
 __all__ = [
@@ -38,8 +40,6 @@ tfd = tfp.distributions
 
 MIN_SCALE = 1e-5
 
-_NAMED_CONVERSIONS = ("sample", "mean", "mode", "stddev", "variance")
-
 
 class DistributionLayer(keras.layers.Layer):
     """Abstract Keras layer that turns a tensor of parameters into a distribution.
@@ -57,7 +57,8 @@ class DistributionLayer(keras.layers.Layer):
         event_shape: Shape of one draw, `E`; an int means a vector. None where only the distribution
             itself can tell.
         convert_to_tensor_fn: How the distribution becomes a tensor: "sample", "mean", "mode",
-            "stddev", "variance", the tfp method of that name, or a callable from the distribution.
+            "stddev", "variance", the tfp method of that name, a property of a tfp class such as
+            `tfd.Bernoulli.logits`, or a callable from the distribution.
         validate_args: Lets TFP check parameters and values at run time (XLA drops such checks).
         seed: Seed of the draws made by conversion. Models that pass their own seeds do not use it.
         **kwargs: The lower bounds listed in `floors`, such as `min_scale`; `name`, `dtype` and
@@ -98,7 +99,7 @@ class DistributionLayer(keras.layers.Layer):
         # None where only a trace tells: a function's distribution.
         self.event_shape: Shape = () if event_shape is None else event_tuple(event_shape)
         self._event_is_known = event_shape is not None
-        self.convert_to_tensor_fn = _named_conversion(convert_to_tensor_fn)
+        self.convert_to_tensor_fn = checked_conversion(convert_to_tensor_fn)
         self.validate_args = validate_args
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
@@ -140,7 +141,9 @@ class DistributionLayer(keras.layers.Layer):
         made = with_origin(self._coercible(params), Origin(params, self._coercible))
         return self._regularized(made, training)
 
-    def compute_output_spec(self, params: keras.KerasTensor) -> keras.KerasTensor:
+    def compute_output_spec(
+        self, params: keras.KerasTensor, training: bool | None = None
+    ) -> keras.KerasTensor:
         if self._event_is_known and isinstance(self.convert_to_tensor_fn, str):
             leading = tuple(params.shape[:-1])
             return keras.KerasTensor(leading + self.event_shape, dtype=self._event_dtype(params))
@@ -197,7 +200,7 @@ class DistributionLayer(keras.layers.Layer):
         if isinstance(self.convert_to_tensor_fn, str):
             return self.convert_to_tensor_fn
         name = f"The `convert_to_tensor_fn` of layer '{self.name}'"
-        remedy = f"Use one of {', '.join(map(repr, _NAMED_CONVERSIONS))}, or"
+        remedy = f"Use one of {', '.join(map(repr, CONVERSIONS))}, or"
         return function_config(self.convert_to_tensor_fn, name, remedy)
 
     def _to_tensor(self, distribution: Distribution) -> Tensor:
@@ -308,6 +311,17 @@ class TypedDraws(DistributionLayer):
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "sample_dtype": self.sample_dtype}
 
+    @staticmethod
+    def _type_and_checks(dtype: Any, validate_args: bool, params: Tensor) -> dict[str, Any]:
+        """Returns the type of the draws and whether to check, as arguments of a distribution.
+
+        In the order of `tfp.layers` the type comes first, where all other families have
+        `validate_args`: a bool there is meant so, and would else pass as the number of a type.
+        """
+        if isinstance(dtype, (bool, np.bool_)):
+            dtype, validate_args = None, bool(dtype)
+        return {"dtype": dtype or params.dtype, "validate_args": validate_args}
+
     def _options(self) -> dict[str, Any]:
         return {**super()._options(), "dtype": self.sample_dtype}
 
@@ -331,6 +345,7 @@ def split_parameters(
 
 def split_components(params: Tensor, num_components: int) -> tuple[Tensor, Tensor]:
     """Cuts `[..., C * (1 + P)]` into `logits` `[..., C]` and parameters `[..., C, P]`."""
+    num_components = positive_int("num_components", num_components)
     logits, rest = params[..., :num_components], params[..., num_components:]
     size = -1 if rest.shape[-1] is None else rest.shape[-1] // num_components
     dynamic = tf.concat([tf.shape(rest)[:-1], [num_components, size]], axis=0)
@@ -426,17 +441,3 @@ def within(floor: float, ceiling: float, raw: Tensor) -> Tensor:
         )
 
     return clip(raw)
-
-
-def _named_conversion(
-    convert: str | Callable[[Distribution], Tensor],
-) -> str | Callable[[Distribution], Tensor]:
-    for name in _NAMED_CONVERSIONS:
-        if convert == name or convert is getattr(tfp.distributions.Distribution, name):
-            return name
-    if callable(convert):
-        return convert
-    raise ValueError(
-        "`convert_to_tensor_fn` must be a callable or one of "
-        f"{', '.join(map(repr, _NAMED_CONVERSIONS))}. Received: {convert!r}"
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfvae._typing import Distribution, Tensor, register
@@ -50,8 +51,10 @@ class IndependentBernoulli(TypedDraws, IndependentLayer):
         validate_args: bool = False,
     ) -> Distribution:
         """Returns the plain tfp distribution of logits `[..., size(E)]`."""
-        return super().new(params, event_shape, validate_args, dtype=dtype)
+        params = tf.convert_to_tensor(params)
+        given = cls._type_and_checks(dtype, validate_args, params)
+        return super().new(params, event_shape, **given)
 
     @classmethod
     def _element(cls, logits: Tensor, *, validate_args: bool, dtype: Any) -> Distribution:
-        return tfd.Bernoulli(logits, dtype=dtype or logits.dtype, validate_args=validate_args)
+        return tfd.Bernoulli(logits, dtype=dtype, validate_args=validate_args)

@@ -78,9 +78,7 @@ class OneHotCategorical(TypedDraws, VectorLayer):
     ) -> Distribution:
         """Returns the plain tfp distribution of logits `[..., K]`."""
         params = tf.convert_to_tensor(params)
-        return tfd.OneHotCategorical(
-            params, dtype=dtype or params.dtype, validate_args=validate_args
-        )
+        return tfd.OneHotCategorical(params, **cls._type_and_checks(dtype, validate_args, params))
 
 
 @register
@@ -129,7 +127,7 @@ class CategoricalMixtureOfOneHotCategorical(TypedDraws, VectorLayer):
     @classmethod
     def params_size(cls, event_size: int, num_components: int) -> int:
         """Returns `C * (1 + K)`."""
-        return num_components * (1 + event_tuple(event_size)[0])
+        return positive_int("num_components", num_components) * (1 + event_tuple(event_size)[0])
 
     @classmethod
     def new(
@@ -142,10 +140,13 @@ class CategoricalMixtureOfOneHotCategorical(TypedDraws, VectorLayer):
     ) -> Distribution:
         """Returns the plain tfp distribution of parameters `[..., C * (1 + K)]`."""
         params = tf.convert_to_tensor(params)
+        given = cls._type_and_checks(dtype, validate_args, params)
+        checks = given["validate_args"]
         mixture_logits, logits = split_components(params, num_components)
         return OneHotMixture(
-            tfd.Categorical(mixture_logits, validate_args=validate_args),
-            tfd.OneHotCategorical(logits, dtype=dtype or params.dtype, validate_args=validate_args),
+            tfd.Categorical(mixture_logits, validate_args=checks),
+            tfd.OneHotCategorical(logits, **given),
+            validate_args=checks,
         )
 
     def _structure(self) -> dict[str, Any]:
@@ -197,7 +198,7 @@ class IndependentCategorical(TypedDraws):
     @classmethod
     def params_size(cls, event_shape: int | Sequence[int], levels: int) -> int:
         """Returns `L * size(event_shape)`."""
-        return levels * math.prod(event_tuple(event_shape))
+        return positive_int("levels", levels) * math.prod(event_tuple(event_shape))
 
     @classmethod
     def new(
@@ -210,11 +211,11 @@ class IndependentCategorical(TypedDraws):
     ) -> Distribution:
         """Returns the plain tfp distribution of logits `[..., size(E) * L]`."""
         event = event_tuple(event_shape)
-        (logits,) = split_parameters(tf.convert_to_tensor(params), event, 1, (levels,))
-        categorical = tfd.Categorical(
-            logits, dtype=dtype or logits.dtype, validate_args=validate_args
-        )
-        return tfd.Independent(categorical, len(event), validate_args=validate_args)
+        params = tf.convert_to_tensor(params)
+        given = cls._type_and_checks(dtype, validate_args, params)
+        (logits,) = split_parameters(params, event, 1, (positive_int("levels", levels),))
+        categorical = tfd.Categorical(logits, **given)
+        return tfd.Independent(categorical, len(event), validate_args=given["validate_args"])
 
     def _structure(self) -> dict[str, Any]:
         return {"event_shape": self.event_shape, "levels": self.levels}

@@ -94,7 +94,7 @@ class DiscretizedLogistic(_Levels, IndependentLayer):
     def _element(
         cls, loc: Tensor, raw: Tensor, *, validate_args: bool, min_scale: float, **steps: Any
     ) -> Distribution:
-        scale = above(min_scale, raw)
+        scale, steps = above(min_scale, raw), _checked_steps(**steps)
         return distributions.DiscretizedLogistic(loc, scale, **steps, validate_args=validate_args)
 
 
@@ -146,7 +146,7 @@ class MixtureOfDiscretizedLogistics(_Levels):
     @classmethod
     def params_size(cls, event_shape: int | Sequence[int], num_components: int) -> int:
         """Returns `3 * C * size(event_shape)`."""
-        return 3 * num_components * math.prod(event_tuple(event_shape))
+        return 3 * math.prod(event_tuple((num_components, *event_tuple(event_shape))))
 
     @classmethod
     def new(
@@ -162,9 +162,9 @@ class MixtureOfDiscretizedLogistics(_Levels):
         """Returns the plain tfp distribution of parameters `[..., 3 * C * size(E)]`."""
         event = event_tuple(event_shape)
         params = tf.convert_to_tensor(params)
-        logits, loc, raw = split_parameters(params, event, 3, (num_components,))
+        logits, loc, raw = split_parameters(params, event, 3, event_tuple(num_components))
         components = distributions.DiscretizedLogistic(
-            loc, above(min_scale, raw), **steps, validate_args=validate_args
+            loc, above(min_scale, raw), **_checked_steps(**steps), validate_args=validate_args
         )
         element = tfd.MixtureSameFamily(
             tfd.Categorical(logits), components, validate_args=validate_args
@@ -173,3 +173,7 @@ class MixtureOfDiscretizedLogistics(_Levels):
 
     def _structure(self) -> dict[str, Any]:
         return {"event_shape": self.event_shape, "num_components": self.num_components}
+
+
+def _checked_steps(levels: int = 256, **steps: Any) -> dict[str, Any]:
+    return {"levels": positive_int("levels", levels), **steps}

@@ -89,7 +89,9 @@ class DistributionLambda(DistributionLayer):
             made = with_origin(made, Origin(params, lambda p: self._coercible(p, **kwargs)))
         return self._regularized(made, training)
 
-    def compute_output_spec(self, inputs: Any, **kwargs: Any) -> keras.KerasTensor:
+    def compute_output_spec(
+        self, inputs: Any, training: bool | None = None, **kwargs: Any
+    ) -> keras.KerasTensor:
         return traced_spec(lambda t: tf.convert_to_tensor(self._coercible(t, **kwargs)), inputs)
 
     def get_config(self) -> dict[str, Any]:

@@ -270,7 +270,9 @@ class KLDivergenceAddLoss(keras.layers.Layer):
             self.regularizer.advance()
         return q
 
-    def compute_output_spec(self, distribution_a: keras.KerasTensor) -> keras.KerasTensor:
+    def compute_output_spec(
+        self, distribution_a: keras.KerasTensor, training: bool | None = None
+    ) -> keras.KerasTensor:
         return keras.KerasTensor(distribution_a.shape, dtype=distribution_a.dtype)
 
     def get_config(self) -> dict[str, Any]:

@@ -82,7 +82,8 @@ class MixtureSameFamily(DistributionLayer):
     @classmethod
     def params_size(cls, num_components: int, component_params_size: int) -> int:
         """Returns `C * (1 + P)`, P the number of parameters of one component."""
-        return num_components * (1 + component_params_size)
+        each = 1 + positive_int("component_params_size", component_params_size)
+        return positive_int("num_components", num_components) * each
 
     @classmethod
     def new(
@@ -142,7 +143,8 @@ class _MixtureOf(DistributionLayer):
     @classmethod
     def params_size(cls, num_components: int, event_shape: int | Sequence[int] = ()) -> int:
         """Returns `C * (1 + num_parts * size(event_shape))`."""
-        return num_components * (1 + cls.component.params_size(event_shape))
+        each = 1 + cls.component.params_size(event_shape)
+        return positive_int("num_components", num_components) * each
 
     @classmethod
     def new(

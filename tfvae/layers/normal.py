@@ -222,7 +222,7 @@ class MultivariateNormalLowRank(VectorLayer):
     @classmethod
     def params_size(cls, event_size: int, rank: int) -> int:
         """Returns `K * (2 + R)`."""
-        return event_tuple(event_size)[0] * (2 + rank)
+        return event_tuple(event_size)[0] * (2 + positive_int("rank", rank))
 
     @classmethod
     def new(
@@ -235,7 +235,7 @@ class MultivariateNormalLowRank(VectorLayer):
         min_scale: float = MIN_SCALE,
     ) -> Distribution:
         """Returns the plain tfp distribution of parameters `[..., K * (2 + R)]`."""
-        (size,) = event_tuple(event_size)
+        (size,), rank = event_tuple(event_size), positive_int("rank", rank)
         params = tf.convert_to_tensor(params)
         loc, raw, rest = tf.split(params, [size, size, size * rank], axis=-1)
         scale = above(min_scale, raw)

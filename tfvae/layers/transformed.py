@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import keras
@@ -9,7 +10,7 @@ import tensorflow_probability as tfp
 
 from tfvae._typing import Distribution, Tensor, register
 from tfvae.flows import Flow
-from tfvae.layers.base import DistributionLayer, full_precision
+from tfvae.layers.base import DistributionLayer, full_precision, positive_int
 
 __all__ = ["TransformedDistribution"]
 
@@ -92,12 +93,12 @@ class TransformedDistribution(DistributionLayer):
             )
         self.base = base
         self.flow = flow
-        self.context_size = context_size
+        self.context_size = operator.index(context_size)
 
     @classmethod
     def params_size(cls, base_params_size: int, context_size: int = 0) -> int:
         """Returns `P + C`, P the number of parameters of the base."""
-        return base_params_size + context_size
+        return positive_int("base_params_size", base_params_size) + operator.index(context_size)
 
     @classmethod
     def new(

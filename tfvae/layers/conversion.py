@@ -1,0 +1,66 @@
+"""How a distribution becomes a tensor, in the words that users have for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow_probability as tfp
+
+from tfvae._config import Configured
+from tfvae._typing import Distribution, Tensor, register
+
+__all__ = ["CONVERSIONS", "ReadProperty", "checked_conversion"]
+
+CONVERSIONS = ("sample", "mean", "mode", "stddev", "variance")
+
+
+@register
+@dataclass(frozen=True)
+class ReadProperty(Configured):
+    """Reads a property of a distribution, or of the one that `tfd.Independent` is made of.
+
+    Args:
+        name: Name of the property, such as "logits".
+    """
+
+    name: str
+
+    def __call__(self, distribution: Distribution) -> Tensor:
+        """Returns the value of the property.
+
+        Raises:
+            AttributeError: The distribution has none of that name.
+        """
+        owner: Any = distribution
+        while not hasattr(owner, self.name) and hasattr(owner, "distribution"):
+            owner = owner.distribution
+        if getattr(owner, self.name, None) is None:
+            raise AttributeError(
+                f"`convert_to_tensor_fn` reads `{self.name}`, which a distribution of class "
+                f"{type(distribution).__name__} does not have. Use one of "
+                f"{', '.join(map(repr, CONVERSIONS))}, or a callable."
+            )
+        return getattr(owner, self.name)
+
+
+def checked_conversion(
+    convert: str | property | Callable[[Distribution], Tensor],
+) -> str | Callable[[Distribution], Tensor]:
+    """Returns the name of a conversion that has one, and any other as a callable.
+
+    Raises:
+        ValueError: It is none.
+    """
+    for name in CONVERSIONS:
+        if convert == name or convert is getattr(tfp.distributions.Distribution, name):
+            return name
+    if isinstance(convert, property) and convert.fget is not None:
+        return ReadProperty(convert.fget.__name__)
+    if callable(convert):
+        return convert
+    raise ValueError(
+        "`convert_to_tensor_fn` must be a callable or one of "
+        f"{', '.join(map(repr, CONVERSIONS))}. Received: {convert!r}"
+    )
