@@ -67,6 +67,19 @@ def test_functions_that_are_not_registered_are_refused():
         layer.get_config()
 
 
+@pytest.mark.parametrize("size", [(), (2,), (2, 3)])
+def test_as_component_of_a_mixture(size):
+    components = DistributionLambda(
+        lambda t: tfd.Independent(tfd.Normal(tf.reshape(t, [*t.shape[:-1], *size]), 1.0), len(size))
+    )
+    layer = MixtureSameFamily(4, components)
+    params = np.random.default_rng(0).normal(size=(5, 4 * (1 + int(np.prod(size)))))
+    p = layer(params.astype("float32"))
+    assert (p.batch_shape, p.event_shape) == ((5,), size)
+    assert layer(keras.KerasTensor((5, params.shape[1]))).shape == (5, *size)
+    assert tf.convert_to_tensor(p).shape == (5, *size)
+
+
 def test_other_results_are_refused():
     with pytest.raises(TypeError, match=r"of layer 'head' must return a tfp distribution.*Tensor"):
         DistributionLambda(lambda t: t, name="head")(np.zeros([3, 2], "float32"))

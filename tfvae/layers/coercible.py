@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
+from tensorflow.python.framework import ops
 
 from tfvae._typing import Distribution, Tensor
 from tfvae.layers.outside import warn_outside
@@ -29,7 +30,10 @@ class TensorCoercible:
 
     The instance stays what it was (`isinstance`, registered KLs and all methods of the tfp class);
     besides, `tf.convert_to_tensor(d)`, `np.asarray(d)` and every Keras layer see one tensor, made
-    on first use by the layer's `convert_to_tensor_fn` and kept, so that all readers see one draw.
+    on first use by the layer's `convert_to_tensor_fn` and kept, so that all readers see one draw:
+    in any thread, and on both sides of the border of a `tf.function` that a drawn distribution
+    passes. One that enters as an argument before it is drawn is drawn anew inside, and one that is
+    no composite tensor cannot pass at all: TensorFlow returns its tensor in its place.
 
     That tensor has the distribution as `tensor_distribution` and answers its methods (`log_prob`,
     `mean`, ...): Keras turns all outputs into tensors before functions given as `loss` or
@@ -42,19 +46,18 @@ class TensorCoercible:
     @property
     def tensor_distribution(self) -> Distribution:
         """The plain tfp distribution, as `tfp.layers` calls it."""
-        cls: Any = _plain_class(type(self))
-        plain = object.__new__(cls)
-        plain.__dict__.update(self.__dict__)
-        plain.__dict__.pop("_coerced_value", None)
-        return plain
+        return _copied_as(_plain_class(type(self)), self)  # type: ignore[arg-type]
 
     def _as_tensor(self) -> Tensor:
         value = self.__dict__.get("_coerced_value")
         if value is None:
-            with _scope_of(self):
-                value = tf.convert_to_tensor(type(self)._coerce(self))
-            # Past tf.Module's attribute tracking, which copies what it is given.
-            object.__setattr__(self, "_coerced_value", value)
+            with _scope_of(self):  # type: ignore[arg-type]
+                value = tf.convert_to_tensor(type(self)._coerce(self))  # type: ignore[arg-type]
+            # Past tf.Module's attribute tracking, which copies what it is given; and in one step,
+            # so that of several threads that draw at once all see the draw of the first.
+            value = self.__dict__.setdefault("_coerced_value", value)
+            if tf.executing_eagerly():
+                self.__dict__["_home"] = None
         return value
 
     def log_prob(self, value: Any, *args: Any, **kwargs: Any) -> Tensor:
@@ -85,12 +88,38 @@ class TensorCoercible:
 def _scope_of(distribution: Distribution) -> contextlib.AbstractContextManager:
     """Returns the scope whose tensors live as long as the distribution's parameters.
 
-    A distribution made in eager code may first be read inside of a function that closes over it: a
-    tensor made there would belong to that function's graph and be of no use to later readers.
+    A distribution may first be read inside of a function, or of a branch or loop, that closes over
+    it: a tensor made there would belong to that graph and be of no use to later readers.
     """
+    home, graph = _home_of(distribution), ops.get_default_graph()
+    if tf.executing_eagerly() or home is graph:
+        return contextlib.nullcontext()
+    if home is None:
+        return tf.init_scope()
+    while graph is not None and graph is not home:
+        graph = getattr(graph, "outer_graph", None)
+    return contextlib.nullcontext() if graph is None else home.as_default()
+
+
+def _home_of(distribution: Distribution) -> Any:
+    """Returns the graph that a distribution was made in, None for eager code."""
+    if "_home" in distribution.__dict__:
+        return distribution.__dict__["_home"]
+    # Not from a layer, but put together from its parts by TensorFlow, or a copy.
     parts = tf.nest.flatten(distribution, expand_composites=True)
-    outlives_graph = tf.inside_function() and all(hasattr(part, "numpy") for part in parts)
-    return tf.init_scope() if outlives_graph else contextlib.nullcontext()
+    graphs = [part.graph for part in parts if tf.is_symbolic_tensor(part)]
+    if parts[0] is distribution:  # No composite: nothing tells.
+        return _current_graph()
+    return max(graphs, key=_depth, default=None)
+
+
+def _current_graph() -> Any:
+    return None if tf.executing_eagerly() else ops.get_default_graph()
+
+
+def _depth(graph: Any) -> int:
+    outer = getattr(graph, "outer_graph", None)
+    return 0 if outer is None else 1 + _depth(outer)
 
 
 def _to_tensor(value: Any, dtype: Any = None, name: Any = None, as_ref: bool = False) -> Tensor:
@@ -110,10 +139,40 @@ def _to_tensor(value: Any, dtype: Any = None, name: Any = None, as_ref: bool = F
 tf.register_tensor_conversion_function(TensorCoercible, _to_tensor)
 
 
+class _DrawnSpec(tf.TypeSpec):
+    """Type of a distribution together with the tensor that it has turned into.
+
+    By it `tf.function` takes a distribution apart at its borders and keeps the draw.
+    """
+
+    def __init__(self, distribution: Any, value: tf.TensorSpec) -> None:
+        self._distribution = distribution
+        self._value = value
+
+    @property
+    def value_type(self) -> type:
+        return self._distribution.value_type
+
+    @property
+    def _component_specs(self) -> Any:
+        return (self._distribution, self._value)
+
+    def _to_components(self, value: Any) -> Any:
+        return (_copied_as(type(value), value), value._as_tensor())
+
+    def _from_components(self, components: Any) -> Any:
+        distribution, value = components
+        distribution.__dict__.update(_coerced_value=value, _home=_current_graph())
+        return distribution
+
+    def _serialize(self) -> Any:
+        return (self._distribution, self._value)
+
+
 class Coercer:
     """Gives distributions the `TensorCoercible` behaviour with one conversion function.
 
-    The class of the distribution is replaced by a subclass of the same name. Subclasses are kept,
+    What comes out is of a subclass with the name of the distribution's class. Subclasses are kept,
     one per tfp class: composite tensors are compared by class, and a new class on each call would
     make `tf.function` trace again.
 
@@ -129,14 +188,15 @@ class Coercer:
         self._lock = threading.Lock()
 
     def __call__(self, distribution: Distribution) -> Distribution:
-        """Returns `distribution`, now coercible; the object is changed in place."""
+        """Returns a coercible copy, with no tensor yet; `distribution` stays as it is."""
         # Of a layer that passes on another layer's distribution its own conversion counts.
         cls = _plain_class(type(distribution))
         with self._lock:
             if cls not in self._classes:
                 self._classes[cls] = self._subclass(cls)
-        distribution.__class__ = self._classes[cls]
-        return distribution
+        made = _copied_as(self._classes[cls], distribution)
+        made.__dict__["_home"] = _current_graph()
+        return made
 
     def _subclass(self, cls: type) -> type:
         def properties(_: type, dtype: Any, num_classes: int | None = None) -> dict[str, Any]:
@@ -150,7 +210,29 @@ class Coercer:
             "__module__": __name__,
             "__doc__": cls.__doc__,
         }
-        return type(cls)(cls.__name__, (TensorCoercible, cls), body)
+        made: Any = type(cls)(cls.__name__, (TensorCoercible, cls), body)
+        if hasattr(made, "_type_spec"):
+            undrawn = made._type_spec.fget
+
+            def type_spec(value: Any) -> Any:
+                spec, tensor = undrawn(value), value.__dict__.get("_coerced_value")
+                # Of no known home, it may be the argument of the function that is traced right now,
+                # whose type must not change.
+                if tensor is None or "_home" not in value.__dict__:
+                    return spec
+                return _DrawnSpec(spec, tf.TensorSpec.from_tensor(tensor))
+
+            made._type_spec = property(type_spec)
+        return made
+
+
+def _copied_as(cls: Any, distribution: Distribution) -> Any:
+    """Returns a copy of that class, which has not turned into a tensor yet."""
+    copy = object.__new__(cls)
+    copy.__dict__.update(distribution.__dict__)
+    for name in ("_coerced_value", "_home"):
+        copy.__dict__.pop(name, None)
+    return copy
 
 
 def _plain_class(cls: type) -> type:

@@ -70,7 +70,9 @@ class MixtureSameFamily(DistributionLayer):
         validate_args: bool = False,
         **kwargs: Any,
     ) -> None:
-        event_shape = getattr(component_layer, "event_shape", None)
+        # Of a function only a trace can tell.
+        known = getattr(component_layer, "_event_is_known", False)
+        event_shape = component_layer.event_shape if known else None  # type: ignore[attr-defined]
         super().__init__(event_shape, convert_to_tensor_fn, validate_args, **kwargs)
         self.num_components = positive_int("num_components", num_components)
         self.component_layer = component_layer
@@ -100,7 +102,7 @@ class MixtureSameFamily(DistributionLayer):
         return _mixture(params, num_components, component_layer, validate_args)
 
     def build(self, input_shape: Any) -> None:
-        if isinstance(self.component_layer, DistributionLayer):
+        if getattr(self.component_layer, "_event_is_known", False):
             size = self.component_layer._params_size()
             self.component_layer.build((*input_shape[:-1], self.num_components, size))
             super().build(input_shape)
