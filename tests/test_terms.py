@@ -44,6 +44,21 @@ def test_sums_and_means_by_hand():
     np.testing.assert_allclose(exact.elbo, [-5.0, -3.0, -1.5])
 
 
+def test_impossible_states_count_nothing():
+    """0 * log 0 = 0, in values and gradients; an unknown value stays unknown."""
+    log_weights = tf.constant([[-np.inf, -200.0, 0.0], [0.0, 0.0, -np.inf]])  # [S, B]
+    values = tf.constant([[-np.inf, -np.inf, -3.0], [-2.0, -2.0, np.nan]])
+    terms = make_terms(tf.zeros([3, 2]), tf.ones([3, 2]))._replace(log_weights=log_weights)
+    np.testing.assert_array_equal(terms.expect(values), [-2.0, -2.0, np.nan])
+    with tf.GradientTape() as tape:
+        tape.watch([log_weights, values])
+        terms = terms._replace(log_weights=log_weights)
+        total = tf.reduce_sum(terms.expect(values)[:2])
+    by_weights, by_values = tape.gradient(total, [log_weights, values])
+    np.testing.assert_array_equal(by_weights[:, :2], [[0.0, 0.0], [-2.0, -2.0]])
+    np.testing.assert_array_equal(by_values[:, :2], [[0.0, 0.0], [1.0, 1.0]])
+
+
 def test_mutual_information_in_its_limits():
     generator = np.random.default_rng(0)
     scale = generator.uniform(0.5, 2.0, size=(1, 3)).astype("float32")

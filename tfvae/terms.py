@@ -77,7 +77,7 @@ class Terms(NamedTuple):
         """Returns E_q of values `[S, B]`, `[B]`: a mean over draws, or the sum over all states."""
         if self.log_weights is None:
             return tf.reduce_mean(values, axis=0)
-        return tf.reduce_sum(tf.exp(self.log_weights) * values, axis=0)
+        return tf.reduce_sum(_weighed(self.log_weights, values), axis=0)
 
     def log_expect(self, values: Tensor) -> Tensor:
         """Returns log E_q exp(values), `[B]`, of values `[S, B]`, without overflow."""
@@ -136,7 +136,7 @@ class Terms(NamedTuple):
         if self.log_weights is None:
             return tf.reduce_mean(values, axis=0)
         shape = tf.concat([tf.shape(self.log_weights), [1] * (len(values.shape) - 2)], axis=0)
-        return tf.reduce_sum(tf.reshape(tf.exp(self.log_weights), shape) * values, axis=0)
+        return tf.reduce_sum(_weighed(tf.reshape(self.log_weights, shape), values), axis=0)
 
     def scale_gradient(self, bound: Tensor, scale: Tensor) -> Tensor:
         """Returns `bound` as it is, with the gradient through each draw of z multiplied.
@@ -191,3 +191,10 @@ class Terms(NamedTuple):
         part = self._replace(log_weights=weights).expect(own - aggregated_log_prob(log_q))
         values = tf.gather(part, tf.range(size) * count // size)
         return tf.ensure_shape(values, self.z.shape[1:2])
+
+
+def _weighed(log_weights: Tensor, values: Tensor) -> Tensor:
+    """Returns exp(log_weights) * values; what is impossible counts nothing, also times infinity."""
+    weights = tf.exp(log_weights)
+    impossible = (weights == 0.0) & tf.math.is_inf(values)
+    return weights * tf.where(impossible, tf.zeros_like(values), values)

@@ -1,6 +1,7 @@
 """Gaussians of full covariance, as TFP has them, and where TFP overflows."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
@@ -66,3 +67,21 @@ def test_overflow_saturates():
     assert np.isfinite(log_prob[0])
     assert log_prob[0] < -1e29
     assert all(np.all(np.isfinite(gradient)) for gradient in gradients)
+
+
+@pytest.mark.parametrize("part", [0, 1, 2], ids=["loc", "scale_tril", "x"])
+def test_nan_stays_nan(part):
+    """Of one point; the others of the batch keep value and gradient."""
+    loc, tril = factors(3)
+    inputs = [loc, tril, np.zeros_like(loc)]
+    expected, clean = scored(FullNormal, *inputs)
+    inputs[part] = inputs[part].copy()
+    inputs[part][1, ..., 0] = np.nan
+    compiled = tf.function(lambda *inputs: scored(FullNormal, *inputs))
+    for function in (lambda *inputs: scored(FullNormal, *inputs), compiled):
+        log_prob, gradients = function(*inputs)
+        np.testing.assert_array_equal(np.isnan(log_prob), [False, True, False])
+        np.testing.assert_allclose(log_prob[::2], expected[::2], rtol=1e-6)
+        for gradient, other in zip(gradients, clean, strict=True):
+            assert np.any(np.isnan(gradient[1]))
+            np.testing.assert_allclose(gradient[::2], other[::2], rtol=1e-5, atol=1e-6)

@@ -23,7 +23,7 @@ class FullNormal(tfd.MultivariateNormalTriL):
 
     Whitening multiplies by off-diagonal over diagonal entries once per row, which leaves the range
     of float32 where the diagonal is tiny and the rest huge. Whitened values and gradients are
-    held to 1e15 in size here; those of other factors are the same as TFP's.
+    held to 1e15 in size here; those of other factors are the same as TFP's. NaN stays NaN.
 
     Args:
         loc: Means `[..., K]`.
@@ -63,22 +63,32 @@ class FullNormal(tfd.MultivariateNormalTriL):
 
 
 def _whitened(tril: Tensor, x: Tensor) -> Tensor:
-    """Returns `inverse(tril) @ x`, `[..., K]`, finite and with finite gradients."""
+    """Returns `inverse(tril) @ x`, `[..., K]`, finite and with finite gradients.
+
+    But for what comes from NaN: that is NaN.
+    """
 
     def solve(tril: Tensor, x: Tensor) -> Tensor:
         # The operator folds axes of `x` that `tril` lacks into columns, and copies no factor.
         return tf.linalg.LinearOperatorLowerTriangular(tril).solvevec(x)
 
+    def marked(tril: Tensor, x: Tensor) -> Tensor:
+        # NaN where an input is, `[..., K]`, but not where whitening overflows.
+        return x + tf.reduce_sum(tril, axis=-1)
+
     @tf.custom_gradient
     def whiten(tril: Tensor, x: Tensor) -> tuple[Tensor, Any]:
         def gradient(dz: Tensor) -> list[Tensor]:
-            with tf.GradientTape() as tape:
+            with tf.GradientTape(persistent=True) as tape:
                 tape.watch([tril, x])
-                z = solve(tril, x)
+                z, mark = solve(tril, x), marked(tril, x)
+            lost: Any = tf.where(tf.math.is_nan(dz), dz, tf.zeros_like(dz))
             found = tape.gradient(z, [tril, x], output_gradients=_held(dz))
-            return [_held(g) for g in found]
+            nans = tape.gradient(mark, [tril, x], output_gradients=lost)
+            return [_held(each) + nan for each, nan in zip(found, nans, strict=True)]
 
-        return _held(solve(tril, x)), gradient
+        z, mark = solve(tril, x), marked(tril, x)
+        return tf.where(tf.math.is_nan(mark), mark, _held(z)), gradient
 
     return whiten(tril, x)
 

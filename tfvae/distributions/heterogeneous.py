@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from tensorflow_probability.python.distributions.distribution import (
 )
 
 from tfvae._typing import Distribution, Tensor
+from tfvae.distributions.broadcast import over_batch
 from tfvae.distributions.statistics import Composed, centre
 
 __all__ = ["Heterogeneous"]
@@ -30,7 +32,8 @@ class Heterogeneous(Composed, AutoCompositeTensorDistribution):
     numbers: `centre` has the most probable one in its place.
 
     Args:
-        distributions: The parts, of one batch shape `[...]` and of event shapes `[]` or `[n_j]`.
+        distributions: The parts, of event shapes `[]` or `[n_j]` and of batch shapes that
+            broadcast against each other.
         names: A name of each part, for messages.
         dtype: Type of the vector; by default that of the first part with a floating type.
         validate_args: See `tfd.Distribution`.
@@ -109,6 +112,15 @@ class Heterogeneous(Composed, AutoCompositeTensorDistribution):
             tf.cast(piece if part.event_shape.rank else piece[..., None], dtype)
             for part, piece in zip(self._distributions, pieces, strict=True)
         ]
+        leading = [column.shape[:-1] for column in columns]
+        if any(shape != leading[0] for shape in leading):
+            dynamic = functools.reduce(
+                tf.broadcast_dynamic_shape, [tf.shape(column)[:-1] for column in columns]
+            )
+            columns = [
+                tf.broadcast_to(column, tf.concat([dynamic, [size]], axis=0))
+                for column, size in zip(columns, self.sizes, strict=True)
+            ]
         return tf.concat(columns, axis=-1)
 
     def sum_over_parts(self, function: Callable[..., Tensor], *x: Tensor) -> Tensor:
@@ -130,7 +142,9 @@ class Heterogeneous(Composed, AutoCompositeTensorDistribution):
     def _sample_n(self, n: Tensor, seed: Any = None) -> Tensor:
         seeds = tfp.random.split_seed(seed, len(self._distributions))
         seeds = tf.unstack(seeds, len(self._distributions))
-        pairs = zip(self._distributions, seeds, strict=True)
+        static, shape = self.batch_shape, self.batch_shape_tensor()
+        parts = [over_batch(part, static, shape) for part in self._distributions]
+        pairs = zip(parts, seeds, strict=True)
         return self.join([part.sample(n, seed=own) for part, own in pairs])
 
     def _log_prob(self, x: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfvae._typing import Distribution, Tensor
+from tfvae.distributions.broadcast import over_batch
 from tfvae.distributions.statistics import Composed, centre
 
 __all__ = ["Labelled"]
@@ -22,7 +23,7 @@ class Labelled(tfd.Distribution, Composed):
     `distribution`.
 
     Args:
-        distribution: Batch shape `[B]`, event shape `E`.
+        distribution: Batch shape `[B]`, or one that broadcasts to it; event shape `E`.
         value: `[B, *E]`, NaN where it is not known.
 
     Attributes:
@@ -81,13 +82,15 @@ class Labelled(tfd.Distribution, Composed):
         return self.distribution.event_shape_tensor()
 
     def _batch_shape(self) -> tf.TensorShape:
-        return self.distribution.batch_shape
+        return tf.broadcast_static_shape(self.distribution.batch_shape, self.known.shape)
 
     def _batch_shape_tensor(self) -> Tensor:
-        return self.distribution.batch_shape_tensor()
+        own = self.distribution.batch_shape_tensor()
+        return tf.broadcast_dynamic_shape(own, tf.shape(self.known))
 
     def _sample_n(self, n: Any, seed: Any = None) -> Tensor:
-        return self.fill_in(self.distribution.sample(n, seed=tfp.random.sanitize_seed(seed)))
+        each = over_batch(self.distribution, self.batch_shape, self._batch_shape_tensor())
+        return self.fill_in(each.sample(n, seed=tfp.random.sanitize_seed(seed)))
 
     def _log_prob(self, value: Tensor) -> Tensor:
         log_prob = self.distribution.log_prob(value)

@@ -11,6 +11,7 @@ from tensorflow_probability.python.distributions.distribution import (
 )
 
 from tfvae._typing import Distribution, Tensor
+from tfvae.distributions.broadcast import over_batch
 
 __all__ = ["ZeroInflated"]
 
@@ -27,7 +28,8 @@ class ZeroInflated(AutoCompositeTensorDistribution):
 
     Args:
         distribution: `p_counts`, batch shape `[...]`, event shape `[]`.
-        logits: Log odds of a zero that is none of the counts `[...]`.
+        logits: Log odds of a zero that is none of the counts `[...]`; its shape and the batch
+            shape of `distribution` broadcast against each other.
         validate_args: See `tfd.Distribution`.
         allow_nan_stats: See `tfd.Distribution`.
         name: See `tfd.Distribution`.
@@ -89,7 +91,8 @@ class ZeroInflated(AutoCompositeTensorDistribution):
         batch_shape: Any = self.batch_shape_tensor()
         dtype: Any = self.dtype
         shape = tf.concat([[n], batch_shape], axis=0)
-        counts = tf.broadcast_to(self.distribution.sample(n, seed=seeds[0]), shape)
+        each = over_batch(self.distribution, self.batch_shape, batch_shape)
+        counts = each.sample(n, seed=seeds[0])
         uniform = tf.random.stateless_uniform(shape, seeds[1], dtype=dtype)
         return tf.where(uniform < tf.sigmoid(self.logits), tf.zeros_like(counts), counts)
 
