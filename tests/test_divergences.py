@@ -22,6 +22,8 @@ def gaussian(family, loc, factor):
     diagonal = np.diagonal(factor, axis1=-2, axis2=-1)
     lower = np.tril(factor)
     full = lower @ np.swapaxes(lower, -1, -2)
+    direction, scales = factor[..., :1], np.array([0.5, 1.0, 2.0], "float32")
+    spread = np.square(factor * np.eye(3)) + direction @ np.swapaxes(direction, -1, -2)
     params = np.concatenate([loc, np.log(np.expm1(diagonal - 1e-5))], axis=-1)
     return {
         "independent": lambda: (tfd.Independent(tfd.Normal(loc, diagonal), 1), None),
@@ -30,6 +32,26 @@ def gaussian(family, loc, factor):
         "diag layer": lambda: (tfvae.layers.MultivariateNormalDiag(3)(params), None),
         "tril": lambda: (tfd.MultivariateNormalTriL(loc, lower), full),
         "full": lambda: (tfd.MultivariateNormalFullCovariance(loc, full), full),
+        "low rank": lambda: (
+            tfd.MultivariateNormalDiagPlusLowRankCovariance(loc, diagonal**2, direction),
+            spread,
+        ),
+        "low rank layer": lambda: (
+            tfvae.layers.MultivariateNormalLowRank(3, 1)(
+                np.concatenate([params, direction[..., 0] / diagonal], axis=-1)
+            ),
+            spread,
+        ),
+        # Parameters left to broadcasting.
+        "scalar scale": lambda: (tfd.Independent(tfd.Normal(loc, 0.7), 1), 0.49 * np.eye(3)),
+        "one factor": lambda: (
+            tfd.MultivariateNormalTriL(loc, np.diag(scales)),
+            np.diag(scales**2),
+        ),
+        "one direction": lambda: (
+            tfd.MultivariateNormalDiagPlusLowRankCovariance(loc, scales**2, direction),
+            np.diag(scales**2) + direction @ np.swapaxes(direction, -1, -2),
+        ),
     }[family]()
 
 
@@ -52,31 +74,47 @@ def numpy_kl(loc_q, cov_q, loc_p, cov_p):
     return 0.5 * (trace + quadratic - loc_q.shape[-1] + log_ratio)
 
 
-FAMILIES = ["independent", "diag", "independent layer", "diag layer", "tril", "full"]
+FAMILIES = [
+    "independent",
+    "diag",
+    "independent layer",
+    "diag layer",
+    "tril",
+    "full",
+    "low rank",
+    "low rank layer",
+    "scalar scale",
+    "one factor",
+    "one direction",
+]
 
 
 @pytest.mark.filterwarnings("ignore:MultivariateNormalFullCovariance is deprecated")
 def test_all_pairs_of_gaussians():
     loc_q, factor_q = parameters(4, seed=0)
+    posteriors = [gaussian(family, loc_q, factor_q) for family in FAMILIES]
+    priors = []
     for prior_batch in ((), (4,)):
         loc_p, factor_p = parameters(*prior_batch, seed=1)
-        for family_q, family_p in itertools.product(FAMILIES, FAMILIES):
-            q, cov_q = gaussian(family_q, loc_q, factor_q)
-            p, cov_p = gaussian(family_p, loc_p, factor_p)
-            cov_q = np.square(factor_q * np.eye(3)) if cov_q is None else cov_q
-            cov_p = np.square(factor_p * np.eye(3)) if cov_p is None else cov_p
-            kl = kl_divergence(q, p)
-            assert kl.is_exact
-            assert kl.num_samples is None
-            assert kl.value.shape == (4,)
-            np.testing.assert_array_equal(kl.standard_error, np.zeros(4))
-            np.testing.assert_allclose(
-                kl.value,
-                numpy_kl(loc_q, cov_q, loc_p, cov_p),
-                rtol=2e-5,
-                atol=1e-5,
-                err_msg=f"KL({family_q} || {family_p}), p of batch shape {prior_batch}",
-            )
+        priors.append([(loc_p, factor_p, *gaussian(f, loc_p, factor_p)) for f in FAMILIES])
+    for i, j in itertools.product(range(len(FAMILIES)), repeat=2):
+        q, cov_q = posteriors[i]
+        # By turns a prior of one and of four: each family meets both.
+        loc_p, factor_p, p, cov_p = priors[(i + j) % 2][j]
+        cov_q = np.square(factor_q * np.eye(3)) if cov_q is None else cov_q
+        cov_p = np.square(factor_p * np.eye(3)) if cov_p is None else cov_p
+        kl = kl_divergence(q, p)
+        assert kl.is_exact
+        assert kl.num_samples is None
+        assert kl.value.shape == (4,)
+        np.testing.assert_array_equal(kl.standard_error, np.zeros(4))
+        np.testing.assert_allclose(
+            kl.value,
+            numpy_kl(loc_q, cov_q, loc_p, cov_p),
+            rtol=2e-5,
+            atol=1e-5,
+            err_msg=f"KL({FAMILIES[i]} || {FAMILIES[j]}), p of batch shape {p.batch_shape}",
+        )
 
 
 def test_events_of_any_rank_sum_the_same_elements():

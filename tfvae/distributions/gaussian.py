@@ -2,32 +2,47 @@
 
 from __future__ import annotations
 
+import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfvae._typing import Distribution
+from tfvae._typing import Distribution, Tensor
 
-__all__ = ["as_diagonal_normal", "as_multivariate_normal"]
+__all__ = ["LowRankNormal", "as_diagonal_normal", "as_multivariate_normal"]
 
 tfd = tfp.distributions
+
+# No relative of the other Gaussians in TFP, which has no KL of it.
+LowRankNormal = tfd.MultivariateNormalDiagPlusLowRankCovariance
 
 
 def as_diagonal_normal(distribution: Distribution) -> Distribution | None:
     """Returns the elementwise `tfd.Normal` of a diagonal Gaussian, None for anything else.
 
-    Its batch shape is the batch shape followed by the event shape of `distribution`.
+    Its batch shape is the batch shape followed by the event shape of `distribution`, and so are the
+    shapes of its `loc` and `scale`, also where those of `distribution` are left to broadcasting.
     """
     if isinstance(distribution, tfd.Normal):
-        return distribution
-    if isinstance(distribution, tfd.MultivariateNormalDiag):
-        return tfd.Normal(distribution.mean(), distribution.stddev())
+        shape = distribution.batch_shape
+        whole = shape.is_fully_defined() and distribution.loc.shape == shape
+        if whole and distribution.scale.shape == shape:
+            return distribution
+    if isinstance(distribution, (tfd.Normal, tfd.MultivariateNormalDiag)):
+        shape = tf.concat([distribution.batch_shape_tensor(), distribution.event_shape_tensor()], 0)
+        static = distribution.batch_shape + distribution.event_shape
+        moments = distribution.mean(), distribution.stddev()
+        return tfd.Normal(*(_broadcast(moment, shape, static) for moment in moments))
     if isinstance(distribution, tfd.Independent):
         return as_diagonal_normal(distribution.distribution)
     return None
 
 
 def as_multivariate_normal(distribution: Distribution) -> Distribution | None:
-    """Returns a Gaussian over vectors as a class that TFP's KLs know, None for anything else."""
-    if isinstance(distribution, tfd.MultivariateNormalLinearOperator):
+    """Returns a Gaussian over vectors as one of three tfp classes, None for anything else.
+
+    These are `tfd.MultivariateNormalLinearOperator`, `tfd.MultivariateNormalDiag` among them, and
+    `LowRankNormal`.
+    """
+    if isinstance(distribution, (tfd.MultivariateNormalLinearOperator, LowRankNormal)):
         return distribution
     if distribution.event_shape.rank != 1:
         return None
@@ -35,3 +50,7 @@ def as_multivariate_normal(distribution: Distribution) -> Distribution | None:
     if normal is None:
         return None
     return tfd.MultivariateNormalDiag(normal.mean(), normal.stddev())
+
+
+def _broadcast(moment: Tensor, shape: Tensor, static: tf.TensorShape) -> Tensor:
+    return tf.ensure_shape(tf.broadcast_to(moment, shape), static)

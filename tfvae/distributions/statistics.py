@@ -23,6 +23,12 @@ class Composed:
 
 def statistic(distribution: Distribution, name: str) -> Tensor | None:
     """Returns the `mean`, `stddev` or `entropy` of a distribution, None where it has none."""
+    if (
+        name == "entropy"
+        and isinstance(distribution, tfd.TransformedDistribution)
+        and distribution.distribution.batch_shape != distribution.batch_shape
+    ):
+        return None  # Where the map alone has batch axes, TFP adds up other shapes and fails.
     try:
         return getattr(distribution, name)()
     except NotImplementedError:
