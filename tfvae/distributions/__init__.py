@@ -2,6 +2,8 @@
 
 from tfvae.distributions.autoregressive import Autoregressive
 from tfvae.distributions.discretized_logistic import DiscretizedLogistic
+from tfvae.distributions.factors import as_factors
+from tfvae.distributions.finite import element_states
 from tfvae.distributions.full_normal import FullNormal
 from tfvae.distributions.gaussian import as_diagonal_normal
 from tfvae.distributions.heterogeneous import Heterogeneous
@@ -9,6 +11,7 @@ from tfvae.distributions.hierarchy import Hierarchy
 from tfvae.distributions.kernel_density import KernelDensity
 from tfvae.distributions.kl import closed_form_kl
 from tfvae.distributions.labelled import Labelled
+from tfvae.distributions.marginals import marginals_of
 from tfvae.distributions.masked import Masked
 from tfvae.distributions.normal_mixture import NormalMixture
 from tfvae.distributions.one_hot import OneHotMixture
@@ -18,6 +21,7 @@ from tfvae.distributions.pairwise import (
     pairwise_log_prob_fast,
 )
 from tfvae.distributions.reparameterised import sample_and_log_prob
+from tfvae.distributions.statistics import known_centre, probabilities
 from tfvae.distributions.support import Support, support_of
 from tfvae.distributions.zero_inflated import ZeroInflated
 
@@ -36,9 +40,14 @@ __all__ = [
     "ZeroInflated",
     "aggregated_log_prob",
     "as_diagonal_normal",
+    "as_factors",
     "closed_form_kl",
+    "element_states",
+    "known_centre",
+    "marginals_of",
     "pairwise_log_prob",
     "pairwise_log_prob_fast",
+    "probabilities",
     "sample_and_log_prob",
     "support_of",
 ]

@@ -14,6 +14,7 @@ from tensorflow_probability.python.distributions.distribution import (
 
 from tfvae._typing import Distribution, Tensor, event_tuple
 from tfvae.distributions.one_hot import OneHot
+from tfvae.distributions.support import Support, support_of
 
 __all__ = ["Autoregressive"]
 
@@ -106,6 +107,10 @@ class Autoregressive(AutoCompositeTensorDistribution):
         """The distribution of one element at parameters of zero: its family and its support."""
         return self._element
 
+    def support(self) -> Support:
+        """Returns the support of one element."""
+        return support_of(self.element)
+
     @property
     def follows_draws(self) -> bool:
         """Whether log p(x) of draws of few states carries a gradient to values between them."""
@@ -165,3 +170,6 @@ class Autoregressive(AutoCompositeTensorDistribution):
 
     def _default_event_space_bijector(self) -> Any:
         return self._element.experimental_default_event_space_bijector()
+
+
+support_of.register(Autoregressive, lambda p: p.support())

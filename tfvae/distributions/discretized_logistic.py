@@ -11,10 +11,16 @@ from tensorflow_probability.python.distributions.distribution import (
 )
 
 from tfvae._typing import Tensor
+from tfvae.distributions.support import Support, support_of
 
 __all__ = ["DiscretizedLogistic"]
 
 tfd = tfp.distributions
+
+_LEVELS = (
+    "Set `levels`, `low` and `high` of the layer to those of the data, or choose "
+    "`ContinuousBernoulli` for values from 0 to 1 and `IndependentNormal` for real values."
+)
 
 
 class DiscretizedLogistic(AutoCompositeTensorDistribution):
@@ -111,6 +117,17 @@ class DiscretizedLogistic(AutoCompositeTensorDistribution):
         """Distance between neighbouring levels."""
         return (self._high - self._low) / (self._levels - 1)
 
+    def support(self) -> Support:
+        """Returns the levels, as `support_of` does."""
+        return Support(
+            "DiscretizedLogistic",
+            self.low,
+            self.high,
+            whole=True,
+            remedy=_LEVELS,
+            spacing=self.step,
+        )
+
     def _event_shape(self) -> tf.TensorShape:
         return tf.TensorShape([])
 
@@ -174,3 +191,6 @@ class DiscretizedLogistic(AutoCompositeTensorDistribution):
 
     def _default_event_space_bijector(self) -> None:
         return None
+
+
+support_of.register(DiscretizedLogistic, lambda p: p.support())

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-import tensorflow_probability as tfp
+import functools
 
 from tfvae._typing import Distribution
 from tfvae.distributions.gaussian import as_diagonal_normal
+from tfvae.distributions.wrappers import Independent
 
 __all__ = ["as_factors"]
 
-tfd = tfp.distributions
 
-
+@functools.singledispatch
 def as_factors(distribution: Distribution) -> Distribution | None:
     """Returns the distribution of single elements, None where there are no independent ones.
 
-    Its batch shape is the batch shape followed by the event shape of `distribution`.
+    Its batch shape is the batch shape followed by the event shape of `distribution`. Rates and
+    informations split over the elements of all families that `as_factors.register` adds.
 
     Example:
-        >>> as_factors(tfd.MultivariateNormalDiag(tf.zeros([5, 2]), tf.ones([5, 2]))).batch_shape
+        >>> q = tfd.MultivariateNormalDiag(tf.zeros([5, 2]), tf.ones([5, 2]))
+        >>> tfvae.distributions.as_factors(q).batch_shape
         TensorShape([5, 2])
     """
     normal = as_diagonal_normal(distribution)
-    if normal is not None or distribution.event_shape.rank == 0:
-        return distribution if normal is None else normal
-    if isinstance(distribution, tfd.Independent):
-        inner = distribution.distribution
-        # Elements that are vectors themselves do not factorise further, nor do some of their axes.
-        return as_factors(inner) if inner.event_shape.rank == 0 else None
-    return None
+    if normal is not None or distribution.event_shape.rank:
+        return normal
+    return distribution
+
+
+@as_factors.register(Independent)
+def _(distribution: Distribution) -> Distribution | None:
+    return as_factors(distribution.distribution)

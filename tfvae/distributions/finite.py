@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfvae._typing import Distribution, Tensor
-from tfvae.distributions.labelled import Labelled
+from tfvae.distributions.wrappers import Independent
 
-__all__ = ["States", "all_states", "num_states", "weighted_states"]
+__all__ = ["States", "all_states", "element_states", "num_states", "weighted_states"]
 
 tfd = tfp.distributions
 
@@ -31,31 +32,43 @@ class States(NamedTuple):
     log_weight: Tensor
 
 
-def weighted_states(distribution: Distribution) -> States:
-    """Returns all states of a distribution of batch shape `[B]`.
+@functools.singledispatch
+def element_states(distribution: Distribution) -> np.ndarray | None:
+    """Returns the values `[L, *e]` that each of the independent elements of a draw can take.
 
-    Where the value is known, `Labelled`, it takes the place of each and they share its weight.
+    None where they are not finitely many, or not known. An element has the last axes of a draw,
+    `e`: that of one-hot vectors has one. Sums over all states take the place of draws for all
+    families that `element_states.register` adds.
 
-    Raises:
-        ValueError: See `all_states`.
+    Example:
+        >>> tfvae.distributions.element_states(tfd.Independent(tfd.Bernoulli(tf.zeros([5, 3])), 1))
+        array([0, 1])
     """
-    inner = distribution.distribution if isinstance(distribution, Labelled) else distribution
-    z = all_states(inner)
-    batch = distribution.batch_shape_tensor()
-    shape = tf.concat([tf.shape(z)[:1], batch, tf.shape(z)[1:]], axis=0)
-    z = tf.broadcast_to(
-        tf.reshape(z, [z.shape[0], *[1] * distribution.batch_shape.rank, *z.shape[1:]]), shape
-    )
-    log_prob = inner.log_prob(z)
-    if not isinstance(distribution, Labelled):
-        return States(z, log_prob, log_prob)
-    known = distribution.known
-    share = -math.log(z.shape[0])
-    return States(
-        distribution.fill_in(z),
-        tf.where(known, tf.zeros_like(log_prob), log_prob),
-        tf.where(known, tf.fill(tf.shape(log_prob), tf.cast(share, log_prob.dtype)), log_prob),
-    )
+    del distribution
+    return None
+
+
+@element_states.register(tfd.Categorical)
+def _(distribution: Distribution) -> np.ndarray | None:
+    levels = distribution.logits_parameter().shape[-1]
+    return None if levels is None else np.arange(levels)
+
+
+@element_states.register(tfd.OneHotCategorical)
+def _(distribution: Distribution) -> np.ndarray | None:
+    levels = distribution.event_shape[-1]
+    return None if levels is None else np.eye(levels, dtype=bool)
+
+
+@element_states.register(tfd.Bernoulli)
+def _(distribution: Distribution) -> np.ndarray:
+    del distribution
+    return np.arange(2)
+
+
+@element_states.register(Independent)
+def _(distribution: Distribution) -> np.ndarray | None:
+    return element_states(distribution.distribution)
 
 
 def num_states(distribution: Distribution) -> int | None:
@@ -65,48 +78,44 @@ def num_states(distribution: Distribution) -> int | None:
         >>> num_states(tfd.Independent(tfd.Categorical(tf.zeros([5, 3, 4])), 1))
         64
     """
-    levels, variables = _levels_and_variables(distribution)
-    return None if levels is None or variables is None else levels**variables
+    states = element_states(distribution)
+    size = distribution.event_shape.num_elements()
+    if states is None or size is None:
+        return None
+    return len(states) ** (size // math.prod(states.shape[1:]))
 
 
 def all_states(distribution: Distribution) -> Tensor:
     """Returns every value of a draw once, `[N, *E]`, in the type of the draws.
 
-    Knows `tfd.Categorical`, `tfd.Bernoulli` and `tfd.OneHotCategorical`, and independent ones.
-
     Raises:
         ValueError: The distribution has no finite number of states, or none that is known.
     """
-    levels, variables = _levels_and_variables(distribution)
-    if levels is None or variables is None:
+    states, number = element_states(distribution), num_states(distribution)
+    if states is None or number is None:
         raise ValueError(
             "Only finitely many states can be listed: expected independent categorical, one-hot "
             f"or Bernoulli variables. Received: {distribution!r}"
         )
-    numbers = np.indices([levels] * variables).reshape(variables, -1).T  # [N, V]
-    states = np.eye(levels)[numbers] if _is_one_hot(distribution) else numbers
-    shape = [len(numbers), *distribution.event_shape]
-    return tf.constant(states.reshape(shape), distribution.dtype)
+    size: Any = distribution.event_shape.num_elements()
+    variables = size // math.prod(states.shape[1:])
+    numbers = np.indices([len(states)] * variables).reshape(variables, -1).T  # [N, V]
+    shape = [number, *distribution.event_shape]
+    return tf.constant(states[numbers].reshape(shape), distribution.dtype)
 
 
-def _elements(distribution: Distribution) -> Distribution:
-    while isinstance(distribution, (tfd.Independent, Labelled)):
-        distribution = distribution.distribution
-    return distribution
+@functools.singledispatch
+def weighted_states(distribution: Distribution) -> States:
+    """Returns all states of a distribution of batch shape `[B]`, each with its probability.
 
-
-def _is_one_hot(distribution: Distribution) -> bool:
-    return isinstance(_elements(distribution), tfd.OneHotCategorical)
-
-
-def _levels_and_variables(distribution: Distribution) -> tuple[int | None, int | None]:
-    inner = _elements(distribution)
-    event = distribution.event_shape
-    size = event.num_elements()
-    if isinstance(inner, tfd.Categorical):
-        return inner.logits_parameter().shape[-1], size
-    if isinstance(inner, tfd.OneHotCategorical):
-        return event[-1], None if size is None else math.prod(event[:-1])
-    if isinstance(inner, tfd.Bernoulli):
-        return 2, size
-    return None, None
+    Raises:
+        ValueError: See `all_states`.
+    """
+    z = all_states(distribution)
+    batch = distribution.batch_shape_tensor()
+    shape = tf.concat([tf.shape(z)[:1], batch, tf.shape(z)[1:]], axis=0)
+    z = tf.broadcast_to(
+        tf.reshape(z, [z.shape[0], *[1] * distribution.batch_shape.rank, *z.shape[1:]]), shape
+    )
+    log_prob = distribution.log_prob(z)
+    return States(z, log_prob, log_prob)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfvae._typing import Distribution, Tensor
+from tfvae.distributions.wrappers import Independent
 
 __all__ = ["LowRankNormal", "as_diagonal_normal", "as_multivariate_normal"]
 
@@ -15,25 +18,42 @@ tfd = tfp.distributions
 LowRankNormal = tfd.MultivariateNormalDiagPlusLowRankCovariance
 
 
+@functools.singledispatch
 def as_diagonal_normal(distribution: Distribution) -> Distribution | None:
     """Returns the elementwise `tfd.Normal` of a diagonal Gaussian, None for anything else.
 
     Its batch shape is the batch shape followed by the event shape of `distribution`, and so are the
     shapes of its `loc` and `scale`, also where those of `distribution` are left to broadcasting.
+    What costs a matrix product, or has a closed form, for diagonal Gaussians is so for all families
+    that `as_diagonal_normal.register` adds.
+
+    Example:
+        >>> q = tfd.MultivariateNormalDiag(tf.zeros([5, 2]), tf.ones([5, 2]))
+        >>> tfvae.distributions.as_diagonal_normal(q).batch_shape
+        TensorShape([5, 2])
     """
-    if isinstance(distribution, tfd.Normal):
-        shape = distribution.batch_shape
-        whole = shape.is_fully_defined() and distribution.loc.shape == shape
-        if whole and distribution.scale.shape == shape:
-            return distribution
-    if isinstance(distribution, (tfd.Normal, tfd.MultivariateNormalDiag)):
-        shape = tf.concat([distribution.batch_shape_tensor(), distribution.event_shape_tensor()], 0)
-        static = distribution.batch_shape + distribution.event_shape
-        moments = distribution.mean(), distribution.stddev()
-        return tfd.Normal(*(_broadcast(moment, shape, static) for moment in moments))
-    if isinstance(distribution, tfd.Independent):
-        return as_diagonal_normal(distribution.distribution)
+    del distribution
     return None
+
+
+@as_diagonal_normal.register(tfd.Normal)
+def _(distribution: Distribution) -> Distribution:
+    shape = distribution.batch_shape
+    whole = shape.is_fully_defined() and distribution.loc.shape == shape
+    return distribution if whole and distribution.scale.shape == shape else _elements(distribution)
+
+
+@as_diagonal_normal.register(tfd.MultivariateNormalDiag)
+def _elements(distribution: Distribution) -> Distribution:
+    shape = tf.concat([distribution.batch_shape_tensor(), distribution.event_shape_tensor()], 0)
+    static = distribution.batch_shape + distribution.event_shape
+    moments = distribution.mean(), distribution.stddev()
+    return tfd.Normal(*(_broadcast(moment, shape, static) for moment in moments))
+
+
+@as_diagonal_normal.register(Independent)
+def _(distribution: Distribution) -> Distribution | None:
+    return as_diagonal_normal(distribution.distribution)
 
 
 def as_multivariate_normal(distribution: Distribution) -> Distribution | None:

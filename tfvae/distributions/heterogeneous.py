@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -14,7 +14,9 @@ from tensorflow_probability.python.distributions.distribution import (
 
 from tfvae._typing import Distribution, Tensor
 from tfvae.distributions.broadcast import over_batch
+from tfvae.distributions.marginals import marginals_of
 from tfvae.distributions.statistics import Composed, centre
+from tfvae.distributions.support import Support, support_of
 
 __all__ = ["Heterogeneous"]
 
@@ -123,11 +125,21 @@ class Heterogeneous(Composed, AutoCompositeTensorDistribution):
             ]
         return tf.concat(columns, axis=-1)
 
-    def sum_over_parts(self, function: Callable[..., Tensor], *x: Tensor) -> Tensor:
-        """Returns `sum_j function(part_j, x_j)`, in the type of the vector."""
-        dtype: Any = self.dtype
-        pieces = zip(self._distributions, *map(self.split, x), strict=True)
-        return tf.add_n([tf.cast(function(*piece), dtype) for piece in pieces])
+    def support(self) -> Support:
+        """Returns the support of each part, as `Support.columns`."""
+        supports = map(support_of, self._distributions)
+        columns = zip(self.names, self.sizes, supports, strict=True)
+        return Support("Heterogeneous", columns=tuple(columns))
+
+    def marginals(self) -> Callable[[Tensor], Tensor]:
+        """Returns the density of what is observed, as `marginals_of` does."""
+        functions = [marginals_of(part) for part in self._distributions]
+
+        def log_marginal(x: Tensor) -> Tensor:
+            pieces = zip(functions, self.split(x), strict=True)
+            return self._summed(function(own) for function, own in pieces)
+
+        return log_marginal
 
     def centre(self) -> Tensor:
         """Returns the means, and of categories the most probable one, `[..., D]`."""
@@ -149,10 +161,11 @@ class Heterogeneous(Composed, AutoCompositeTensorDistribution):
 
     def _log_prob(self, x: Tensor) -> Tensor:
         dtype: Any = self.dtype
-        return self.sum_over_parts(lambda part, own: part.log_prob(own), tf.cast(x, dtype))
+        pieces = zip(self._distributions, self.split(tf.cast(x, dtype)), strict=True)
+        return self._summed(part.log_prob(own) for part, own in pieces)
 
     def _entropy(self) -> Tensor:
-        return self.sum_over_parts(lambda part: part.entropy())
+        return self._summed(part.entropy() for part in self._distributions)
 
     def _mean(self) -> Tensor:
         return self.join([part.mean() for part in self._distributions])
@@ -166,8 +179,17 @@ class Heterogeneous(Composed, AutoCompositeTensorDistribution):
     def _stddev(self) -> Tensor:
         return self.join([part.stddev() for part in self._distributions])
 
+    def _summed(self, values: Iterable[Tensor]) -> Tensor:
+        """Returns the sum of what there is of each part, in the type of the vector."""
+        dtype: Any = self.dtype
+        return functools.reduce(tf.add, (tf.cast(value, dtype) for value in values))
+
     def _default_event_space_bijector(self) -> None:
         return None
+
+
+support_of.register(Heterogeneous, lambda p: p.support())
+marginals_of.register(Heterogeneous, lambda p: p.marginals())
 
 
 def _dtype(distribution: Distribution) -> tf.DType:

@@ -14,6 +14,7 @@ from tfvae._typing import Distribution, Shape, Tensor
 from tfvae.distributions.finite import num_states, weighted_states
 from tfvae.distributions.gaussian import as_diagonal_normal
 from tfvae.distributions.kl import closed_form_kl
+from tfvae.distributions.pairwise import pairwise_log_prob, pairwise_log_prob_fast
 from tfvae.distributions.reparameterised import sample_and_log_prob
 from tfvae.distributions.statistics import Composed, centre
 
@@ -443,6 +444,10 @@ class Hierarchy(tfd.Distribution, Composed):
     def _check_factorises(self, name: str) -> None:
         if not self.factorises:
             raise NotImplementedError(f"Levels that depend on each other have no known {name}.")
+
+
+for _of_one in (pairwise_log_prob, pairwise_log_prob_fast):
+    _of_one.register(Hierarchy, lambda q, z, of_one=_of_one: q.pairwise_log_prob(z, of_one))
 
 
 def split_levels(z: Tensor, event_shapes: Mapping[str, Shape]) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import tensorflow as tf
@@ -9,6 +10,7 @@ import tensorflow_probability as tfp
 
 from tfvae._typing import Distribution, Tensor
 from tfvae.distributions.broadcast import over_batch
+from tfvae.distributions.finite import States, element_states, weighted_states
 from tfvae.distributions.statistics import Composed, centre
 
 __all__ = ["Labelled"]
@@ -67,6 +69,19 @@ class Labelled(tfd.Distribution, Composed):
         log_prob = self.distribution.log_prob(self._value)
         return tf.where(self.known, log_prob, tf.zeros_like(log_prob))
 
+    def weighted_states(self) -> States:
+        """Returns all states, as `weighted_states` does.
+
+        Where the value is known it takes the place of each, and they share its weight.
+        """
+        z, log_prob, _ = weighted_states(self.distribution)
+        share = tf.cast(-math.log(z.shape[0]), log_prob.dtype)
+        return States(
+            self.fill_in(z),
+            tf.where(self.known, tf.zeros_like(log_prob), log_prob),
+            tf.where(self.known, tf.fill(tf.shape(log_prob), share), log_prob),
+        )
+
     def centre(self) -> Tensor:
         """Returns what is known, and the centre of `distribution` elsewhere, `[B, *E]`."""
         return self.fill_in(centre(self.distribution))
@@ -99,3 +114,7 @@ class Labelled(tfd.Distribution, Composed):
         same = tf.reduce_all(tf.equal(value, self._value), axis=axes)
         at_known = tf.where(same, 0.0, -float("inf"))
         return tf.where(self.known, tf.cast(at_known, log_prob.dtype), log_prob)
+
+
+element_states.register(Labelled, lambda q: element_states(q.distribution))
+weighted_states.register(Labelled, lambda q: q.weighted_states())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import tensorflow as tf
@@ -12,12 +13,11 @@ from tensorflow_probability.python.distributions.distribution import (
 
 from tfvae._random import stateless_seed
 from tfvae._typing import Distribution, Seed, Tensor
-from tfvae.distributions.heterogeneous import Heterogeneous
+from tfvae.distributions.marginals import marginals_of
 from tfvae.distributions.statistics import Composed, centre
+from tfvae.distributions.support import Support, support_of
 
 __all__ = ["Masked", "check_marginals"]
-
-tfd = tfp.distributions
 
 
 class Masked(Composed, AutoCompositeTensorDistribution):
@@ -30,8 +30,8 @@ class Masked(Composed, AutoCompositeTensorDistribution):
     the distribution itself.
 
     Args:
-        distribution: Of scalars, `tfd.Independent` elements, `MultivariateNormalDiag`,
-            `Heterogeneous`, or a `tfd.MixtureSameFamily` of these.
+        distribution: One that `marginals_of` knows: of scalars, `tfd.Independent` elements,
+            `MultivariateNormalDiag`, `Heterogeneous`, or a `tfd.MixtureSameFamily` of these.
         validate_args: See `tfd.Distribution`.
         allow_nan_stats: See `tfd.Distribution`.
         name: See `tfd.Distribution`.
@@ -94,6 +94,10 @@ class Masked(Composed, AutoCompositeTensorDistribution):
             filler = self.distribution.sample(seed=stateless_seed(seed))
         return tf.where(tf.math.is_nan(x), filler, x)
 
+    def support(self) -> Support:
+        """Returns the support of the distribution itself, with NaN for what was not observed."""
+        return replace(support_of(self.distribution), missing=True)
+
     def centre(self) -> Tensor:
         """Returns the centre of the distribution itself, `[..., *E]`."""
         return centre(self.distribution)
@@ -109,7 +113,7 @@ class Masked(Composed, AutoCompositeTensorDistribution):
 
     def _log_prob(self, x: Tensor) -> Tensor:
         dtype: Any = self.dtype
-        return _log_marginal(self.distribution, tf.cast(x, dtype))
+        return marginals_of(self.distribution)(tf.cast(x, dtype))
 
     def _entropy(self) -> Tensor:
         return self.distribution.entropy()
@@ -130,76 +134,19 @@ class Masked(Composed, AutoCompositeTensorDistribution):
         return self.distribution.experimental_default_event_space_bijector()
 
 
+marginals_of.register(Masked, lambda distribution: distribution.log_prob)
+support_of.register(Masked, lambda distribution: distribution.support())
+
+
 def check_marginals(distribution: Distribution) -> None:
     """Checks that `Masked` knows the density of every part of an event.
 
     Raises:
         ValueError: It does not, or draws are no floats, which alone can be NaN.
     """
-    inner = _without_marginals(distribution)
-    if inner is not None:
-        raise ValueError(
-            "Missing entries need the density of the observed ones alone, which is not known for "
-            f"{type(inner).__name__}: its elements depend on each other. Choose a likelihood of "
-            "independent elements, such as `IndependentNormal`, `IndependentCategorical` or "
-            "`Heterogeneous`, or a mixture of such: given the latents, elements may be "
-            "independent, and still depend on each other through them."
-        )
+    marginals_of(distribution)
     if not tf.as_dtype(distribution.dtype).is_floating:
         raise ValueError(
             "Missing entries are NaN, which only floats can be. Received: a distribution over "
             f"{tf.as_dtype(distribution.dtype).name}. Leave out `sample_dtype`."
         )
-
-
-def _without_marginals(distribution: Distribution) -> Distribution | None:
-    """Returns the part of `distribution` whose marginals are not known, None if all are."""
-    if distribution.event_shape.rank == 0 or isinstance(distribution, tfd.MultivariateNormalDiag):
-        return None
-    if isinstance(distribution, Heterogeneous):
-        found = [_without_marginals(part) for part in distribution.distributions]
-        return next((part for part in found if part is not None), None)
-    if isinstance(distribution, tfd.MixtureSameFamily):
-        return _without_marginals(distribution.components_distribution)
-    if isinstance(distribution, (tfd.Independent, Masked)):
-        return _without_marginals(distribution.distribution)
-    return distribution
-
-
-def _log_marginal(distribution: Distribution, x: Tensor) -> Tensor:
-    """Returns log p of what is observed of `x` `[..., *E]`."""
-    if distribution.event_shape.rank == 0:
-        return _log_scalar(distribution, x)
-    if isinstance(distribution, Masked):
-        return distribution.log_prob(x)
-    if isinstance(distribution, Heterogeneous):
-        return distribution.sum_over_parts(_log_marginal, x)
-    if isinstance(distribution, tfd.Independent):
-        each = _log_marginal(distribution.distribution, x)
-        num_axes = distribution.event_shape.rank - distribution.distribution.event_shape.rank
-        return tf.reduce_sum(each, axis=list(range(-num_axes, 0))) if num_axes else each
-    if isinstance(distribution, tfd.MixtureSameFamily):
-        x = tf.expand_dims(x, -1 - distribution.event_shape.rank)  # [..., 1, *E]
-        each = _log_marginal(distribution.components_distribution, x)  # [..., C]
-        log_weights = tf.math.log_softmax(distribution.mixture_distribution.logits_parameter())
-        return tf.reduce_logsumexp(log_weights + each, axis=-1)
-    normal = tfd.Normal(distribution.mean(), distribution.stddev())
-    return tf.reduce_sum(_log_scalar(normal, x), axis=-1)
-
-
-def _log_scalar(distribution: Distribution, x: Tensor) -> Tensor:
-    missing = tf.math.is_nan(x)
-    # Twice: NaN in the branch not taken would still make the gradient NaN.
-    x = tf.where(missing, _any_value(distribution, x.dtype), x)
-    log_prob = distribution.log_prob(x)
-    return tf.where(missing, tf.zeros([], log_prob.dtype), log_prob)
-
-
-def _any_value(distribution: Distribution, dtype: Any) -> Tensor:
-    """Returns a value with a density above zero."""
-    while isinstance(distribution, tfd.MixtureSameFamily):
-        distribution = distribution.components_distribution
-    zero = tf.zeros([], dtype)
-    # Families of numbers that can be listed have no bijector, and zero among their values.
-    bijector = distribution.experimental_default_event_space_bijector()
-    return zero if bijector is None else tf.stop_gradient(bijector.forward(zero))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfvae._random import stateless_seed
 from tfvae._typing import Distribution, Tensor
+from tfvae.distributions.wrappers import Independent, MixtureSameFamily
 
-__all__ = ["Composed", "centre", "probabilities", "statistic"]
+__all__ = ["Composed", "centre", "known_centre", "probabilities", "statistic"]
 
 tfd = tfp.distributions
 
@@ -35,21 +38,54 @@ def statistic(distribution: Distribution, name: str) -> Tensor | None:
         return None
 
 
+@functools.singledispatch
 def probabilities(distribution: Distribution) -> Tensor | None:
-    """Returns the probability of each of L categories `[..., *E, L]`, None of other families."""
-    if isinstance(distribution, tfd.Independent):
-        return probabilities(distribution.distribution)
-    if isinstance(distribution, tfd.Categorical):
-        return distribution.probs_parameter()
-    if isinstance(distribution, tfd.MixtureSameFamily):
-        each = probabilities(distribution.components_distribution)  # [..., C, *E, L]
-        if each is not None:
-            weights = distribution.mixture_distribution.probs_parameter()  # [..., C]
-            axis = -2 - distribution.event_shape.rank
-            for _ in range(-axis - 1):
-                weights = weights[..., None]
-            return tf.reduce_sum(weights * each, axis=axis)
+    """Returns the probability of each of L categories `[..., *E, L]`, None of other families.
+
+    Means of numbers that stand for categories mean nothing: reconstructions, imputations and
+    summaries of posteriors read these in their place, for all families that
+    `probabilities.register` adds.
+
+    Example:
+        >>> tfvae.distributions.probabilities(tfd.Categorical(tf.zeros([5, 4]))).shape
+        TensorShape([5, 4])
+    """
+    del distribution
     return None
+
+
+@probabilities.register(tfd.Categorical)
+def _(distribution: Distribution) -> Tensor:
+    return distribution.probs_parameter()
+
+
+@probabilities.register(Independent)
+def _(distribution: Distribution) -> Tensor | None:
+    return probabilities(distribution.distribution)
+
+
+@probabilities.register(MixtureSameFamily)
+def _(distribution: Distribution) -> Tensor | None:
+    each = probabilities(distribution.components_distribution)  # [..., C, *E, L]
+    if each is None:
+        return None
+    weights = distribution.mixture_distribution.probs_parameter()  # [..., C]
+    axis = -2 - distribution.event_shape.rank
+    for _ in range(-axis - 1):
+        weights = weights[..., None]
+    return tf.reduce_sum(weights * each, axis=axis)
+
+
+@functools.singledispatch
+def known_centre(distribution: Distribution) -> Tensor | None:
+    """Returns the mean, or of unordered categories the most probable one; None without either."""
+    categories = probabilities(distribution)
+    if categories is not None:
+        return tf.cast(tf.argmax(categories, axis=-1), distribution.dtype)
+    return statistic(distribution, "mean")
+
+
+known_centre.register(Composed, lambda distribution: distribution.centre())
 
 
 def centre(distribution: Distribution, draw: Tensor | None = None) -> Tensor:
@@ -59,12 +95,7 @@ def centre(distribution: Distribution, draw: Tensor | None = None) -> Tensor:
         distribution: Any.
         draw: The draw that stands in where there is neither; by default a fixed one.
     """
-    if isinstance(distribution, Composed):
-        return distribution.centre()
-    categories = probabilities(distribution)
-    if categories is not None:
-        return tf.cast(tf.argmax(categories, axis=-1), distribution.dtype)
-    mean = statistic(distribution, "mean")
-    if mean is not None:
-        return mean
+    known = known_centre(distribution)
+    if known is not None:
+        return known
     return distribution.sample(seed=stateless_seed(0)) if draw is None else draw

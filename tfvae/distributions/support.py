@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import functools
+from dataclasses import dataclass
 
 import tensorflow_probability as tfp
 
 from tfvae._typing import Distribution
-from tfvae.distributions.autoregressive import Autoregressive
-from tfvae.distributions.discretized_logistic import DiscretizedLogistic
-from tfvae.distributions.heterogeneous import Heterogeneous
-from tfvae.distributions.masked import Masked
-from tfvae.distributions.zero_inflated import ZeroInflated
+from tfvae.distributions.wrappers import (
+    BatchBroadcast,
+    BatchReshape,
+    Independent,
+    MixtureSameFamily,
+)
 
 __all__ = ["Support", "support_of"]
 
@@ -35,6 +37,9 @@ class Support:
         missing: NaN is taken as an entry that was not observed.
         columns: Name, number of columns and support of each part of a row, where they differ; the
             bounds above then say nothing.
+        categories: How many unordered categories the whole numbers from `lower` stand for; None
+            where numbers are numbers.
+        one_hot: The last axis holds one category, as a one-hot vector.
     """
 
     likelihood: str
@@ -46,6 +51,48 @@ class Support:
     exclusive: bool = False
     missing: bool = False
     columns: tuple[tuple[str, int, Support], ...] = ()
+    categories: int | None = None
+    one_hot: bool = False
+
+    @property
+    def inside(self) -> float:
+        """A value that lies within: the middle, or near the only bound."""
+        if self.lower is not None and self.upper is not None:
+            return self.lower if self.whole else 0.5 * (self.lower + self.upper)
+        away = 1.0 if self.exclusive else 0.0
+        if self.lower is not None:
+            return self.lower + away
+        return 0.0 if self.upper is None else self.upper - away
+
+
+@functools.singledispatch
+def support_of(distribution: Distribution) -> Support:
+    """Returns the support of one element of a draw from `distribution`.
+
+    Models check their data by it, and say what to do with data outside. A family that nobody has
+    described takes every value; `support_of.register` describes one, and its subclasses.
+
+    Example:
+        >>> @tfvae.distributions.support_of.register(tfd.HalfCauchy)
+        ... def _(distribution):
+        ...     remedy = "Choose `IndependentNormal` for values that may be negative."
+        ...     return tfvae.distributions.Support("HalfCauchy", lower=0.0, remedy=remedy)
+        >>> tfvae.distributions.support_of(tfd.HalfCauchy(0.0, 1.0)).lower
+        0.0
+    """
+    return Support(type(distribution).__name__)
+
+
+@support_of.register(Independent)
+@support_of.register(BatchReshape)
+@support_of.register(BatchBroadcast)
+def _(distribution: Distribution) -> Support:
+    return support_of(distribution.distribution)
+
+
+@support_of.register(MixtureSameFamily)
+def _(distribution: Distribution) -> Support:
+    return support_of(distribution.components_distribution)
 
 
 _BINARISE = (
@@ -56,10 +103,6 @@ _BINARISE = (
 _COUNTS = (
     "Pass the counts themselves, not their logarithms or shares. For positive values choose "
     "`IndependentLogNormal`, for real values `IndependentNormal`."
-)
-_LEVELS = (
-    "Set `levels`, `low` and `high` of the layer to those of the data, or choose "
-    "`ContinuousBernoulli` for values from 0 to 1 and `IndependentNormal` for real values."
 )
 _NUMBERS = (
     "Number the categories from 0, and set `levels` to how many there are. For one-hot vectors "
@@ -77,43 +120,30 @@ _UNIT = "Scale the data to [0, 1], or choose `IndependentNormal` for real values
 _ONE_HOT = "Pass one-hot vectors, such as `keras.ops.one_hot(labels, num_classes)`."
 
 
-def support_of(distribution: Distribution) -> Support:
-    """Returns the support of one element of a draw from `distribution`."""
-    if isinstance(distribution, Masked):
-        return replace(support_of(distribution.distribution), missing=True)
-    if isinstance(distribution, (tfd.Independent, tfd.BatchReshape)):
-        return support_of(distribution.distribution)
-    if isinstance(distribution, tfd.MixtureSameFamily):
-        return support_of(distribution.components_distribution)
-    if isinstance(distribution, Heterogeneous):
-        supports = map(support_of, distribution.distributions)
-        columns = zip(distribution.names, distribution.sizes, supports, strict=True)
-        return Support("Heterogeneous", columns=tuple(columns))
-    if isinstance(distribution, Autoregressive):
-        return support_of(distribution.element)
-    inner = distribution
-    if isinstance(inner, ZeroInflated):
-        inner = inner.distribution
-    if isinstance(inner, DiscretizedLogistic):
-        return Support(
-            "DiscretizedLogistic", inner.low, inner.high, True, _LEVELS, spacing=inner.step
-        )
-    if isinstance(inner, tfd.Categorical):
-        upper = inner.logits_parameter().shape[-1] - 1.0
-        return Support("Categorical", 0.0, upper, True, _NUMBERS)
-    for family, support in _SUPPORTS:
-        if isinstance(inner, family):
-            return support
-    return Support(likelihood=type(inner).__name__)
+@support_of.register(tfd.Categorical)
+def _(distribution: Distribution) -> Support:
+    categories = distribution.logits_parameter().shape[-1]
+    return Support(
+        "Categorical",
+        0.0,
+        categories - 1.0,
+        whole=True,
+        remedy=_NUMBERS,
+        categories=categories,
+    )
 
 
-_SUPPORTS: list[tuple[type, Support]] = [
-    (tfd.Bernoulli, Support("Bernoulli", 0.0, 1.0, whole=True, remedy=_BINARISE)),
-    (tfd.OneHotCategorical, Support("OneHotCategorical", 0.0, 1.0, whole=True, remedy=_ONE_HOT)),
-    (tfd.Poisson, Support("Poisson", 0.0, whole=True, remedy=_COUNTS)),
-    (tfd.NegativeBinomial, Support("NegativeBinomial", 0.0, whole=True, remedy=_COUNTS)),
-    (tfd.ContinuousBernoulli, Support("ContinuousBernoulli", 0.0, 1.0, remedy=_UNIT)),
-    (tfd.Beta, Support("Beta", 0.0, 1.0, remedy=_INSIDE, exclusive=True)),
-    (tfd.RelaxedBernoulli, Support("RelaxedBernoulli", 0.0, 1.0, remedy=_INSIDE, exclusive=True)),
-    (tfd.LogNormal, Support("LogNormal", 0.0, remedy=_POSITIVE, exclusive=True)),
-]
+_SUPPORTS: dict[type, Support] = {
+    tfd.Bernoulli: Support("Bernoulli", 0.0, 1.0, whole=True, remedy=_BINARISE),
+    tfd.OneHotCategorical: Support(
+        "OneHotCategorical", 0.0, 1.0, whole=True, remedy=_ONE_HOT, one_hot=True
+    ),
+    tfd.Poisson: Support("Poisson", 0.0, whole=True, remedy=_COUNTS),
+    tfd.NegativeBinomial: Support("NegativeBinomial", 0.0, whole=True, remedy=_COUNTS),
+    tfd.ContinuousBernoulli: Support("ContinuousBernoulli", 0.0, 1.0, remedy=_UNIT),
+    tfd.Beta: Support("Beta", 0.0, 1.0, remedy=_INSIDE, exclusive=True),
+    tfd.RelaxedBernoulli: Support("RelaxedBernoulli", 0.0, 1.0, remedy=_INSIDE, exclusive=True),
+    tfd.LogNormal: Support("LogNormal", 0.0, remedy=_POSITIVE, exclusive=True),
+}
+for _family, _support in _SUPPORTS.items():
+    support_of.register(_family, lambda _, support=_support: support)

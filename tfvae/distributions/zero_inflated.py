@@ -12,6 +12,7 @@ from tensorflow_probability.python.distributions.distribution import (
 
 from tfvae._typing import Distribution, Tensor
 from tfvae.distributions.broadcast import over_batch
+from tfvae.distributions.support import Support, support_of
 
 __all__ = ["ZeroInflated"]
 
@@ -80,6 +81,10 @@ class ZeroInflated(AutoCompositeTensorDistribution):
         """Log odds of a surplus zero."""
         return self._logits
 
+    def support(self) -> Support:
+        """Returns the support of the counts, which zero is among."""
+        return support_of(self.distribution)
+
     def _event_shape(self) -> tf.TensorShape:
         return tf.TensorShape([])
 
@@ -117,3 +122,6 @@ class ZeroInflated(AutoCompositeTensorDistribution):
 
     def _default_event_space_bijector(self) -> None:
         return None
+
+
+support_of.register(ZeroInflated, lambda p: p.support())

@@ -15,7 +15,7 @@ from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Distribution, Seed, Tensor
 from tfvae.distributions import Autoregressive, NormalMixture
 from tfvae.distributions.gaussian import as_diagonal_normal
-from tfvae.distributions.statistics import Composed, centre, probabilities, statistic
+from tfvae.distributions.statistics import centre, known_centre, probabilities
 from tfvae.evaluation.decomposition import decompose
 from tfvae.evaluation.estimate import render_table
 from tfvae.evaluation.streaming import Stream
@@ -438,8 +438,9 @@ def _means(q_z: Distribution, seed: Tensor) -> tuple[Tensor, Tensor]:
     if categories is not None:
         found = tf.reshape(categories, [size, -1, categories.shape[-1]])
         return found, found
-    if isinstance(q_z, Composed) or statistic(q_z, "mean") is not None:
-        found = tf.reshape(centre(q_z), [size, -1])
+    known = known_centre(q_z)
+    if known is not None:
+        found = tf.reshape(known, [size, -1])
         return found, found
     draws = q_z.sample(2 * _DRAWS, seed=seed)
     halves = tf.split(tf.reshape(draws, [2 * _DRAWS, size, -1]), 2)

@@ -12,9 +12,9 @@ import tensorflow as tf
 
 from tfvae._config import check_count
 from tfvae._random import fold_in, stateless_seed
-from tfvae._typing import Distribution, Seed, Tensor
-from tfvae.distributions.gaussian import as_diagonal_normal
-from tfvae.distributions.pairwise import pairwise_log_prob
+from tfvae._typing import Seed, Tensor
+from tfvae.distributions.factors import as_factors
+from tfvae.distributions.pairwise import pairwise_log_prob, pairwise_log_prob_of_elements
 from tfvae.distributions.statistics import statistic
 from tfvae.evaluation.estimate import Estimate, render_table
 from tfvae.evaluation.refinement import refined_posterior
@@ -262,6 +262,8 @@ def _scorer(
         rates = [] if terms.level_rates is None else tf.unstack(terms.level_rates, axis=-1)
         values |= dict(zip(model.rate_names, rates, strict=True))
         draws = {"z": terms.z, "log_q_z": terms.log_q_z, "log_p_z": terms.log_p_z}
+        if as_factors(terms.p_z) is not None:
+            draws["log_p_z_of_elements"] = terms.log_p_z  # their sum
         if terms.log_weights is not None:
             draws["log_weights"] = terms.log_weights
         return values, draws
@@ -277,21 +279,13 @@ def _comparer(model: LatentVariableModel) -> Callable[..., tuple[Tensor, ...]]:
         surplus = tf.where(tf.range(tf.shape(batch["x"])[0]) < count, 0.0, -float("inf"))  # [M]
         log_q = pairwise_log_prob(q_z, z) + tf.cast(surplus, z.dtype)  # [S, B, M]
         totals = [tf.reduce_logsumexp(log_q, axis=-1)]
-        each = _pairwise_each(q_z, z)
+        each = pairwise_log_prob_of_elements(q_z, z)
         if each is not None:
             each += tf.cast(surplus, z.dtype)[:, None]  # [S, B, M, K]
             totals.append(tf.reduce_logsumexp(each, axis=2))
         return tuple(totals)
 
     return compare
-
-
-def _pairwise_each(q_z: Distribution, z: Tensor) -> Tensor | None:
-    """Returns log q(z_k[s, i] | x[j]) `[S, B, M, K]`, None unless q(z|x) factorises."""
-    normal = as_diagonal_normal(q_z)
-    if normal is None or z.shape.rank != 3:
-        return None
-    return normal.log_prob(tf.expand_dims(z, 2))
 
 
 def _aggregated(
@@ -318,7 +312,8 @@ def _entries_of_marginals(
     if log_q_z_each is not None:
         independent = tf.reduce_sum(log_q_z_each, axis=-1)
         entries["total_correlation"] = log_q_z - independent
-        entries["dimension_wise_kl"] = independent - draws["log_p_z"]
+        if "log_p_z_of_elements" in draws:
+            entries["dimension_wise_kl"] = independent - draws["log_p_z_of_elements"]
     if "log_weights" in draws:
         weights = tf.exp(draws["log_weights"])
         return {name: tf.reduce_sum(weights * value, axis=0) for name, value in entries.items()}
@@ -347,7 +342,7 @@ def _ledger(
             p["marginal_kl"] - p["cross_entropy"] + p["entropy_z"]
         ),
     }
-    if "total_correlation" in p:
+    if "dimension_wise_kl" in p:
         residuals["marginal_kl = total_correlation + dimension_wise_kl"] = (
             p["marginal_kl"] - p["total_correlation"] - p["dimension_wise_kl"]
         )

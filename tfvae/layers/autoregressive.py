@@ -66,7 +66,7 @@ class _AutoregressiveLayer(DistributionLayer):
         low, high = support.lower, support.upper
         bounded = low is not None and high is not None and low < high
         self._input_range = (low, high) if bounded else None
-        self._levels = int(high or 0) + 1 if support.likelihood == "Categorical" else None
+        self._levels = support.categories
         # Kept: distributions are told apart by the identity of their functions.
         self._functions = (self._params, element._distribution, self._sample)
 

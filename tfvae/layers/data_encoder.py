@@ -208,8 +208,8 @@ def _encoding(name: str, given: Any) -> tuple[str | int, int]:
 
 def _natural_encoding(distribution: Distribution) -> tuple[str | int, int]:
     support, width = support_of(distribution), int(distribution.event_shape.num_elements() or 1)
-    if support.likelihood == "Categorical":
-        return int(support.upper or 0) + 1, width
+    if support.categories is not None:
+        return support.categories, width
     if support.lower != 0.0 or support.upper is not None:
         return "real", width
     return "log" if support.exclusive else "log1p", width

@@ -613,7 +613,7 @@ class DirectedModel(LatentVariableModel):
         value = tf.cast(value, dtype)
         unknown = tf.math.is_nan(value) | tf.equal(value, -1.0)
         shape = self._shapes[name]
-        if self._supports[name].likelihood == "OneHotCategorical" and value.shape.rank == 1:
+        if self._supports[name].one_hot and value.shape.rank == 1:
             one_hot = tf.one_hot(tf.cast(tf.where(unknown, 0.0, value), tf.int32), shape[-1])
             # A number beyond the categories would be a vector of zeros: told here, as no category.
             one_hot = tf.where(tf.reduce_any(one_hot > 0.0, axis=-1, keepdims=True), one_hot, -1.0)

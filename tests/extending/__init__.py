@@ -1,0 +1,1 @@
+"""Families of a user of the package, and what the package does with them."""

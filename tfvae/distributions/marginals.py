@@ -1,0 +1,89 @@
+"""Densities of parts of an event: of what was observed, whatever the rest may be."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from tfvae._typing import Distribution, Tensor
+from tfvae.distributions.factors import as_factors
+from tfvae.distributions.support import support_of
+from tfvae.distributions.wrappers import Independent, MixtureSameFamily
+
+__all__ = ["marginals_of"]
+
+
+@functools.singledispatch
+def marginals_of(distribution: Distribution) -> Callable[[Tensor], Tensor]:
+    """Returns the function from events, NaN where not observed, to log p of what is observed.
+
+    It takes `x` `[..., *E]` to `[...]`, in nats. Known where elements are independent, as
+    `as_factors` knows them, and for all families that `marginals_of.register` adds.
+
+    Raises:
+        ValueError: The density of a part of an event is not known.
+
+    Example:
+        >>> log_marginal = tfvae.distributions.marginals_of(tfd.Normal(0.0, 1.0))
+        >>> log_marginal(tf.constant([np.nan, 0.0])).numpy()
+        array([ 0.        , -0.9189385], dtype=float32)
+    """
+    factors = as_factors(distribution)
+    if factors is None:
+        raise ValueError(
+            "Missing entries need the density of the observed ones alone, which is not known for "
+            f"{type(distribution).__name__}: its elements depend on each other. Choose a "
+            "likelihood of independent elements, such as `IndependentNormal`, "
+            "`IndependentCategorical` or `Heterogeneous`, or a mixture of such: given the "
+            "latents, elements may be independent, and still depend on each other through them. "
+            "A family of your own takes part by `tfvae.distributions.marginals_of.register`."
+        )
+    return lambda x: _over_event(_log_scalar(factors, x), distribution.event_shape.rank)
+
+
+@marginals_of.register(Independent)
+def _(distribution: Distribution) -> Callable[[Tensor], Tensor]:
+    log_marginal = marginals_of(distribution.distribution)
+    num_axes = distribution.event_shape.rank - distribution.distribution.event_shape.rank
+    return lambda x: _over_event(log_marginal(x), num_axes)
+
+
+@marginals_of.register(MixtureSameFamily)
+def _(distribution: Distribution) -> Callable[[Tensor], Tensor]:
+    if not distribution.event_shape.rank:
+        return lambda x: _log_scalar(distribution, x)
+    log_component = marginals_of(distribution.components_distribution)
+
+    def log_marginal(x: Tensor) -> Tensor:
+        x = tf.expand_dims(x, -1 - distribution.event_shape.rank)  # [..., 1, *E]
+        log_weights = tf.math.log_softmax(distribution.mixture_distribution.logits_parameter())
+        return tf.reduce_logsumexp(log_weights + log_component(x), axis=-1)
+
+    return log_marginal
+
+
+def _over_event(log_probs: Tensor, num_axes: int) -> Tensor:
+    return tf.reduce_sum(log_probs, axis=list(range(-num_axes, 0))) if num_axes else log_probs
+
+
+def _log_scalar(distribution: Distribution, x: Tensor) -> Tensor:
+    missing = tf.math.is_nan(x)
+    # Twice: NaN in the branch not taken would still make the gradient NaN.
+    x = tf.where(missing, _any_value(distribution, x.dtype), x)
+    log_prob = distribution.log_prob(x)
+    return tf.where(missing, tf.zeros([], log_prob.dtype), log_prob)
+
+
+def _any_value(distribution: Distribution, dtype: Any) -> Tensor:
+    """Returns a value with a density above zero."""
+    while isinstance(distribution, MixtureSameFamily):
+        distribution = distribution.components_distribution
+    with contextlib.suppress(NotImplementedError):
+        bijector = distribution.experimental_default_event_space_bijector()
+        if bijector is not None:  # families of numbers that can be listed have none
+            return tf.stop_gradient(bijector.forward(tf.zeros([], dtype)))
+    return tf.cast(support_of(distribution).inside, dtype)
