@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfvae._typing import Shape, Tensor, event_tuple, positive_int, register
+from tfvae.networks.activation import elementwise_activation
 from tfvae.networks.bodies import another
 
 __all__ = ["MADE", "MaskedDense"]
@@ -32,7 +33,7 @@ class MaskedDense(keras.layers.Layer):
         out_degrees: Degree of each unit, `[O]`.
         exclusive: Units see only inputs of smaller degree, not those of their own.
         context_size: Size of the context, C; 0 for none.
-        activation: Keras activation, by name or as a callable.
+        activation: Keras activation, by name or as a callable, of each unit by itself.
         use_bias: Whether there is a bias `b`.
         kernel_initializer: Keras initializer of `W` (then masked) and of `V`.
         bias_initializer: Keras initializer of `b`.
@@ -48,7 +49,8 @@ class MaskedDense(keras.layers.Layer):
         `[..., O]`.
 
     Raises:
-        ValueError: Sizes do not fit, or a context is missing or not expected.
+        ValueError: Sizes do not fit, a context is missing or not expected, or the activation mixes
+            units.
 
     Example:
         >>> layer = tfvae.networks.MaskedDense([1, 2], [1, 2], kernel_initializer="ones")
@@ -78,7 +80,7 @@ class MaskedDense(keras.layers.Layer):
         self.out_degrees = [int(degree) for degree in out_degrees]
         self.exclusive = exclusive
         self.context_size = context_size
-        self.activation = keras.activations.get(activation)
+        self.activation = elementwise_activation(activation)
         self.use_bias = use_bias
         self.kernel_initializer: Any = keras.initializers.get(kernel_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)
@@ -196,7 +198,8 @@ class MADE(keras.layers.Layer):
         input_order: "left-to-right", "right-to-left", "random", or the place of each element in
             the order, counted from 1.
         hidden_degrees: "equal" spreads the degrees evenly, "random" draws them.
-        activation: Keras activation of the hidden layers, by name or as a callable.
+        activation: Keras activation of the hidden layers, by name or as a callable, of each unit
+            by itself.
         use_bias: Whether the layers have biases.
         kernel_initializer: Keras initializer of all kernels.
         output_initializer: Keras initializer of the kernels of the last layer, where it is another.
@@ -218,7 +221,8 @@ class MADE(keras.layers.Layer):
         Parameters `[..., D, P]`.
 
     Raises:
-        ValueError: A size, an order or a kind of degrees is none, or shapes do not fit.
+        ValueError: A size, an order or a kind of degrees is none, shapes do not fit, or the
+            activation mixes units.
 
     Example:
         >>> made = tfvae.networks.MADE(2, hidden_units=[16, 16], activation="relu")
@@ -283,7 +287,7 @@ class MADE(keras.layers.Layer):
                 f"Received: hidden_degrees={hidden_degrees!r}"
             )
         self.hidden_degrees = hidden_degrees
-        self.activation = keras.activations.get(activation)
+        self.activation = elementwise_activation(activation)
         self.use_bias = use_bias
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)

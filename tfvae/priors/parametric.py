@@ -71,4 +71,6 @@ class Parametric(Prior):
 
     def _build(self, event_shape: Shape) -> None:
         shape = (self.layer._params_size(),)
+        # Weights of the layer's own, those of a flow or a network, exist from now on.
+        self.layer.build(shape)
         self.params = self.add_weight(shape=shape, initializer=self.initializer, name="params")
