@@ -125,6 +125,28 @@ def test_ledger_of_a_finite_latent_is_the_exact_sum():
     assert ledger.mutual_information.mean == pytest.approx(information, abs=2e-5)
 
 
+def test_bits_have_a_total_correlation_and_a_prior_of_dependent_ones_no_dimension_wise_kl():
+    head = tfvae.layers.IndependentBernoulli(2)
+    encoder = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), head])
+    decoder = keras.Sequential(
+        [keras.Input((2,)), keras.layers.Dense(3), tfvae.layers.IndependentBernoulli(3)]
+    )
+    prior = tfvae.priors.Autoregressive(2, hidden_units=[4])
+    vae = tfvae.VAE(encoder, decoder, prior, seed=0)
+    vae.compile("adam", jit_compile=False)
+    x = np.random.default_rng(0).integers(0, 2, (30, 3)).astype("float32")
+    ledger = tfvae.decompose(vae, x, num_samples=1, evidence_samples=1, verbose=False)
+    ones = vae.encode(x).distribution.mean().numpy().astype("float64")
+    each = np.stack([1.0 - ones, ones], axis=-1)  # [N, K, 2]
+    table = np.einsum("na,nb->ab", each[:, 0], each[:, 1]) / len(x)
+    product = np.outer(*each.mean(axis=0))
+    correlation = special.rel_entr(table, product).sum()
+    assert ledger.total_correlation.mean == pytest.approx(correlation, abs=2e-5)
+    assert ledger.dimension_wise_kl is None
+    assert not any("dimension_wise_kl" in identity for identity in ledger.residuals)
+    assert "dimension_wise_kl" not in str(ledger)
+
+
 def test_reads_arrays_datasets_and_sequences_alike():
     class Batches(keras.utils.PyDataset):
         def __len__(self):

@@ -94,6 +94,19 @@ def test_rows_of_weights():
         np.testing.assert_allclose(weighted.sum(axis=1), 0.1, rtol=1e-5)
 
 
+def test_all_weight_of_a_data_set_of_one_point_is_its_own():
+    np.testing.assert_array_equal(np.exp(MinibatchStratified()(1, 1)), [[1.0]])
+    np.testing.assert_array_equal(np.exp(MinibatchStratified()(3, 1)), np.eye(3))
+    loc = tf.Variable([[0.3, -0.5]])
+    with tf.GradientTape() as tape:
+        terms = terms_of(tfd.MultivariateNormalDiag(loc, [[0.5, 2.0]]))
+        parts = split_rate(terms, 1, MinibatchStratified())
+        bound = BetaTC(1)(terms)
+    assert np.all(np.isfinite(tape.gradient(bound, loc)))
+    # One posterior is the aggregated one, and factorises.
+    np.testing.assert_allclose(parts[:2], np.zeros([2, 1]), atol=1e-6)
+
+
 @pytest.mark.parametrize("weights", [MinibatchStratified(), MinibatchWeighted()], ids=str)
 def test_weights_of_one_make_the_sampled_elbo(weights):
     terms = make_terms(4)
@@ -138,6 +151,11 @@ def test_config_round_trip():
     assert keras.saving.deserialize_keras_object(stored) == objective
 
 
+def mixture_prior():
+    p_z = tfvae.priors.GaussianMixture(3, make_terms(1).z.shape[-1]).distribution()
+    return make_terms(1)._replace(p_z=p_z)
+
+
 def full_covariance():
     q_z = tfd.MultivariateNormalTriL(tf.zeros([5, 2]), tf.eye(2, batch_shape=[5]))
     return make_terms(1)._replace(q_z=q_z)
@@ -155,7 +173,12 @@ def full_covariance():
         (
             lambda: BetaTC(10)(full_covariance()),
             ValueError,
-            "factorises over the dimensions.*Received: MultivariateNormalTriL",
+            "posterior that factorises over the dimensions.*Received: MultivariateNormalTriL",
+        ),
+        (
+            lambda: BetaTC(10)(mixture_prior()),
+            ValueError,
+            "takes a prior that factorises over the dimensions.*Received: NormalMixture",
         ),
     ],
 )

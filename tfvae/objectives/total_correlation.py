@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfvae._config import Configured, check_amount, check_count
 from tfvae._typing import Distribution, Tensor, register
 from tfvae.distributions.factors import as_factors
-from tfvae.distributions.pairwise import pairwise_log_prob
+from tfvae.distributions.pairwise import pairwise_log_prob_of_elements
 from tfvae.objectives.base import Expectation
 from tfvae.objectives.gradients import GradientEstimator, check_following_gradient
 from tfvae.terms import Terms
@@ -62,8 +62,9 @@ class MinibatchStratified(BatchWeights):
         # A batch of one has no others.
         others = tf.cast(tf.maximum(batch_size - 1, 1), tf.float32)
         size = tf.constant(float(dataset_size))
-        own = -tf.math.log(size) * tf.eye(batch_size)
-        return own + tf.math.log((size - 1.0) / (size * others)) * (1.0 - tf.eye(batch_size))
+        other = tf.math.log((size - 1.0) / (size * others))
+        # Chosen, not multiplied: of one point in all, the others weigh nothing, log 0.
+        return tf.where(tf.eye(batch_size, dtype=tf.bool), -tf.math.log(size), other)
 
 
 @register
@@ -110,12 +111,12 @@ def split_rate(terms: Terms, dataset_size: int, weights: BatchWeights) -> RatePa
     """Splits the rate by the draws and posteriors of one batch.
 
     Args:
-        terms: `Terms` of a posterior that factorises over the dimensions of z.
+        terms: `Terms` of a posterior and a prior that factorise over the dimensions of z.
         dataset_size: Number of points that the batch is drawn from, N.
         weights: How the posteriors of the batch stand for those of all points.
 
     Raises:
-        ValueError: The posterior does not factorise.
+        ValueError: The posterior or the prior does not factorise.
 
     Example:
         >>> parts = split_rate(terms, 20, MinibatchStratified())
@@ -125,9 +126,11 @@ def split_rate(terms: Terms, dataset_size: int, weights: BatchWeights) -> RatePa
     Reference: Isolating Sources of Disentanglement in VAEs (Chen et al., 2018),
     https://arxiv.org/abs/1802.04942
     """
-    factors = _factors_of(terms.q_z)
-    each = pairwise_log_prob(factors, terms.z)  # [S, B, B, *E]
-    each = tf.reshape(each, tf.concat([tf.shape(each)[:3], [-1]], axis=0))  # [S, B, B, K]
+    each = pairwise_log_prob_of_elements(terms.q_z, terms.z)  # [S, B, B, K]
+    if each is None:
+        raise ValueError(_message("posterior", terms.q_z))
+    if as_factors(terms.p_z) is None:
+        raise ValueError(_message("prior", terms.p_z))
     log_weights = tf.cast(weights(tf.shape(each)[1], dataset_size), each.dtype)  # [B, B]
     log_q = tf.reduce_logsumexp(tf.reduce_sum(each, axis=3) + log_weights, axis=2)  # [S, B]
     log_q_each = tf.reduce_logsumexp(each + tf.expand_dims(log_weights, -1), axis=2)  # [S, B, K]
@@ -157,7 +160,7 @@ class BetaTC(Expectation):
             `Reparameterised`, or that of a sum.
 
     Call arguments:
-        terms: `Terms` of a posterior that factorises over the dimensions of z.
+        terms: `Terms` of a posterior and a prior that factorise over the dimensions of z.
         step: Not used.
 
     Returns:
@@ -165,8 +168,8 @@ class BetaTC(Expectation):
 
     Raises:
         TypeError: `weights` are no `BatchWeights`, or `gradient` no gradient estimator.
-        ValueError: A weight is negative, a number not whole; on call, the posterior does not
-            factorise.
+        ValueError: A weight is negative, a number not whole; on call, the posterior or the prior
+            does not factorise.
 
     Example:
         >>> tfvae.objectives.BetaTC(dataset_size=1000, beta=6.0)(terms).shape
@@ -198,7 +201,8 @@ class BetaTC(Expectation):
 
     def check_family(self, q_z: Distribution) -> None:
         """Checks that a posterior factorises."""
-        _factors_of(q_z)
+        if as_factors(q_z) is None or not q_z.event_shape.rank:
+            raise ValueError(_message("posterior", q_z))
 
     def __call__(self, terms: Terms, step: int | Tensor = 0) -> Tensor:
         del step
@@ -207,16 +211,8 @@ class BetaTC(Expectation):
         return -terms.distortion - rate
 
 
-def _factors_of(q_z: Distribution) -> Distribution:
-    """Returns the distribution of single elements of z.
-
-    Raises:
-        ValueError: There are none.
-    """
-    factors = as_factors(q_z)
-    if factors is None or not len(q_z.event_shape):
-        raise ValueError(
-            "Total correlation takes a posterior that factorises over the dimensions of z, such as "
-            f"`MultivariateNormalDiag`. Received: {type(q_z).__name__}"
-        )
-    return factors
+def _message(name: str, distribution: Distribution) -> str:
+    return (
+        f"Total correlation takes a {name} that factorises over the dimensions of z, such as "
+        f"`MultivariateNormalDiag`. Received: {type(distribution).__name__}"
+    )
