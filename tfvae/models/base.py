@@ -23,7 +23,7 @@ from tfvae.models.checks import (
     translated_errors,
     unpacked,
 )
-from tfvae.models.compilation import Compiler, steps_at_once
+from tfvae.models.compilation import Compiler, steps_at_once, together
 from tfvae.models.export import export_saved_model
 from tfvae.models.objective_state import ObjectiveState, SchemeState
 from tfvae.objectives import ELBO, Objective
@@ -421,7 +421,7 @@ class LatentVariableModel(keras.Model):
             **values: What is logged beside what every model logs, `[B]`.
         """
         step = tf.identity(self.optimizer.iterations)
-        self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
+        self.optimizer.apply_gradients(zip(together(gradients), weights, strict=True))
         state = next_state_of(self.objective, self._objective_state.read(), terms, step, -loss)
         return Update(loss, {**self._logged(terms), **values}, state)
 

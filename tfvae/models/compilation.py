@@ -10,7 +10,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-__all__ = ["Compiler", "steps_at_once"]
+from tfvae._typing import Tensor
+
+__all__ = ["Compiler", "steps_at_once", "together"]
 
 # Arguments of a traced function; XLA passes them in by itself.
 _ARGUMENTS = {"Placeholder", "PlaceholderWithDefault"}
@@ -81,6 +83,19 @@ class Compiler:
                 UserWarning,
                 stacklevel=2,
             )
+
+
+def together(gradients: Iterable[Tensor | None]) -> list[Tensor | None]:
+    """Returns gradients as they are, none of which is there before all of them are.
+
+    An optimizer of Keras gathers all gradients in one `IdentityN`. TensorFlow's rewriting of graphs
+    first takes it for an order, drops the edges "read before assigned" that seem to follow from it,
+    and then splits it: a weight could change before a pass had read it that serves the gradients of
+    other weights alone.
+    """
+    gradients = list(gradients)
+    with tf.control_dependencies([x for x in gradients if x is not None]):
+        return [None if x is None else tf.identity(x) for x in gradients]
 
 
 def steps_at_once(callbacks: Any, limits: Iterable[int | None]) -> int:
