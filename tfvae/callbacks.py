@@ -26,8 +26,9 @@ class CollapseMonitor(keras.callbacks.Callback):
     runs on the data. What it finds is logged, for those callbacks that come after this one in the
     list and for the history that `fit` returns: `held_out_mutual_information`,
     `held_out_active_units`, `held_out_shuffle_cost` (how much worse x is predicted from the z of
-    others) and `held_out_gap`. In epochs between, the last numbers stand. Training stays what it
-    is without the monitor, to the bit.
+    others) and `held_out_gap`. In epochs between, the last numbers stand. Where the prior is p(z|c)
+    and no two points of the data have the same c, the first is not known and left out. Training
+    stays what it is without the monitor, to the bit.
 
     Args:
         data: Held-out data, in a form that `fit` takes as `x`.
@@ -107,7 +108,9 @@ class CollapseMonitor(keras.callbacks.Callback):
         if logs is not None:
             last = self.reports[max(self.reports)]
             for name in ("mutual_information", "active_units", "shuffle_cost", "gap"):
-                logs[f"held_out_{name}"] = float(getattr(last, name))
+                value = getattr(last, name)
+                if value is not None:
+                    logs[f"held_out_{name}"] = float(value)
 
 
 class ProgressBar(keras.callbacks.Callback):
@@ -116,8 +119,8 @@ class ProgressBar(keras.callbacks.Callback):
         12/100 |###   | 00:05<00:38  -19.06 = -(12.05 + 7.01), I 3.52  val -20.41
 
     reads: the training ELBO is minus the sum of distortion and rate, of which I is the mutual
-    information estimated within the batch, and the last number is the validation ELBO, all in
-    nats. Use it with `verbose=0`.
+    information estimated within the batch, for models that log it, and the last number is the
+    validation ELBO, all in nats. Use it with `verbose=0`.
 
     Args:
         file: Where to write; standard error by default.
@@ -147,9 +150,10 @@ class ProgressBar(keras.callbacks.Callback):
         """Moves the bar on and shows the terms of this epoch."""
         logs = logs or {}
         terms = ""
-        if {"elbo", "distortion", "rate", "mutual_information"} <= logs.keys():
-            terms = "{elbo:.2f} = -({distortion:.2f} + {rate:.2f}), I {mutual_information:.2f}"
-            terms = terms.format(**logs)
+        if {"elbo", "distortion", "rate"} <= logs.keys():
+            terms = "{elbo:.2f} = -({distortion:.2f} + {rate:.2f})".format(**logs)
+        if "mutual_information" in logs:
+            terms += f", I {logs['mutual_information']:.2f}"
         if "val_elbo" in logs:
             terms += f"  val {logs['val_elbo']:.2f}"
         self._bar.set_postfix_str(terms, refresh=False)

@@ -164,7 +164,9 @@ class Terms(NamedTuple):
 
             log q(z[s, i] | x[i]) - log (1/B) sum_j q(z[s, i] | x[j])
 
-        Its mean cannot exceed log B, whatever the information over all the data.
+        Its mean cannot exceed log B, whatever the information over all the data. Where q(z|x, c)
+        reads a context it is the information of both, I[(x, c); z]; with a prior p(z|c) that is not
+        a part of the rate, and `tfvae.decompose` has I[x; z|c].
 
         The pairs (i, j) are as many as B**2. Only of posteriors whose density is a matrix product
         (diagonal Gaussians) or a sum over elements (`tfd.Independent`) are all of them worked out.

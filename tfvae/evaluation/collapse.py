@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,15 +13,16 @@ import tensorflow as tf
 
 from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Distribution, Seed, Tensor
-from tfvae.distributions import Autoregressive, NormalMixture
+from tfvae.distributions import NormalMixture
 from tfvae.distributions.gaussian import as_diagonal_normal
 from tfvae.distributions.statistics import centre, known_centre, probabilities
+from tfvae.evaluation.causes import Facts, likely_cause
 from tfvae.evaluation.decomposition import decompose
 from tfvae.evaluation.estimate import render_table
+from tfvae.evaluation.partners import Pool
 from tfvae.evaluation.streaming import Stream
 from tfvae.layers.base import DistributionLayer
 from tfvae.models import LatentVariableModel
-from tfvae.objectives.schedules import value_at
 
 __all__ = ["CollapseReport", "measure_collapse"]
 
@@ -29,12 +30,14 @@ __all__ = ["CollapseReport", "measure_collapse"]
 _ACTIVE = 0.01
 # Nats of mutual information, or of a rate, below which nothing is said.
 _NOTHING = 0.05
-# Nats by which log p(x|z) changes with z, below which p(x|z) does not look at z.
-_IGNORED = 0.2
+# Nats that the mutual information must be able to reach to say that there is none: log 2 is what
+# pairs of points can show.
+_SHOWS_SOMETHING = 0.99 * math.log(2.0)
 # Draws of each half by which the variance of means is estimated where means are not known.
 _DRAWS = 32
 # Scales within this share of their floor lie on it.
 _ON_FLOOR = 0.05
+_REMEDY_OF_PARTS = "a warm-up of `beta`, or `FreeBits`"
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,13 @@ class CollapseReport:
     """What the latents of a model say of data, in nats per point.
 
     Attributes:
-        mutual_information: I[x;z] under the given points, at most `information_ceiling`.
+        mutual_information: I[x;z] under the given points, at most `information_ceiling`. Where the
+            prior is p(z|c), it is I[x;z|c], of points with the same c; None where no two have it.
         rate: Mean KL(q(z|x) || p(z)).
         distortion: Mean of -E log p(x|z).
         shuffle_cost: By how much the distortion rises where each point is given the latents of
-            another: near zero where p(x|z) does not look at z.
+            another, of any other of the data: near zero where p(x|z) does not look at z. With a
+            context c, the latents are those of another x under the point's own c.
         gap: log p(x) - ELBO, with log p(x) by a few draws: what q(z|x) is away from p(z|x).
         activity: Variance over the points of the mean of q(z|x), dimension by dimension `[K]`; of
             numbered categories, of their probabilities, summed.
@@ -54,11 +59,13 @@ class CollapseReport:
             factorise.
         level_rates: Rate of each level or latent node, by the names they are logged by.
         num_points: N.
+        information_ceiling: The most that `mutual_information` can be, nats: log N, or of p(z|c)
+            the mean of log N_c, of the number of points that have the same c.
         cause: Most likely cause of a collapse, None where there is none.
         remedy: What to try, None where there is nothing to mend.
     """
 
-    mutual_information: float
+    mutual_information: float | None
     rate: float
     distortion: float
     shuffle_cost: float
@@ -66,14 +73,10 @@ class CollapseReport:
     activity: np.ndarray
     dimension_rates: np.ndarray | None
     num_points: int
+    information_ceiling: float
     level_rates: dict[str, float] = field(default_factory=dict)
     cause: str | None = None
     remedy: str | None = None
-
-    @property
-    def information_ceiling(self) -> float:
-        """The most that `mutual_information` can be for N points: log N, nats."""
-        return math.log(self.num_points)
 
     @property
     def active(self) -> np.ndarray:
@@ -87,7 +90,16 @@ class CollapseReport:
 
     @property
     def collapsed(self) -> bool:
-        """Whether the latents say nothing of the data, below 0.05 nats."""
+        """Whether the latents say nothing of the data, below 0.05 nats.
+
+        They do not where the rate, which is the most that the mutual information can be, is as
+        small; nor where the mutual information is. Where too few points have the same c to show
+        it, `shuffle_cost` decides.
+        """
+        if self.rate < _NOTHING:
+            return True
+        if self.mutual_information is None or self.information_ceiling < _SHOWS_SOMETHING:
+            return self.shuffle_cost < _NOTHING
         return self.mutual_information < _NOTHING
 
     @property
@@ -99,11 +111,13 @@ class CollapseReport:
     def message(self) -> str | None:
         """One line on what has collapsed, with cause and remedy; None where nothing has."""
         if self.collapsed:
-            return (
-                f"Posterior collapse: z says {max(0.0, self.mutual_information):.2f} nats of x, of "
-                f"at most {self.information_ceiling:.2f}. Most likely: {self.cause}. "
-                f"Try: {self.remedy}."
-            )
+            found = f"x is told as well with the z of others ({self.shuffle_cost:.2f} nats)"
+            if self.mutual_information is not None:
+                found = (
+                    f"z says {max(0.0, self.mutual_information):.2f} nats of x, of at most "
+                    f"{self.information_ceiling:.2f}"
+                )
+            return f"Posterior collapse: {found}. Most likely: {self.cause}. Try: {self.remedy}."
         if self.idle_levels:
             names = ", ".join(name.removeprefix("rate_") for name in self.idle_levels)
             return (
@@ -119,9 +133,10 @@ class CollapseReport:
         return None
 
     def to_dict(self) -> dict[str, float]:
-        """Returns what is one number each, as plain numbers."""
+        """Returns what is one number each and known, as plain numbers."""
+        information = self.mutual_information
         return {
-            "mutual_information": self.mutual_information,
+            **({} if information is None else {"mutual_information": information}),
             "information_ceiling": self.information_ceiling,
             "active_units": self.active_units,
             "rate": self.rate,
@@ -132,9 +147,12 @@ class CollapseReport:
         }
 
     def __str__(self) -> str:
-        ceiling = f"at most log N = {self.information_ceiling:.3f}"
+        information, ceiling = "unknown", "no two points have the same context"
+        if self.mutual_information is not None:
+            information = f"{self.mutual_information:.3f}"
+            ceiling = f"at most {self.information_ceiling:.3f}"
         rows = [
-            ["mutual_information", f"{self.mutual_information:.3f}", ceiling],
+            ["mutual_information", information, ceiling],
             ["active_units", str(self.active_units), f"of {len(self.activity)} dimensions"],
             ["rate", f"{self.rate:.3f}", "KL(q(z|x) || p(z))"],
             ["distortion", f"{self.distortion:.3f}", "-E log p(x|z)"],
@@ -195,17 +213,18 @@ def measure_collapse(
             "without any."
         )
     function = model.compiled_function("collapse", lambda: _scorer(model))
+    pool = Pool(stream, fold_in(seed, -1))
     points: dict[str, list[np.ndarray]] = {}
     used: Any = 0.0
+    start = 0
     for index, (batch, count) in enumerate(stream):
-        values, weights = function(batch, tf.constant(count), fold_in(seed, index))
+        others = _under_own_condition(model, batch, pool.others(start, count, len(batch["x"])))
+        values, weights = function(batch, others, tf.constant(count), fold_in(seed, index))
         used = used + weights.numpy()
+        start += count
         for name, value in values.items():
             points.setdefault(name, []).append(value.numpy()[:count])
     values = {name: np.concatenate(parts).astype("float64") for name, parts in points.items()}
-    num_points = len(values["distortion"])
-    if num_points < 2:
-        raise ValueError("At least two points are needed to compare. Received: one.")
     ledger = decompose(
         model,
         data,
@@ -215,164 +234,28 @@ def measure_collapse(
         seed=fold_in(seed, 1),
         verbose=verbose,
     )
-    own, shuffled = values["distortion"], values["shuffled_distortion"]
-    there = np.isfinite(shuffled)  # a last batch of one point has no other
-    if not there.any():
-        raise ValueError(
-            "Points are compared with others of their batch. Received: batches of one point."
-        )
+    information = ledger.mutual_information
     rates = values.get("dimension_rates")
     report = CollapseReport(
-        mutual_information=float(ledger.mutual_information),
+        mutual_information=None if information is None else float(information),
         rate=float(ledger.rate),
         distortion=float(ledger.distortion),
-        shuffle_cost=float(np.mean((shuffled - own)[there])),
+        shuffle_cost=float(np.mean(values["shuffled_distortion"] - values["distortion"])),
         gap=float(ledger.gap),
         activity=_activity(values["mean"], values["other_mean"]),
         dimension_rates=None if rates is None else rates.mean(axis=0),
-        num_points=num_points,
+        num_points=pool.num_points,
+        information_ceiling=ledger.information_ceiling,
         level_rates={name: float(rate) for name, rate in ledger.level_rates.items()},
     )
     if not report.collapsed:
         return report
     on_floor = float(np.mean(values["on_floor"])) if "on_floor" in values else 0.0
     spread = float(np.mean(values["spread"]))
-    facts = _Facts(model, report, on_floor, np.atleast_1d(used), spread)
-    cause, remedy = next(found for check in _CAUSES if (found := check(facts)) is not None)
+    cause, remedy = likely_cause(
+        Facts(model, report.gap, report.rate, on_floor, np.atleast_1d(used), spread)
+    )
     return CollapseReport(**{**vars(report), "cause": cause, "remedy": remedy})
-
-
-@dataclass(frozen=True)
-class _Facts:
-    """What the causes are told apart by.
-
-    Attributes:
-        model: The model.
-        report: What was measured of its latents.
-        on_floor: Share of the entries of x whose likelihood has its scale on the floor.
-        used: Points that each component of the prior takes, `[M]`; one zero for other priors.
-        spread: Standard deviation of log p(x|z) over draws of z, nats: zero where p(x|z) does not
-            look at z, whatever q(z|x) does.
-    """
-
-    model: LatentVariableModel
-    report: CollapseReport
-    on_floor: float
-    used: np.ndarray
-    spread: float
-
-
-Cause = tuple[str, str]
-
-
-def _weight(facts: _Facts) -> Cause | None:
-    beta = _beta(facts.model)
-    if beta is None or beta <= 1.0:
-        return None
-    return (
-        f"the rate has a weight of {beta:g}, which makes what z could say cost more than it saves",
-        "a smaller `beta`, or `TargetRate(nats)` for a rate that is held",
-    )
-
-
-def _young(facts: _Facts) -> Cause | None:
-    beta = _beta(facts.model)
-    if beta is None or beta >= 1.0:
-        return None
-    return (
-        f"z has not begun to say anything, with a weight of {beta:g} on its rate",
-        "more epochs, or a larger learning rate",
-    )
-
-
-def _decoder(facts: _Facts) -> Cause | None:
-    if facts.spread > _IGNORED or not _sees_x(facts.model):
-        return None
-    return (
-        "the decoder is autoregressive, and predicts x from x without z: another z changes "
-        f"log p(x|z) by {facts.spread:.2f} nats",
-        "`FreeBits`, `TargetRate(nats)`, or a decoder that sees less of x",
-    )
-
-
-def _floor(facts: _Facts) -> Cause | None:
-    if facts.on_floor < 0.5:
-        return None
-    return (
-        f"{facts.on_floor:.0%} of the scales of p(x|z) lie on their floor `min_scale`, so that a "
-        "better mean than the constant one is not worth its rate",
-        "a smaller `min_scale`, or data scaled up to it",
-    )
-
-
-def _components(facts: _Facts) -> Cause | None:
-    if len(facts.used) < 2:
-        return None
-    shares = facts.used / np.sum(facts.used)
-    entropy = -np.sum(shares[shares > 0.0] * np.log(shares[shares > 0.0]))
-    if math.exp(entropy) > 1.5:
-        return None
-    return (
-        f"of {len(shares)} components of the prior all points use one, the others are dead",
-        "pseudo-inputs, or means, that start from data: `VampPrior(k, pseudo_inputs=x[:k])`",
-    )
-
-
-def _posterior(facts: _Facts) -> Cause | None:
-    gap = facts.report.gap
-    if gap < max(0.5, facts.report.rate) or facts.spread < _IGNORED:
-        return None
-    return (
-        f"the ELBO lies {gap:.1f} nats below log p(x): p(x|z) uses z, and q(z|x) does not follow, "
-        "because it lags behind or because its family is too weak",
-        "more updates of the encoder, `scheme=Alternating(5)`, or a richer posterior such as "
-        "`MultivariateNormalTriL`",
-    )
-
-
-def _early(facts: _Facts) -> Cause | None:
-    del facts  # what is left where nothing else is seen
-    return (
-        "the rate has had its whole weight before p(x|z) learned to use z",
-        "a warm-up, `ELBO(beta=Linear(0.0, 1.0, steps=...))`, or `FreeBits`",
-    )
-
-
-# In order: what is known for sure comes before what is inferred.
-_CAUSES: list[Callable[[_Facts], Cause | None]] = [
-    _weight,
-    _young,
-    _decoder,
-    _floor,
-    _components,
-    _posterior,
-    _early,
-]
-_REMEDY_OF_PARTS = "a warm-up of `beta`, or `FreeBits`"
-
-
-def _beta(model: LatentVariableModel) -> float | None:
-    """Returns the weight of the rate in the model's objective as it stands, None without one."""
-    objective: Any = getattr(model, "objective", None)
-    for index, part in enumerate(getattr(objective, "objectives", [objective])):
-        beta = getattr(part, "beta", None)
-        if beta is None:
-            continue
-        prefix = "" if part is objective else f"{index}_"
-        level = model.objective_state.get(f"{prefix}beta_level")  # of a schedule that learns
-        return float(value_at(beta, model.optimizer.iterations) if level is None else level)
-    return None
-
-
-def _sees_x(model: LatentVariableModel) -> bool:
-    z = tf.zeros([1, *model.latent_shape])
-    context = model.context_shape
-    p_x: Any = model.decode(z, None if context is None else tf.zeros([1, *context]))
-    while not isinstance(p_x, Autoregressive):
-        p_x = getattr(p_x, "distribution", None)
-        if p_x is None:
-            return False
-    return True
 
 
 def _scale_floor(model: LatentVariableModel) -> float | None:
@@ -389,22 +272,17 @@ def _scorer(model: LatentVariableModel) -> Callable[..., tuple[dict[str, Tensor]
     floor = _scale_floor(model)
 
     def score(
-        batch: dict[str, Tensor], count: Tensor, seed: Tensor
+        batch: dict[str, Tensor], others: dict[str, Tensor], count: Tensor, seed: Tensor
     ) -> tuple[dict[str, Tensor], Tensor]:
         size = tf.shape(batch["x"])[0]
-        rows = tf.range(size)
-        # Each point has the latents of the one after it, and its own context.
-        after = tf.where(rows + 1 < count, rows + 1, 0)
-        others = {name: tf.gather(part, after) for name, part in batch.items()}
         q_z = model.encode(**batch)
         terms = model.terms(seed=seed, posterior=q_z, **batch)
         shuffled = model.terms(seed=seed, posterior=model.encode(**others), **batch)
         several = model.terms(num_samples=8, seed=fold_in(seed, 1), posterior=q_z, **batch)
         mean, other_mean = _means(q_z, fold_in(seed, 2))
-        nan = tf.cast(float("nan"), terms.distortion.dtype)
         values = {
             "distortion": terms.distortion,
-            "shuffled_distortion": tf.where(count > 1, shuffled.distortion, nan),
+            "shuffled_distortion": shuffled.distortion,
             "mean": mean,
             "other_mean": other_mean,
             "spread": tf.math.reduce_std(several.log_p_x, axis=0),
@@ -419,11 +297,24 @@ def _scorer(model: LatentVariableModel) -> Callable[..., tuple[dict[str, Tensor]
         used = tf.zeros([1])
         if isinstance(terms.p_z, NormalMixture):
             responsibilities = tf.nn.softmax(terms.p_z.component_log_prob(terms.z[0]))  # [B, M]
-            own = tf.cast(rows < count, responsibilities.dtype)
+            own = tf.cast(tf.range(size) < count, responsibilities.dtype)
             used = tf.reduce_sum(own[:, None] * responsibilities, axis=0)
         return values, used
 
     return score
+
+
+def _under_own_condition(
+    model: LatentVariableModel, batch: Mapping[str, Tensor], others: Mapping[str, Any]
+) -> dict[str, Tensor]:
+    """Returns other points as they would be under what the points of a batch are given.
+
+    That is a context, or what the prior reads: what z says of these is not what it is for.
+    """
+    own, parts = model.as_parts(batch), model.as_parts(others)
+    given = {name: own[name] for name in own if name == "context" or name in model.conditions}
+    combined = model.as_batch({**parts, **given})
+    return {name: tf.convert_to_tensor(part) for name, part in combined.items()}
 
 
 def _means(q_z: Distribution, seed: Tensor) -> tuple[Tensor, Tensor]:

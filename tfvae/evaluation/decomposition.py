@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -14,8 +13,8 @@ from tfvae._config import check_count
 from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Seed, Tensor
 from tfvae.distributions.factors import as_factors
-from tfvae.distributions.pairwise import pairwise_log_prob, pairwise_log_prob_of_elements
 from tfvae.distributions.statistics import statistic
+from tfvae.evaluation.aggregation import Aggregated, aggregated
 from tfvae.evaluation.estimate import Estimate, render_table
 from tfvae.evaluation.refinement import refined_posterior
 from tfvae.evaluation.streaming import Stream, progress
@@ -40,6 +39,13 @@ class Decomposition:
         marginal_kl    = cross_entropy - entropy_z
         gap            = amortisation_gap + approximation_gap      with `refine_steps`
 
+    Where the prior depends on a condition c (`conditions`), q(z|c) takes the place of q(z), and
+    p(z|c) that of p(z): the mean over the points of equal c. The rate is then I[x;z|c] plus
+    E KL(q(z|c) || p(z|c)), and everything about z is given c, H[z|c] for one. Where no two points
+    have equal c, nothing can be told of q(z|c), and entries that need it are None: the rate is the
+    most that I[x;z|c] can be. Of a context that the prior does not read, but q(z|x,c) does,
+    `mutual_information` is I[(x,c);z].
+
     The two sides of an identity come from different computations where there are two (closed
     forms against draws, one set of draws against another): `residuals` shows how they agree.
 
@@ -49,7 +55,7 @@ class Decomposition:
         elbo: E_q[log p(x|z)] - KL(q(z|x) || p(z)).
         distortion: -E_q[log p(x|z)].
         rate: KL(q(z|x) || p(z)); in closed form where one exists.
-        mutual_information: I[x;z] under q(z|x) and these N points; at most log N.
+        mutual_information: I[x;z] under q(z|x) and these N points; at most `information_ceiling`.
         marginal_kl: KL(q(z) || p(z)).
         total_correlation: KL(q(z) || prod_k q(z_k)); None unless q(z|x) factorises.
         dimension_wise_kl: sum_k KL(q(z_k) || p(z_k)); None unless q(z|x) and p(z) factorise.
@@ -57,6 +63,8 @@ class Decomposition:
         entropy_z_given_x: H[z|x] = -E log q(z|x); in closed form where one exists.
         cross_entropy: CE[q(z) || p(z)] = -E log p(z).
         residuals: Identity → `Estimate` of left side minus right side.
+        information_ceiling: The most that `mutual_information` can be, nats: log N, or the mean
+            over the points of log N_c, of the number of points that have the same c.
         num_samples: Draws per point behind all entries but the evidence.
         evidence_samples: Draws per point behind the evidence.
         level_rates: Of a model of several latents, the addends of `rate`, by the names that
@@ -65,6 +73,7 @@ class Decomposition:
             each point, minus that of the encoder's; None without `refine_steps`.
         approximation_gap: What is left to log p(x) by the best posterior; the same.
         refine_steps: Steps behind both.
+        conditions: Names of the parts of the data that the prior depends on, c; else empty.
     """
 
     log_p_x: Estimate
@@ -72,30 +81,27 @@ class Decomposition:
     elbo: Estimate
     distortion: Estimate
     rate: Estimate
-    mutual_information: Estimate
-    marginal_kl: Estimate
+    mutual_information: Estimate | None
+    marginal_kl: Estimate | None
     total_correlation: Estimate | None
     dimension_wise_kl: Estimate | None
-    entropy_z: Estimate
+    entropy_z: Estimate | None
     entropy_z_given_x: Estimate
     cross_entropy: Estimate
     residuals: dict[str, Estimate]
+    information_ceiling: float
     num_samples: int
     evidence_samples: int
     level_rates: dict[str, Estimate] = field(default_factory=dict)
     amortisation_gap: Estimate | None = None
     approximation_gap: Estimate | None = None
     refine_steps: int = 0
+    conditions: tuple[str, ...] = ()
 
     @property
     def num_points(self) -> int:
         """Number of data points, N."""
         return len(self.elbo.per_point)
-
-    @property
-    def information_ceiling(self) -> float:
-        """The most that `mutual_information` can be for N points: log N, nats."""
-        return math.log(self.num_points)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns means, standard errors and residuals as plain numbers."""
@@ -110,6 +116,9 @@ class Decomposition:
         }
 
     def __str__(self) -> str:
+        ceiling = "mean log N_c" if self.conditions else "log N"
+        given = f"|{','.join(self.conditions)}" if self.conditions else ""
+        parts = "= mutual_information + marginal_kl"
         notes = {
             "log_p_x": "= elbo + gap",
             "gap": "KL(q(z|x) || p(z|x))",
@@ -117,9 +126,9 @@ class Decomposition:
             "approximation_gap": "the rest of gap: the family's",
             "elbo": "= -(distortion + rate)",
             "distortion": "-E log p(x|z)",
-            "rate": "= mutual_information + marginal_kl",
-            "mutual_information": f"at most log N = {self.information_ceiling:.3f}",
-            "marginal_kl": "KL(q(z) || p(z))",
+            "rate": f"at least I[x;z{given}]" if self.mutual_information is None else parts,
+            "mutual_information": f"at most {ceiling} = {self.information_ceiling:.3f}",
+            "marginal_kl": f"KL(q(z{given}) || p(z{given}))",
             "total_correlation": "part of marginal_kl",
             "dimension_wise_kl": "the rest of marginal_kl",
         }
@@ -193,9 +202,8 @@ def decompose(
         Isolating Sources of Disentanglement in VAEs (Chen et al., 2018),
         https://arxiv.org/abs/1802.04942
     """
-    for name, value in (("num_samples", num_samples), ("evidence_samples", evidence_samples)):
-        if int(value) != value or value < 1:
-            raise ValueError(f"`{name}` must be a whole number >= 1. Received: {name}={value}")
+    check_count("num_samples", num_samples)
+    check_count("evidence_samples", evidence_samples)
     if refine_steps != 0:
         check_count("refine_steps", refine_steps)
     seed = stateless_seed(0 if seed is None else seed)
@@ -206,19 +214,24 @@ def decompose(
         ("ledger", num_samples, evidence_samples, refine_steps),
         lambda: _scorer(model, num_samples, evidence_samples, int(refine_steps)),
     )
-    compare = model.compiled_function("ledger pairs", lambda: _comparer(model))
     points: dict[str, list[np.ndarray]] = {}
     with progress(stream.num_points, "ELBO ledger", verbose) as bar:
         for index, (batch, count) in enumerate(stream):
             values, draws = score(batch, fold_in(seed, index))
-            log_q_z, log_q_z_each = _aggregated(compare, stream, draws)
-            values = {**values, **_entries_of_marginals(draws, log_q_z, log_q_z_each)}
+            of_all = aggregated(stream, batch, draws["z"])
+            values = {**values, **_entries_of_marginals(draws, of_all)}
             for name, value in values.items():
-                points.setdefault(name, []).append(value.numpy()[:count])
+                points.setdefault(name, []).append(np.asarray(value)[:count])
             bar.update(count)
     values = {name: np.concatenate(parts) for name, parts in points.items()}
-    sizes = {"num_samples": num_samples, "evidence_samples": evidence_samples}
-    return _ledger(values, model.rate_names, refine_steps=refine_steps, **sizes)
+    return _ledger(
+        values,
+        model.rate_names,
+        num_samples=int(num_samples),
+        evidence_samples=int(evidence_samples),
+        refine_steps=int(refine_steps),
+        conditions=model.conditions,
+    )
 
 
 def _scorer(
@@ -271,39 +284,8 @@ def _scorer(
     return score
 
 
-def _comparer(model: LatentVariableModel) -> Callable[..., tuple[Tensor, ...]]:
-    """Makes the pass of one chunk of draws over one chunk of posteriors: log-sums over these."""
-
-    def compare(z: Tensor, batch: dict[str, Tensor], count: Tensor) -> tuple[Tensor, ...]:
-        q_z = model.encode(**batch)
-        surplus = tf.where(tf.range(tf.shape(batch["x"])[0]) < count, 0.0, -float("inf"))  # [M]
-        log_q = pairwise_log_prob(q_z, z) + tf.cast(surplus, z.dtype)  # [S, B, M]
-        totals = [tf.reduce_logsumexp(log_q, axis=-1)]
-        each = pairwise_log_prob_of_elements(q_z, z)
-        if each is not None:
-            each += tf.cast(surplus, z.dtype)[:, None]  # [S, B, M, K]
-            totals.append(tf.reduce_logsumexp(each, axis=2))
-        return tuple(totals)
-
-    return compare
-
-
-def _aggregated(
-    compare: Callable[..., tuple[Tensor, ...]], stream: Stream, draws: dict[str, Tensor]
-) -> tuple[Tensor, Tensor | None]:
-    """Returns log q(z) `[S, B]` and log q(z_k) `[S, B, K]` of draws, over all of the data."""
-    sums: list[Tensor] = []
-    for batch, count in stream:
-        totals = compare(draws["z"], batch, tf.constant(count))
-        pairs = zip(sums, totals, strict=True)
-        sums = [tf.reduce_logsumexp(tf.stack(p), axis=0) for p in pairs] if sums else list(totals)
-    log_size = math.log(stream.num_points or 1)
-    return sums[0] - log_size, sums[1] - log_size if len(sums) > 1 else None
-
-
-def _entries_of_marginals(
-    draws: dict[str, Tensor], log_q_z: Tensor, log_q_z_each: Tensor | None
-) -> dict[str, Tensor]:
+def _entries_of_marginals(draws: dict[str, Tensor], of_all: Aggregated) -> dict[str, Any]:
+    log_q_z, log_q_z_each, log_size = of_all
     entries = {
         "mutual_information": draws["log_q_z"] - log_q_z,
         "marginal_kl": log_q_z - draws["log_p_z"],
@@ -314,50 +296,78 @@ def _entries_of_marginals(
         entries["total_correlation"] = log_q_z - independent
         if "log_p_z_of_elements" in draws:
             entries["dimension_wise_kl"] = independent - draws["log_p_z_of_elements"]
-    if "log_weights" in draws:
-        weights = tf.exp(draws["log_weights"])
-        return {name: tf.reduce_sum(weights * value, axis=0) for name, value in entries.items()}
-    return {name: tf.reduce_mean(value, axis=0) for name, value in entries.items()}
+    if "log_weights" not in draws:
+        means = {name: tf.reduce_mean(value, axis=0) for name, value in entries.items()}
+        return {**means, "log_size": log_size}
+    weights = tf.exp(draws["log_weights"])
+    sums = {
+        # A state that cannot be has a log-density of minus infinity, and no weight.
+        name: tf.reduce_sum(tf.math.multiply_no_nan(value, weights), axis=0)
+        for name, value in entries.items()
+    }
+    return {**sums, "log_size": log_size}
 
 
 def _ledger(
-    points: dict[str, np.ndarray],
-    rate_names: tuple[str, ...],
-    *,
-    num_samples: int,
-    evidence_samples: int,
-    refine_steps: int,
+    points: dict[str, np.ndarray], rate_names: tuple[str, ...], **settings: Any
 ) -> Decomposition:
+    ceiling = float(points.pop("log_size").mean())
+    if settings["conditions"] and ceiling == 0.0:
+        for name in _OF_AGGREGATED:
+            points.pop(name, None)
     p = {name: value.astype(np.float64) for name, value in points.items()}
     residuals = {
-        "log_p_x = elbo + gap": p["log_p_x"] - p["elbo"] - p["gap"],
-        "elbo = -(distortion + rate)": p["sampled_elbo"] + p["distortion"] + p["rate"],
-        "rate = mutual_information + marginal_kl": (
-            p["rate"] - p["mutual_information"] - p["marginal_kl"]
-        ),
-        "mutual_information = H[z] - H[z|x]": (
-            p["mutual_information"] - p["entropy_z"] + p["entropy_z_given_x"]
-        ),
-        "marginal_kl = CE[q(z)||p(z)] - H[z]": (
-            p["marginal_kl"] - p["cross_entropy"] + p["entropy_z"]
-        ),
+        identity: np.sum([sign * p[name] for sign, name in terms], axis=0)
+        for identity, terms in _IDENTITIES.items()
+        if all(name in p for _, name in terms)
     }
-    if "dimension_wise_kl" in p:
-        residuals["marginal_kl = total_correlation + dimension_wise_kl"] = (
-            p["marginal_kl"] - p["total_correlation"] - p["dimension_wise_kl"]
-        )
-    if "amortisation_gap" in p:
-        residuals["gap = amortisation_gap + approximation_gap"] = (
-            p["gap"] - p["amortisation_gap"] - p["approximation_gap"]
-        )
     del points["sampled_elbo"]
     entries: dict[str, Any] = {name: Estimate.of(value) for name, value in points.items()}
     rates = {name: entries.pop(name) for name in rate_names}
     return Decomposition(
-        **{"total_correlation": None, "dimension_wise_kl": None, **entries},
+        **{**dict.fromkeys(_OF_AGGREGATED), **entries},
         residuals={name: Estimate.of(value) for name, value in residuals.items()},
-        num_samples=int(num_samples),
-        evidence_samples=int(evidence_samples),
+        information_ceiling=ceiling,
         level_rates=rates,
-        refine_steps=int(refine_steps),
+        **settings,
     )
+
+
+# Entries that compare points with each other.
+_OF_AGGREGATED = (
+    "mutual_information",
+    "marginal_kl",
+    "total_correlation",
+    "dimension_wise_kl",
+    "entropy_z",
+)
+# Identity → what is added up to left side minus right side.
+_IDENTITIES = {
+    "log_p_x = elbo + gap": ((1, "log_p_x"), (-1, "elbo"), (-1, "gap")),
+    "elbo = -(distortion + rate)": ((1, "sampled_elbo"), (1, "distortion"), (1, "rate")),
+    "rate = mutual_information + marginal_kl": (
+        (1, "rate"),
+        (-1, "mutual_information"),
+        (-1, "marginal_kl"),
+    ),
+    "mutual_information = H[z] - H[z|x]": (
+        (1, "mutual_information"),
+        (-1, "entropy_z"),
+        (1, "entropy_z_given_x"),
+    ),
+    "marginal_kl = CE[q(z)||p(z)] - H[z]": (
+        (1, "marginal_kl"),
+        (-1, "cross_entropy"),
+        (1, "entropy_z"),
+    ),
+    "marginal_kl = total_correlation + dimension_wise_kl": (
+        (1, "marginal_kl"),
+        (-1, "total_correlation"),
+        (-1, "dimension_wise_kl"),
+    ),
+    "gap = amortisation_gap + approximation_gap": (
+        (1, "gap"),
+        (-1, "amortisation_gap"),
+        (-1, "approximation_gap"),
+    ),
+}

@@ -45,7 +45,7 @@ class Stream:
         if isinstance(data, tuple):
             data = keras.utils.unpack_x_y_sample_weight(data)[0]
         model.check_data(data, "data")
-        self._model = model
+        self.model = model
         self._data = data
         self._batch_size = batch_size
         self._is_array = not isinstance(data, (tf.data.Dataset, keras.utils.PyDataset))
@@ -70,7 +70,7 @@ class Stream:
 
     def _chunks(self) -> Iterator[dict[str, np.ndarray]]:
         if self._is_array:
-            parts = self._model.named(self._data)
+            parts = self.model.named(self._data)
             for start in range(0, self.num_points or 0, self._batch_size):
                 rows = slice(start, start + self._batch_size)
                 yield self._as_batch({name: part[rows] for name, part in parts.items()})
@@ -81,12 +81,12 @@ class Stream:
             batches = (self._data[index] for index in range(len(self._data)))
         for batch in batches:
             batch = keras.utils.unpack_x_y_sample_weight(batch)[0]
-            self._model.check_data(batch, "data")
-            yield self._as_batch(self._model.named(batch))
+            self.model.check_data(batch, "data")
+            yield self._as_batch(self.model.named(batch))
 
     def _as_batch(self, parts: dict[str, Any]) -> dict[str, np.ndarray]:
         parts = {name: np.asarray(part) for name, part in parts.items()}
-        return {name: np.asarray(part) for name, part in self._model.as_batch(parts).items()}
+        return {name: np.asarray(part) for name, part in self.model.as_batch(parts).items()}
 
 
 def _filled(part: np.ndarray, size: int) -> Tensor:

@@ -93,10 +93,12 @@ class Alternating(Scheme):
                 f"{optimizer.gradient_accumulation_steps}. Leave it out, and take larger batches."
             )
         if self.until_information_stops is not None and not model.logs_information:
+            reason = "levels of its posterior depend on each other, or latents are given in part"
+            if model.conditions:
+                reason = f"its prior depends on {', '.join(model.conditions)}"
             raise ValueError(
                 "`until_information_stops` watches the mutual information that the model logs, "
-                "which this one does not: levels of its posterior depend on each other. Leave it "
-                "out to alternate for ever."
+                f"which this one does not: {reason}. Leave it out to alternate for ever."
             )
 
     def initial_state(self) -> dict[str, float]:

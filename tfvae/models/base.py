@@ -32,6 +32,10 @@ from tfvae.terms import Terms
 
 __all__ = ["LatentVariableModel", "distinct"]
 
+# What every model logs of a pass, and what only those log of which a batch can tell it.
+_TERMS = ("elbo", "distortion", "rate")
+_INFORMATION = ("mutual_information", "marginal_kl")
+
 
 class LatentVariableModel(keras.Model):
     """Abstract model p(x) = E_p(z) p(x|z) with an approximate posterior q(z|x).
@@ -50,7 +54,9 @@ class LatentVariableModel(keras.Model):
         loss = -objective, plus the losses of layers      what is minimised
 
     and what objective and scheme change from step to step, as it stands (`objective_state`,
-    `scheme_state`).
+    `scheme_state`). Of a context c that encoder or decoder read, but not the prior, the mutual
+    information is I[(x, c); z]. A prior p(z|c) is to be compared with q(z|c), which takes several
+    points of each c: the last line but one is then left out, and `tfvae.decompose` has it.
 
     Args:
         seed: Seed of all draws of this model; None takes one from Python's generator, which
@@ -78,6 +84,8 @@ class LatentVariableModel(keras.Model):
     data_dtype: str = "float32"
     objective: Objective
     scheme: Scheme
+    # Whether the posteriors of all pairs of a batch can be compared within a step.
+    _compares_pairs: bool = True
 
     def __init__(self, *, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -87,7 +95,7 @@ class LatentVariableModel(keras.Model):
         self._objective_state = ObjectiveState()
         self._scheme_state = SchemeState()
         self._functions: dict[Any, Callable[..., Any]] = {}
-        for name in self._log_names:
+        for name in (*_TERMS, *_INFORMATION, *self.rate_names):
             setattr(self, f"_{name}_tracker", keras.metrics.Mean(name=name))
 
     # What a subclass implements.
@@ -247,7 +255,12 @@ class LatentVariableModel(keras.Model):
     @property
     def logs_information(self) -> bool:
         """Whether the mutual information within the batch is logged."""
-        return "mutual_information" in self._log_names
+        return self._compares_pairs and not self.conditions
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Names of the parts of the data that p(z) depends on; none of an unconditional prior."""
+        return ()
 
     @property
     def variables(self) -> list[Any]:
@@ -257,7 +270,9 @@ class LatentVariableModel(keras.Model):
     @property
     def metrics(self) -> list[Any]:
         """The trackers of all that is logged."""
-        return [*super().metrics, *self._scheme_state.trackers.values()]
+        left_out = () if self.logs_information else _INFORMATION
+        own = [metric for metric in super().metrics if metric.name not in left_out]
+        return [*own, *self._scheme_state.trackers.values()]
 
     def make_seed(self, seed: Seed = None) -> Tensor:
         """Returns `seed` as an int32 pair; None advances the model's seed generator."""
@@ -591,6 +606,10 @@ class LatentVariableModel(keras.Model):
         """Returns parts by name as the arguments of `terms` and `encode`: `x`, and `context`."""
         return dict(parts)
 
+    def as_parts(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Returns what `as_batch` made as parts by name again."""
+        return dict(batch)
+
     def observed_parts(self, x: Tensor) -> dict[str, Tensor]:
         """Returns draws or means of p(x|z) `[..., *x_event]` as parts by name."""
         return {"x": x}
@@ -670,21 +689,16 @@ class LatentVariableModel(keras.Model):
             results = {name: value for name, value in results.items() if name not in trackers}
         return {**results, **self._objective_state.logged(), **self._scheme_state.logged()}
 
-    @property
-    def _log_names(self) -> tuple[str, ...]:
-        """The names in what `_logged` returns."""
-        return ("elbo", "distortion", "rate", "mutual_information", "marginal_kl")
-
     def _logged(self, terms: Terms) -> dict[str, Tensor]:
         """Returns what is logged of a pass beside the loss, by name, each `[B]`."""
-        information = terms.batch_mutual_information
-        return {
-            "elbo": terms.elbo,
-            "distortion": terms.distortion,
-            "rate": terms.rate,
-            "mutual_information": information,
-            "marginal_kl": terms.rate - information,
-        }
+        values = {"elbo": terms.elbo, "distortion": terms.distortion, "rate": terms.rate}
+        if self.logs_information:
+            information = terms.batch_mutual_information
+            values |= {"mutual_information": information, "marginal_kl": terms.rate - information}
+        if terms.level_rates is not None:
+            rates = tf.unstack(terms.level_rates, axis=-1)
+            values |= dict(zip(self.rate_names, rates, strict=True))
+        return values
 
     def _check_posterior(self, objective: Objective) -> None:
         """Checks that gradients of `objective` can come to the encoder, by tracing it."""

@@ -160,7 +160,7 @@ class DirectedModel(LatentVariableModel):
         order = sampling_order(_reads(pieces, generative), _CIRCLE)
         posterior_order = sampling_order(_reads(encoders, posterior), _CIRCLE)
         factorises = not any(_reads(encoders, posterior).values())
-        self._logs_information = factorises and not partly_observed
+        self._compares_pairs = factorises and not partly_observed
         super().__init__(seed=seed, **kwargs)
         self.observed, self.latents = observed, tuple(posterior)
         self.partly_observed = tuple(partly_observed)
@@ -226,6 +226,11 @@ class DirectedModel(LatentVariableModel):
             columns.append(tf.reshape(value, [-1, math.prod(event)]))
         return {"x": tf.concat(columns, axis=-1), **context}
 
+    def as_parts(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """See `LatentVariableModel.as_parts`."""
+        context = {CONTEXT: batch[CONTEXT]} if CONTEXT in batch else {}
+        return {**self._split_data(tf.convert_to_tensor(batch["x"])), **context}
+
     def observed_parts(self, x: Tensor) -> dict[str, Tensor]:
         """Returns draws or means of `decode` `[..., *x_event]` as observed nodes by name."""
         if len(self.observed) == 1:
@@ -251,6 +256,12 @@ class DirectedModel(LatentVariableModel):
         }
 
     # The model.
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """See `LatentVariableModel.conditions`: the observed nodes that latent ones depend on."""
+        reads = {name for node in self.latents for name in self._pieces[node].reads}
+        return tuple(name for name in (*self.observed, CONTEXT) if name in reads)
 
     @property
     def encoder_weights(self) -> list[Any]:
@@ -318,8 +329,7 @@ class DirectedModel(LatentVariableModel):
         Raises:
             ValueError: Latent nodes depend on observed ones; `prior_of` takes their values.
         """
-        reads = {name for node in self.latents for name in self._pieces[node].reads}
-        found = [name for name in self.observed if name in reads]
+        found = [name for name in self.conditions if name != CONTEXT]
         if found:
             raise ValueError(
                 f"In this model latent nodes depend on observed ones, on {', '.join(found)}: there "
@@ -548,20 +558,6 @@ class DirectedModel(LatentVariableModel):
     def _latent_shapes(self) -> dict[str, Shape]:
         return {name: self._shapes[name] for name in self.latents}
 
-    @property
-    def _log_names(self) -> tuple[str, ...]:
-        names = super()._log_names if self._logs_information else ("elbo", "distortion", "rate")
-        return (*names, *self.rate_names)
-
-    def _logged(self, terms: Terms) -> dict[str, Tensor]:
-        by_node = {}
-        if terms.level_rates is not None:
-            rates = tf.unstack(terms.level_rates, axis=-1)
-            by_node = dict(zip(self.rate_names, rates, strict=True))
-        if self._logs_information:
-            return {**super()._logged(terms), **by_node}
-        return {"elbo": terms.elbo, "distortion": terms.distortion, "rate": terms.rate, **by_node}
-
     def _check_built(self) -> None:
         if not self.built:
             raise ValueError(
@@ -639,7 +635,7 @@ class DirectedModel(LatentVariableModel):
     ) -> Distribution:
         if not self.latents:
             return nothing(tf.constant([], tf.int32))
-        reads = {name for node in self.latents for name in self._pieces[node].reads}
+        reads = self.conditions
         if CONTEXT in reads and context is None:
             check_context(None, None, context_shape=self.context_shape or ())
         given = {name: data[name] for name in self.observed if name in reads}

@@ -130,7 +130,7 @@ class HierarchicalVAE(VAE):
         joint.encode_top = encoder.encode_top if encoder.top_reads_x_alone else None
         # Before the metrics are made, which these name.
         self.rate_names = tuple(f"rate_{level}" for level in range(1, len(levels) + 1))
-        self._logs_information = encoder.factorises
+        self._compares_pairs = encoder.factorises
         super().__init__(encoder, decoder, joint, seed=seed, **kwargs)
 
     @property
@@ -233,18 +233,6 @@ class HierarchicalVAE(VAE):
             for name in parts
         }
         return cls(**{**config, **made})
-
-    @property
-    def _log_names(self) -> tuple[str, ...]:
-        names = super()._log_names if self._logs_information else ("elbo", "distortion", "rate")
-        return (*names, *self.rate_names)
-
-    def _logged(self, terms: Terms) -> dict[str, Tensor]:
-        rates: Any = terms.level_rates
-        by_level = dict(zip(self.rate_names, tf.unstack(rates, axis=-1), strict=True))
-        if self._logs_information:
-            return {**super()._logged(terms), **by_level}
-        return {"elbo": terms.elbo, "distortion": terms.distortion, "rate": terms.rate, **by_level}
 
     def _joint_prior(self, context: Tensor | None, training: bool) -> Distribution:
         if not self.prior.takes_context:

@@ -294,6 +294,11 @@ class VAE(LatentVariableModel):
         return self.encoder, self.decoder
 
     @property
+    def conditions(self) -> tuple[str, ...]:
+        """See `LatentVariableModel.conditions`."""
+        return ("context",) if takes_context(self.prior) else ()
+
+    @property
     def encoder_weights(self) -> list[Any]:
         """See `LatentVariableModel.encoder_weights`."""
         return self.encoder.trainable_weights
