@@ -9,6 +9,9 @@ from scipy import stats
 import tfvae
 from tests import analytic
 from tests.conftest import binary_data, mlp_decoder, mlp_encoder
+from tests.layers.cases import ALL_CASES
+from tfvae.distributions import support_of
+from tfvae.models.checks import check_array
 from tfvae.priors import VampPrior
 
 
@@ -63,10 +66,65 @@ def test_pseudo_inputs_stay_within_the_bounds_of_the_data():
     real = tfvae.VAE(mlp_encoder(), decoder, VampPrior(200), seed=0).prior.pseudo_inputs.numpy()
     assert real.min() < -1.0
     assert real.max() > 1.0
-    counts = mlp_decoder(likelihood=tfvae.layers.IndependentPoisson)
-    vae = tfvae.VAE(mlp_encoder(), counts, VampPrior(200), seed=0)
-    vae.prior.pseudo_inputs.assign(vae.prior.pseudo_inputs.constraint(vae.prior.pseudo_inputs))
-    assert vae.prior.pseudo_inputs.numpy().min() == 0.0
+
+
+# Fractions of counts are as good to an encoder.
+@pytest.mark.filterwarnings("ignore:.*holds fractions")
+def test_pseudo_inputs_are_data_of_every_likelihood_at_the_start_and_after_any_step():
+    """Ends of open intervals are never reached, nor numbers beyond the last category."""
+    seen = set()
+    for case in ALL_CASES:
+        support = support_of(case.make()(case.params(1)))
+        if support in seen:
+            continue
+        seen.add(support)
+        prior = VampPrior(200)
+        prior.connect(lambda x: None, case.event_shape, support)
+        prior.build((2,))
+        u = prior.pseudo_inputs
+        check_array(u.numpy(), case.label, case.event_shape, support)
+        assert u.numpy().std() > 0.1, case.label
+        for sign in (1.0, -1.0):
+            keras.optimizers.SGD(1e6).apply_gradients([(tf.fill(u.shape, sign), u)])
+            check_array(u.numpy(), case.label, case.event_shape, support)
+    assert len(seen) > 12
+
+
+def test_a_prior_of_the_rows_of_a_table_trains_by_the_data_encoder():
+    columns = {
+        "real": tfvae.layers.IndependentNormal(2),
+        "count": tfvae.layers.IndependentPoisson(),
+        "positive": tfvae.layers.IndependentLogNormal(),
+        "share": tfvae.layers.IndependentBeta(),
+        "category": tfvae.layers.IndependentCategorical((), levels=3),
+    }
+    head = tfvae.layers.Heterogeneous(columns)
+    encode = tfvae.layers.DataEncoder(columns)
+    encoder = keras.Sequential(
+        [keras.Input((6,)), encode, keras.layers.Dense(4), tfvae.layers.MultivariateNormalDiag(2)]
+    )
+    decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(head._params_size()), head])
+    rng = np.random.default_rng(0)
+    x = np.concatenate(
+        [
+            rng.normal(size=(30, 2)),
+            rng.poisson(2.0, (30, 1)),
+            rng.lognormal(size=(30, 1)),
+            rng.beta(2.0, 2.0, (30, 1)),
+            rng.integers(0, 3, (30, 1)),
+        ],
+        axis=1,
+    ).astype("float32")
+    encode.adapt(x)
+    vae = tfvae.VAE(encoder, decoder, VampPrior(30), seed=0)
+    # At the start every category is among the pseudo-inputs, and no logarithm of what has none.
+    assert set(vae.prior.pseudo_inputs.numpy()[:, 5]) == {0.0, 1.0, 2.0}
+    assert np.all(np.isfinite(encode(vae.prior.pseudo_inputs)))
+    # So large a step takes pseudo-inputs to their bounds.
+    vae.compile(keras.optimizers.Adam(3.0), jit_compile=False)
+    losses = vae.fit(x, epochs=3, batch_size=15, verbose=0).history["loss"]
+    assert np.all(np.isfinite(losses))
+    assert np.all(np.isfinite(encode(vae.prior.pseudo_inputs)))
 
 
 def test_posteriors_of_any_family():
@@ -91,5 +149,11 @@ def test_bad_arguments():
         VampPrior(5, pseudo_inputs=np.zeros([3, 6]))
     with pytest.raises(ValueError, match=r"Expected: \[5, 6\]. Received: \[5, 7\]"):
         tfvae.VAE(mlp_encoder(), mlp_decoder(), VampPrior(5, pseudo_inputs=np.zeros([5, 7])))
+    start = np.linspace(0.0, 2.0, 30).reshape(5, 6)
+    with pytest.raises(ValueError, match=r"within the support.*from 0 to 2 for Bernoulli\. Scale"):
+        tfvae.VAE(mlp_encoder(), mlp_decoder(), VampPrior(5, pseudo_inputs=start))
+    decoder = mlp_decoder(likelihood=tfvae.layers.IndependentLogNormal)
+    with pytest.raises(ValueError, match=r"within the support.*from 0 to 0 for LogNormal"):
+        tfvae.VAE(mlp_encoder(), decoder, VampPrior(5, pseudo_inputs=np.zeros([5, 6])))
     with pytest.raises(ValueError, match="is made of posteriors: pass it to a model"):
         VampPrior(5, 2).distribution()

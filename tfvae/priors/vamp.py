@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import keras
 import numpy as np
@@ -21,6 +22,10 @@ __all__ = ["VampPrior"]
 
 tfd = tfp.distributions
 
+# How near to a bound that is excluded pseudo-inputs may come, in parts of the interval, or of one
+# where there is one bound: its logarithm and the gradient of that are far from overflow.
+_MARGIN = 1e-6
+
 
 @register
 class VampPrior(Prior):
@@ -32,19 +37,22 @@ class VampPrior(Prior):
         p(z) = sum_m w_m q(z|u_m),   u_m `[*x_event]` learned, q the model's own encoder
 
     Encoder and prior share their weights, which a `.keras` file of the model holds once.
-    Pseudo-inputs stay within the bounds of the likelihood, if it has some.
+    Pseudo-inputs stay within the bounds of the likelihood, column by column, if it has some; bounds
+    that are excluded are never reached.
 
     Args:
         num_components: Number of pseudo-inputs, M.
         event_shape: Shape of one latent; by default that of the model's encoder.
-        pseudo_inputs: Data `[M, *x_event]` to start from; by default noise: uniform between the
-            bounds of the likelihood, or else standard normal.
+        pseudo_inputs: Data `[M, *x_event]` to start from; by default noise: uniform between two
+            bounds of the likelihood, log-normal beyond one bound, standard normal without any, and
+            whole numbers for categories.
         learn_weights: Learns the weights `w` of the mixture; False keeps them equal.
         **kwargs: See `Prior`.
 
     Raises:
-        ValueError: `num_components` is smaller than 1 or not the length of `pseudo_inputs`, the
-            shape of these is not that of the data, or the encoder needs a context.
+        ValueError: `num_components` is smaller than 1 or not the length of `pseudo_inputs`, these
+            have not the shape of the data or lie outside of the support of the likelihood, or the
+            encoder needs a context.
 
     Example:
         >>> prior = tfvae.priors.VampPrior(50)
@@ -123,23 +131,26 @@ class VampPrior(Prior):
 
     def _build(self, event_shape: Shape) -> None:
         start, x_shape, support = self._start, self._x_shape, self._support
-        bounds = support.lower, support.upper
+        within = _Within(*_bounds(support))
         if start is not None and start.shape[1:] != x_shape:
             raise ValueError(
                 "`pseudo_inputs` must have the shape of the data. "
                 f"Expected: {[self.num_components, *x_shape]}. Received: {list(start.shape)}"
             )
-        if start is not None:
-            values: Any = start
-            initializer: Any = keras.initializers.Constant(values)
-        elif support.lower is None or support.upper is None:
-            initializer = keras.initializers.RandomNormal(stddev=1.0)
-        else:
-            initializer = keras.initializers.RandomUniform(support.lower, support.upper)
+        if start is not None and within.excludes(start):
+            raise ValueError(
+                "`pseudo_inputs` must lie within the support of the likelihood, as data does. "
+                f"Received: values from {np.nanmin(start):g} to {np.nanmax(start):g} for "
+                f"{support.likelihood}. {support.remedy}".rstrip()
+            )
         self.pseudo_inputs = self.add_weight(
             shape=(self.num_components, *x_shape),
-            initializer=initializer,
-            constraint=None if bounds == (None, None) else _Within(*bounds),
+            initializer=(
+                (lambda shape, dtype=None: _noise(support, shape, dtype))
+                if start is None
+                else keras.initializers.Constant(cast(Any, start))
+            ),
+            constraint=within,
             name="pseudo_inputs",
         )
         self.logits = self.add_weight(
@@ -151,11 +162,63 @@ class VampPrior(Prior):
 
 
 class _Within(keras.constraints.Constraint):
-    """Projects onto the bounds of the data."""
+    """Projects onto the support of the data.
 
-    def __init__(self, lower: float | None, upper: float | None) -> None:
+    Args:
+        lower: Least value, of all or of each of the last axis, -infinity where there is none.
+        upper: Greatest value, in the same way.
+    """
+
+    def __init__(self, lower: np.ndarray, upper: np.ndarray) -> None:
         self.lower, self.upper = lower, upper
 
     def __call__(self, w: Tensor) -> Tensor:
-        w = w if self.lower is None else tf.maximum(w, tf.cast(self.lower, w.dtype))
-        return w if self.upper is None else tf.minimum(w, tf.cast(self.upper, w.dtype))
+        return tf.clip_by_value(w, tf.cast(self.lower, w.dtype), tf.cast(self.upper, w.dtype))
+
+    def excludes(self, values: np.ndarray) -> bool:
+        """Returns whether any of `values` lies outside; NaN does not."""
+        return bool(np.any((values < self.lower) | (values > self.upper)))
+
+
+def _ends(support: Support) -> tuple[float, float]:
+    """Returns the least and the greatest value that a pseudo-input may take."""
+    lower = -math.inf if support.lower is None else support.lower
+    upper = math.inf if support.upper is None else support.upper
+    if support.exclusive:
+        width = upper - lower
+        margin = _MARGIN * (width if math.isfinite(width) else 1.0)
+        lower, upper = lower + margin, upper - margin
+    return lower, upper
+
+
+def _bounds(support: Support) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the ends of all values, `[]`, or where columns differ of each of these, `[D]`."""
+    if not support.columns:
+        lower, upper = _ends(support)
+        return np.asarray(lower, "float32"), np.asarray(upper, "float32")
+    ends = [_bounds(own) for *_, own in support.columns]
+    sizes = [size for _, size, _ in support.columns]
+    lower, upper = (
+        np.concatenate([np.broadcast_to(end, size) for end, size in zip(part, sizes, strict=True)])
+        for part in zip(*ends, strict=True)
+    )
+    return lower, upper
+
+
+def _noise(support: Support, shape: Shape, dtype: Any) -> Tensor:
+    """Returns noise that lies within the support, as an initializer does."""
+    if support.columns:
+        parts = [_noise(own, (*shape[:-1], size), dtype) for _, size, own in support.columns]
+        return tf.concat(parts, axis=-1)
+    lower, upper = _ends(support)
+    normal = keras.initializers.RandomNormal(stddev=1.0)
+    if support.categories is not None:
+        uniform = keras.initializers.RandomUniform(lower, lower + support.categories)
+        return tf.minimum(tf.floor(uniform(shape, dtype)), upper)
+    if math.isfinite(lower) and math.isfinite(upper):
+        return keras.initializers.RandomUniform(lower, upper)(shape, dtype)
+    if math.isfinite(lower):
+        return lower + tf.exp(normal(shape, dtype))
+    if math.isfinite(upper):
+        return upper - tf.exp(normal(shape, dtype))
+    return normal(shape, dtype)
