@@ -57,6 +57,9 @@ class Terms(NamedTuple):
             made for it.
         level_rates: Of a hierarchy, the addends of the rate, level by level `[B, L]`, each in
             closed form where there is one; None where z is all of one level.
+        log_measure: Logarithms `[S, B]` of what the rows count in p(x) = sum_s measure p(x, z_s):
+            `log_weights` less `log_q_z`, also of states to which q(z|x) gives nothing. None for
+            draws.
         log_q_labels: log q `[B]` of those latents whose values are given with the data, zero in
             examples without; None where none ever are.
     """
@@ -72,6 +75,7 @@ class Terms(NamedTuple):
     gradient_scale: Tensor | None = None
     level_rates: Tensor | None = None
     log_q_labels: Tensor | None = None
+    log_measure: Tensor | None = None
 
     def expect(self, values: Tensor) -> Tensor:
         """Returns E_q of values `[S, B]`, `[B]`: a mean over draws, or the sum over all states."""
@@ -90,6 +94,19 @@ class Terms(NamedTuple):
     def log_w(self) -> Tensor:
         """Log importance weights log p(x, z) - log q(z|x), `[S, B]`."""
         return self.log_p_x + self.log_p_z - self.log_q_z
+
+    @property
+    def log_evidence(self) -> Tensor:
+        """Log of the sum of p(x, z) over all states, `[B]`: log p(x), whatever q(z|x) is.
+
+        Over draws, or over states of one latent at draws of others, log of the mean importance
+        weight: in expectation below log p(x).
+        """
+        if self.log_weights is None:
+            return self.log_expect(self.log_w)
+        measure = self.log_measure
+        measure = self.log_weights - self.log_q_z if measure is None else measure
+        return tf.reduce_logsumexp(self.log_p_x + self.log_p_z + measure, axis=0)
 
     @property
     def distortion(self) -> Tensor:

@@ -24,12 +24,18 @@ class States(NamedTuple):
     Attributes:
         z: The states `[N, B, *E]`.
         log_prob: Their log-probabilities `[N, B]`.
-        log_weight: Logarithms `[N, B]` of the weights with which they enter expectations.
+        log_share: Logarithms `[N, B]` of the share that each has in the sum over all: zero, but
+            where a known value takes the place of each of them.
     """
 
     z: Tensor
     log_prob: Tensor
-    log_weight: Tensor
+    log_share: Tensor
+
+    @property
+    def log_weight(self) -> Tensor:
+        """Logarithms `[N, B]` of the weights with which they enter expectations."""
+        return self.log_share + self.log_prob
 
 
 @functools.singledispatch
@@ -118,4 +124,4 @@ def weighted_states(distribution: Distribution) -> States:
         tf.reshape(z, [z.shape[0], *[1] * distribution.batch_shape.rank, *z.shape[1:]]), shape
     )
     log_prob = distribution.log_prob(z)
-    return States(z, log_prob, log_prob)
+    return States(z, log_prob, tf.zeros_like(log_prob))

@@ -22,6 +22,8 @@ __all__ = [
     "Conditional",
     "Factor",
     "Hierarchy",
+    "LevelDraws",
+    "LevelRates",
     "level_rates",
     "precision_weighted",
     "split_levels",
@@ -85,17 +87,59 @@ class LevelDraws(NamedTuple):
         log_probs: Their log-densities `[S, B]`, each given those that it depends on.
         conditionals: What they are drawn from.
         extra: The sum over the levels `[..., S, B]` of what `draw` returned third, if anything.
-        log_weights: Logarithms `[S, B]` of the weights of the rows, where levels take all states;
-            None where each row is a draw.
+        log_shares: Logarithms `[S, B]` of the share of each row in sums over rows, where levels
+            take all states; None where each row is a draw.
         summed: The levels that take all states.
+        slopes: The gradient `[S, B, *E_l]` of the sum of `log_probs` in the draws of each level,
+            where it was asked for.
     """
 
     values: dict[str, Tensor]
     log_probs: dict[str, Tensor]
     conditionals: dict[str, Conditional]
     extra: Tensor | None = None
-    log_weights: Tensor | None = None
+    log_shares: Tensor | None = None
     summed: tuple[str, ...] = ()
+    slopes: dict[str, Tensor] | None = None
+
+    @property
+    def log_weights(self) -> Tensor | None:
+        """Logarithms `[S, B]` of the weights of the rows; None where each row is a draw."""
+        if self.log_shares is None:
+            return None
+        return self.log_shares + tf.add_n([self.log_probs[name] for name in self.summed])
+
+    @property
+    def log_measure(self) -> Tensor | None:
+        """`log_weights` less all `log_probs` `[S, B]`, also where q gives a state nothing."""
+        if self.log_shares is None:
+            return None
+        drawn = [value for name, value in self.log_probs.items() if name not in self.summed]
+        return self.log_shares - tf.add_n(drawn) if drawn else self.log_shares
+
+    def expect(self, values: Tensor) -> Tensor:
+        """Returns the expectation `[B]` of values `[S, B]` of the rows."""
+        weights = self.log_weights
+        if weights is None:
+            return tf.reduce_mean(values, axis=0)
+        return tf.reduce_sum(tf.exp(weights) * values, axis=0)
+
+
+class LevelRates(NamedTuple):
+    """Scores of draws level by level.
+
+    Attributes:
+        log_p: log p(z_l|...) `[S, B]` by name, nats.
+        rates: The rate of each level `[B]` by name, nats.
+        closed: Whether all rates are means of closed forms.
+        read: The levels whose draws closed forms depend on: the gradient of their mean goes
+            through these draws, or lacks a term.
+    """
+
+    log_p: dict[str, Tensor]
+    rates: dict[str, Tensor]
+    closed: bool
+    read: frozenset[str]
 
 
 class Hierarchy(tfd.Distribution, Composed):
@@ -204,6 +248,7 @@ class Hierarchy(tfd.Distribution, Composed):
         draw: Callable[[Distribution, Any, Tensor], Any] = sample_and_log_prob,
         *,
         max_states: int = 0,
+        slopes: bool = False,
     ) -> LevelDraws:
         """Draws level by level, each from its conditional at the levels drawn before.
 
@@ -216,35 +261,49 @@ class Hierarchy(tfd.Distribution, Composed):
             draw: From a distribution, a number of draws and a seed to draws, log-densities and, for
                 `LevelDraws.extra`, None or a tensor of one more leading axis.
             max_states: How many rows there may be of each draw; 0 draws all levels.
+            slopes: Whether to work out `LevelDraws.slopes`.
         """
-        values, log_probs, log_weights = self._all_states(num_samples, max_states)
+        values, log_probs, log_shares = self._all_states(num_samples, max_states)
         summed = tuple(values)
         conditionals = {name: self._roots[name] for name in summed}
-        extras = []
+        extras, found = [], dict[str, Tensor]()
         rows: Any = num_samples
-        if log_weights is not None:
-            rows = log_weights.shape[0] or tf.shape(log_weights)[0]
+        if log_shares is not None:
+            rows = log_shares.shape[0] or tf.shape(log_shares)[0]
         leading = _joined([rows], self.batch_shape_tensor())
         static = tf.TensorShape([tf.get_static_value(rows)]).concatenate(self.batch_shape)
         for index, (name, factor) in enumerate(self._factors.items()):
             if name in summed:
                 continue
             level_seed = seed if index == 0 else fold_in(fold_in(seed, _LEVELS), index)
-            conditional = self._conditional(factor, values)
-            count: Any = rows
-            if conditional.leading is not None:
-                count = 1
-            elif conditional.distribution.batch_shape.rank != self.batch_shape.rank:
-                count = tf.reduce_prod(leading)  # one distribution for a whole batch
-            z, log_prob, *extra = draw(conditional.distribution, count, level_seed)
-            extras += [tf.reshape(e, _joined([-1], leading)) for e in extra if e is not None]
             event = self._shapes[name]
-            z = tf.reshape(z, _joined(leading, event))
-            values[name] = tf.ensure_shape(z, static.concatenate(event))
+            parents = {parent: values[parent] for parent in self._parents(factor)}
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(parents if slopes else {})
+                conditional = self._conditional(factor, values)
+                count: Any = rows
+                if conditional.leading is not None:
+                    count = 1
+                elif conditional.distribution.batch_shape.rank != self.batch_shape.rank:
+                    count = tf.reduce_prod(leading)  # one distribution for a whole batch
+                z, log_prob, *extra = draw(conditional.distribution, count, level_seed)
+                z = tf.ensure_shape(
+                    tf.reshape(z, _joined(leading, event)), static.concatenate(event)
+                )
+                if slopes:
+                    # At a point of its own: how it came about is no matter of the density.
+                    fixed = tf.stop_gradient(z)
+                    tape.watch(fixed)
+                    log_prob = conditional.log_prob(fixed, event)
+            if slopes:
+                for read, slope in _slopes(tape, log_prob, {**parents, name: fixed}).items():
+                    found[read] = found[read] + slope if read in found else slope
+            extras += [tf.reshape(e, _joined([-1], leading)) for e in extra if e is not None]
+            values[name] = z
             log_probs[name] = tf.ensure_shape(tf.reshape(log_prob, leading), static)
             conditionals[name] = conditional
         extra = tf.add_n(extras) if extras else None
-        return LevelDraws(values, log_probs, conditionals, extra, log_weights, summed)
+        return LevelDraws(values, log_probs, conditionals, extra, log_shares, summed, found)
 
     def root(self, name: str) -> Distribution:
         """Returns the distribution of a level that depends on no other."""
@@ -329,13 +388,13 @@ class Hierarchy(tfd.Distribution, Composed):
     def _all_states(
         self, num_samples: int | Tensor, max_states: int
     ) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor | None]:
-        """Returns levels that take all states `[S, B, *E_l]`, their log-densities, the weights."""
+        """Returns levels that take all states `[S, B, *E_l]`, their log-densities, the shares."""
         names = self.finite_levels(max_states)
         if not names:
             return {}, {}, None
         found = {name: weighted_states(self._roots[name].distribution) for name in names}
         total = inner = math.prod(states.z.shape[0] for states in found.values())
-        values, log_probs, log_weights = {}, {}, tf.zeros([], self.dtype)
+        values, log_probs, log_shares = {}, {}, tf.zeros([], self.dtype)
         for name, states in found.items():
             size = states.z.shape[0]
             inner //= size
@@ -346,8 +405,8 @@ class Hierarchy(tfd.Distribution, Composed):
                 return tf.tile(tensor, [total // (size * inner), *[1] * (tensor.shape.rank - 1)])
 
             values[name], log_probs[name] = rows(states.z), rows(states.log_prob)
-            log_weights += rows(states.log_weight)
-        return values, log_probs, log_weights - tf.math.log(tf.cast(num_samples, self.dtype))
+            log_shares += rows(states.log_share)
+        return values, log_probs, log_shares - tf.math.log(tf.cast(num_samples, self.dtype))
 
     def _given_to(self, factor: Factor, given: Mapping[str, Tensor] | None = None) -> Any:
         given = self._given if given is None else given
@@ -450,6 +509,14 @@ for _of_one in (pairwise_log_prob, pairwise_log_prob_fast):
     _of_one.register(Hierarchy, lambda q, z, of_one=_of_one: q.pairwise_log_prob(z, of_one))
 
 
+def _slopes(
+    tape: tf.GradientTape, log_prob: Tensor, levels: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Returns the gradient of a log-density in levels `[S, B, *E_l]`, as constants."""
+    slopes = tape.gradient(log_prob, levels, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    return {name: tf.stop_gradient(slope) for name, slope in slopes.items()}
+
+
 def split_levels(z: Tensor, event_shapes: Mapping[str, Shape]) -> dict[str, Tensor]:
     """Returns the levels `[..., *E_l]` of draws `[..., K]`, by name."""
     sizes = [math.prod(event) for event in event_shapes.values()]
@@ -466,9 +533,7 @@ def split_levels(z: Tensor, event_shapes: Mapping[str, Shape]) -> dict[str, Tens
     }
 
 
-def level_rates(
-    q: Hierarchy, p: Hierarchy, draws: LevelDraws
-) -> tuple[dict[str, Tensor], dict[str, Tensor], bool]:
+def level_rates(q: Hierarchy, p: Hierarchy, draws: LevelDraws) -> LevelRates:
     """Scores draws `q.draw(...)` level by level.
 
         rate_l = E_q[log q(z_l|...) - log p(z_l|...)],   sum_l rate_l = KL(q || p)
@@ -482,14 +547,10 @@ def level_rates(
         q: Posterior, batch shape `[B]`.
         p: Prior, batch shape `[]` or `[B]`.
         draws: Of q.
-
-    Returns:
-        Of each level, by name, log p(z_l|...) `[S, B]` and the rate `[B]`, nats; and whether all
-        rates are means of closed forms.
     """
     values, log_q, q_levels = draws.values, draws.log_probs, draws.conditionals
     p_levels = p.conditionals(values)
-    log_p, rates, closed = {}, {}, True
+    log_p, rates, closed, read = {}, {}, True, set()
     for name, value in values.items():
         event = q._shapes[name]
         log_p[name] = p_levels[name].log_prob(value, event)
@@ -497,16 +558,11 @@ def level_rates(
         if not q.descendants(name) & set(p.parents(name)):
             kl = _conditional_kl(q_levels[name], p_levels[name], event)
         closed = closed and (kl is not None or name in draws.summed)
+        if kl is not None:
+            read |= {*q.parents(name), *p.parents(name)}
         kl = log_q[name] - log_p[name] if kl is None else kl
-        if kl.shape.rank == 2:
-            weights = draws.log_weights
-            kl = (
-                tf.reduce_mean(kl, axis=0)
-                if weights is None
-                else tf.reduce_sum(tf.exp(weights) * kl, axis=0)
-            )
-        rates[name] = kl
-    return log_p, rates, closed
+        rates[name] = draws.expect(kl) if kl.shape.rank == 2 else kl
+    return LevelRates(log_p, rates, closed, frozenset(read))
 
 
 def _conditional_kl(q: Conditional, p: Conditional, event_shape: Shape) -> Tensor | None:

@@ -74,12 +74,12 @@ class Labelled(tfd.Distribution, Composed):
 
         Where the value is known it takes the place of each, and they share its weight.
         """
-        z, log_prob, _ = weighted_states(self.distribution)
-        share = tf.cast(-math.log(z.shape[0]), log_prob.dtype)
+        z, log_prob, zeros = weighted_states(self.distribution)
+        share = zeros - math.log(z.shape[0])
         return States(
             self.fill_in(z),
-            tf.where(self.known, tf.zeros_like(log_prob), log_prob),
-            tf.where(self.known, tf.fill(tf.shape(log_prob), share), log_prob),
+            tf.where(self.known, zeros, log_prob),
+            tf.where(self.known, share, zeros),
         )
 
     def centre(self) -> Tensor:

@@ -25,7 +25,7 @@ from tfvae.models.checks import check_array, check_context, check_event_shape, c
 from tfvae.models.observed import nothing, terms_without_latents
 from tfvae.models.pieces import CONTEXT, Piece, sampling_order
 from tfvae.objectives import Objective
-from tfvae.objectives.gradients import plain_draws
+from tfvae.objectives.levels import draw_levels, rates_have_gradients
 from tfvae.priors import Prior
 from tfvae.terms import Terms
 
@@ -364,13 +364,14 @@ class DirectedModel(LatentVariableModel):
         p_z = self._prior(data, context, training) if prior is None else prior
         levels, p_levels = self._levels(q_z), self._levels(p_z)
         draws = self._draw(levels, num_samples, self.make_seed(seed), objective)
-        log_p, rates, closed = level_rates(levels, p_levels, draws)
-        closed = closed and self._mean_rates_have_gradients(levels, draws, objective)
+        scores = level_rates(levels, p_levels, draws)
+        rates = scores.rates
+        closed = scores.closed and rates_have_gradients(scores, draws, objective)
         z = levels.join(draws.values) if len(self.latents) > 1 else draws.values[self._first]
         several = len(self.latents) > 1
         return Terms(
             log_p_x=self._log_p_observed(data, draws.values, context, training),
-            log_p_z=tf.add_n(list(log_p.values())),
+            log_p_z=tf.add_n(list(scores.log_p.values())),
             log_q_z=tf.add_n(list(draws.log_probs.values())),
             kl=tf.add_n(list(rates.values())) if closed else None,
             z=z,
@@ -380,6 +381,7 @@ class DirectedModel(LatentVariableModel):
             gradient_scale=draws.extra,
             level_rates=tf.stack([rates[n] for n in self.latents], axis=-1) if several else None,
             log_q_labels=self._log_q_labels(draws),
+            log_measure=draws.log_measure,
         )
 
     def exact_log_p_x(self, x: Tensor, context: Tensor | None = None) -> Tensor | None:
@@ -389,11 +391,7 @@ class DirectedModel(LatentVariableModel):
         q_z = self.encode(x, context)
         if set(self._levels(q_z).finite_levels(self.max_states)) != set(self.latents):
             return None
-        terms = self.terms(x, seed=0, context=context, posterior=q_z)
-        weights: Any = terms.log_weights
-        # What is known stands in for all states, which share the weight of one.
-        log_shares = tf.where(tf.equal(weights, terms.log_q_z), 0.0, weights)
-        return tf.reduce_logsumexp(terms.log_p_x + terms.log_p_z + log_shares, axis=0)
+        return self.terms(x, seed=0, context=context, posterior=q_z).log_evidence
 
     def sample(self, num_samples: int, seed: Seed = None, *, context: Tensor | None = None) -> Any:
         """Draws the observed nodes, in the form in which `fit` takes them.
@@ -681,21 +679,8 @@ class DirectedModel(LatentVariableModel):
     def _draw(
         self, q_z: Hierarchy, num_samples: int, seed: Tensor, objective: Objective | None
     ) -> LevelDraws:
-        draw = plain_draws if objective is None else objective.draw
         sums = objective is None or objective.takes_all_states
-        return q_z.draw(num_samples, seed, draw, max_states=self.max_states if sums else 0)
-
-    def _mean_rates_have_gradients(
-        self, q_z: Hierarchy, draws: LevelDraws, objective: Objective | None
-    ) -> bool:
-        """Whether the gradient of a mean of closed forms over draws has all its terms."""
-        if q_z.factorises:
-            return True
-        gradient = None if objective is None else objective.gradient
-        drawn = [c for name, c in draws.conditionals.items() if name not in draws.summed]
-        kinds = [part.distribution.reparameterization_type for part in drawn]
-        follows = gradient is None or gradient.follows_draws
-        return follows and all(kind == tfd.FULLY_REPARAMETERIZED for kind in kinds)
+        return draw_levels(q_z, num_samples, seed, objective, self.max_states if sums else 0)
 
     def _log_q_labels(self, draws: LevelDraws) -> Tensor | None:
         found = []
@@ -705,13 +690,7 @@ class DirectedModel(LatentVariableModel):
                 return None  # scored with a posterior of somebody's own
             log_q = conditional.distribution.log_prob_of_known()
             if conditional.leading is not None:
-                log_q = tf.reshape(log_q, conditional.leading)
-                weights = draws.log_weights
-                log_q = (
-                    tf.reduce_mean(log_q, axis=0)
-                    if weights is None
-                    else tf.reduce_sum(tf.exp(weights) * log_q, axis=0)
-                )
+                log_q = draws.expect(tf.reshape(log_q, conditional.leading))
             found.append(log_q)
         return tf.add_n(found) if found else None
 

@@ -22,7 +22,7 @@ from tfvae.distributions.support import Support
 from tfvae.models.pieces import CONTEXT, Piece, sampling_order
 from tfvae.models.vae import VAE, checked_prior
 from tfvae.objectives import Objective
-from tfvae.objectives.gradients import plain_draws
+from tfvae.objectives.levels import draw_levels, rates_have_gradients
 from tfvae.priors import Prior, StandardNormal
 from tfvae.terms import Terms
 
@@ -169,18 +169,14 @@ class HierarchicalVAE(VAE):
                 objective=objective,
                 training=training,
             )
-        draw = plain_draws if objective is None else objective.draw
-        draws = q_z.draw(num_samples, self.make_seed(seed), draw)
-        log_p, rates, closed = level_rates(q_z, p_z, draws)
+        draws = draw_levels(q_z, num_samples, self.make_seed(seed), objective)
+        scores = level_rates(q_z, p_z, draws)
+        rates = scores.rates
+        closed = scores.closed and rates_have_gradients(scores, draws, objective)
         z = q_z.join(draws.values)
-        gradient = None if objective is None else objective.gradient
-        follows = gradient is None or gradient.follows_draws
-        follows = follows and q_z.reparameterization_type == tfd.FULLY_REPARAMETERIZED
-        # Without a gradient through the draws, that of a mean over them would lack a term.
-        closed = closed and (q_z.factorises or follows)
         return Terms(
             log_p_x=self.log_p_x_given_z(x, z, context, training=training),
-            log_p_z=tf.add_n(list(log_p.values())),
+            log_p_z=tf.add_n(list(scores.log_p.values())),
             log_q_z=tf.add_n(list(draws.log_probs.values())),
             kl=tf.add_n(list(rates.values())) if closed else None,
             z=z,
@@ -240,7 +236,7 @@ class HierarchicalVAE(VAE):
         return self.prior.distribution(self._required(context), training=training)
 
     def _try_draws(self, objective: Objective, q_z: Any) -> None:
-        q_z.draw(objective.num_samples, tf.constant([0, 0]), objective.draw)
+        draw_levels(q_z, objective.num_samples, tf.constant([0, 0]), objective)
 
     def _parameters(self, x: Tensor, context: Tensor | None) -> Any:
         q_z: Any = self._posterior(x, context)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import tensorflow as tf
 
@@ -85,10 +85,14 @@ def importance_evidence(
         if terms.log_weights is not None:
             # Of each draw all states of what has few: together they are one draw of the rest.
             shape = [-1, block, tf.shape(drawn)[1]]
-            log_shares = tf.reshape(terms.log_weights, shape) + math.log(block)
-            each = tf.reshape(drawn, shape)
-            drawn = tf.reduce_logsumexp(log_shares + each, axis=0)
-            mean_log_w = tf.reduce_sum(tf.exp(log_shares) * each, axis=0)
+            log_p = tf.reshape(terms.log_p_x + terms.log_p_z, shape)
+            measure: Any = terms.log_measure
+            log_measure = tf.reshape(measure, shape) + math.log(block)
+            log_weights = tf.reshape(terms.log_weights, shape) + math.log(block)
+            # Where q gives a state nothing, it has no part in the mean, whatever its weight.
+            each = tf.math.multiply_no_nan(tf.reshape(drawn, shape), tf.exp(log_weights))
+            drawn = tf.reduce_logsumexp(log_p + log_measure, axis=0)
+            mean_log_w = tf.reduce_sum(each, axis=0)
         log_w = tf.where(valid[:, None], drawn, -float("inf"))
         new_peak, kept, w = rescaled(peak, log_w)
         total = total * kept + tf.reduce_sum(w, axis=0)

@@ -237,6 +237,7 @@ class VAE(LatentVariableModel):
             q_z=q_z,
             p_z=p_z,
             log_weights=draws.log_q_z if sums else None,
+            log_measure=tf.zeros_like(draws.log_q_z) if sums else None,
             gradient_scale=draws.gradient_scale,
         )
 
@@ -245,8 +246,7 @@ class VAE(LatentVariableModel):
         q_z = self.encode(x, context)
         if not self._sums_over(q_z):
             return None
-        terms = self.terms(x, context=context, posterior=q_z)
-        return tf.reduce_logsumexp(terms.log_p_x + terms.log_p_z, axis=0)
+        return self.terms(x, context=context, posterior=q_z).log_evidence
 
     def fit_prior(self, prior: Prior, x: Any, **settings: Any) -> PriorGain:
         """Replaces the prior by another one, fitted to the aggregated posterior of `x`.

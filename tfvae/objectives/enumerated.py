@@ -10,6 +10,7 @@ from tfvae._config import check_amount
 from tfvae._typing import Distribution, Tensor, register
 from tfvae.distributions.finite import num_states
 from tfvae.objectives.base import Expectation
+from tfvae.objectives.gradients import zeros_with_gradient
 from tfvae.objectives.schedules import Schedule, value_at
 from tfvae.terms import Draws, Terms
 
@@ -33,7 +34,7 @@ class Enumerated(Expectation):
         marginal: Maximises log p(x) in place of its bound.
 
     Call arguments:
-        terms: `Terms` of all states; reads `log_p_x`, `log_p_z`, `log_q_z`, `log_weights` `[S, B]`.
+        terms: `Terms` of all states; reads the scores `[S, B]`.
         step: Number of updates made so far.
 
     Returns:
@@ -69,10 +70,9 @@ class Enumerated(Expectation):
         if terms.log_weights is None:
             raise ValueError(_refusal(terms.q_z))
         if self.marginal:
-            # Zero, but for states that share the place of a value that is known. Its gradient is
-            # zero too, and kept: Keras warns of weights that have none.
-            share = terms.log_weights - terms.log_q_z
-            return tf.reduce_logsumexp(terms.log_p_x + terms.log_p_z + share, axis=0)
+            # A gradient of zero, and not none: optimizers warn of weights without any.
+            idle = zeros_with_gradient(0.0, terms.log_q_z)
+            return terms.log_evidence + tf.reduce_sum(idle, axis=0)
         beta = tf.cast(value_at(self.beta, step), terms.log_p_x.dtype)
         return -terms.distortion - beta * terms.sampled_rate
 

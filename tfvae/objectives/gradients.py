@@ -41,12 +41,15 @@ class GradientEstimator(Configured):
 
     Attributes:
         follows_draws: Whether z itself carries a gradient that every reader of z may use.
+        follows_paths: Whether log q(z|x) carries the gradient in z alone, and none in its own
+            parameters.
         scales_draws: Whether draws are made so that one bound scales the gradient of each.
         needs_closed_rate: Whether the rate has to be in closed form.
         needs_sampled_rate: Whether the rate has to be read from the draws.
     """
 
     follows_draws: bool = True
+    follows_paths: bool = False
     scales_draws: bool = False
     needs_closed_rate: bool = False
     needs_sampled_rate: bool = False
@@ -144,8 +147,10 @@ class PathDerivative(GradientEstimator):
     """The gradient through the draws alone, without that of log q(z|x) in its own parameters.
 
     For the ELBO unbiased, because what is left out has the mean zero; where q is the true
-    posterior it is exactly zero for each draw. For bounds of several draws taken together, such
-    as the importance-weighted one, it is biased: choose `DoublyReparameterised` there.
+    posterior it is exactly zero for each draw, also where levels of z depend on each other: then
+    log q(z_1|z_2) keeps its gradient in z_2, by way of the network. For bounds of several draws
+    taken together, such as the importance-weighted one, it is biased: choose
+    `DoublyReparameterised` there.
 
     Example:
         >>> gradient = tfvae.objectives.PathDerivative()
@@ -155,6 +160,7 @@ class PathDerivative(GradientEstimator):
     Reference: Sticking the Landing (Roeder et al., 2017), https://arxiv.org/abs/1703.09194
     """
 
+    follows_paths = True
     needs_sampled_rate = True
 
     def _draw(self, q_z: Distribution, num_samples: int, seed: Tensor) -> Draws:
@@ -186,6 +192,7 @@ class DoublyReparameterised(GradientEstimator):
     """
 
     follows_draws = False
+    follows_paths = True
     scales_draws = True
     needs_sampled_rate = True
 
@@ -470,7 +477,7 @@ def draw_constants(q_z: Distribution, num_samples: int, seed: Tensor) -> Draws:
 def draw_for_paths(q_z: Distribution, num_samples: int, seed: Tensor) -> Draws:
     """Returns draws for `bound_with_paths`; log q(z|x) has the gradient in z alone."""
     z, log_q_z = sample_and_log_prob(q_z, num_samples, seed)
-    z, gradient_scale = _scalable(z, tf.shape(log_q_z))
+    z, gradient_scale = scalable(z, tf.shape(log_q_z))
     return Draws(z, detached_log_prob(q_z, z), gradient_scale)
 
 
@@ -478,8 +485,8 @@ def bound_with_paths(terms: Terms, log_w: Tensor, means: PowerMeans, paths: Tens
     """Returns `means(log_w)` with a gradient through draws of its own.
 
     Args:
-        terms: Of draws made by `draw_for_paths`.
-        log_w: Log weights `[S, B]`.
+        terms: Of draws whose gradient can be scaled.
+        log_w: Log weights `[S, B]`; of their log q(z|x) the gradient is that in z alone, or none.
         means: Gives the value, and the gradient in the parameters of p(x|z) and p(z).
         paths: Factors `[S, B]` of dlog_w / dz in the gradient in the parameters of q(z|x).
     """
@@ -491,7 +498,7 @@ def bound_with_paths(terms: Terms, log_w: Tensor, means: PowerMeans, paths: Tens
 
 
 @tf.custom_gradient
-def _scalable(z: Tensor, scores: Tensor) -> tuple[tuple[Tensor, Tensor], object]:
+def scalable(z: Tensor, scores: Tensor) -> tuple[tuple[Tensor, Tensor], object]:
     """Passes z on, with zeros `[2, S, B]` whose gradients say what its gradient is scaled by."""
     zeros = tf.zeros(tf.concat([[2], scores], axis=0), z.dtype)
 

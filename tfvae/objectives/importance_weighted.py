@@ -20,6 +20,8 @@ from tfvae.objectives.gradients import (
     check_draws,
     check_gradient,
     draw_for_paths,
+    plain_draws,
+    scalable,
     zeros_with_gradient,
 )
 from tfvae.objectives.power_means import PowerMean, PowerMeans
@@ -113,7 +115,11 @@ class ImportanceWeighted(Objective):
         if self.encoder_groups is None:
             return self.gradient.draw(q_z, num_samples, seed)
         self.gradient.check(q_z)
-        return draw_for_paths(q_z, num_samples, seed)
+        if self.gradient.follows_paths:
+            return draw_for_paths(q_z, num_samples, seed)
+        z, log_q_z, _ = plain_draws(q_z, num_samples, seed)
+        z, gradient_scale = scalable(z, tf.shape(log_q_z))
+        return Draws(z, log_q_z, gradient_scale)
 
     def __call__(self, terms: Terms, step: int | Tensor = 0) -> Tensor:
         del step
@@ -122,16 +128,17 @@ class ImportanceWeighted(Objective):
         means = self._means(self.groups)
         if self.encoder_groups is None:
             return self.gradient.bound(terms, terms.log_p_x + terms.log_p_z, 1.0, means)
-        encoder = self._means(self.encoder_groups)
-        paths = encoder.weights(terms.log_w)
+        encoder, log_w = self._means(self.encoder_groups), terms.log_w
+        paths = encoder.weights(log_w)
         if isinstance(self.gradient, DoublyReparameterised):
-            paths = paths - encoder.curvature(terms.log_w)
-        bound = bound_with_paths(terms, terms.log_w, means, paths)
-        if isinstance(self.gradient, Reparameterised):
-            log_q_z = terms.q_z.log_prob(tf.stop_gradient(terms.z))
-            score = zeros_with_gradient(tf.stop_gradient(paths), log_q_z)
-            bound -= tf.reduce_sum(score, axis=0)
-        return bound
+            paths = paths - encoder.curvature(log_w)
+        if self.gradient.follows_paths:
+            return bound_with_paths(terms, log_w, means, paths)
+        # log q(z|x) is a matter of the encoder alone: its gradient comes by the encoder's weights,
+        # at draws that are not scaled, and that of log p(x, z) by those of all else, scaled.
+        log_w = terms.log_p_x + terms.log_p_z - tf.stop_gradient(terms.log_q_z)
+        score = zeros_with_gradient(tf.stop_gradient(paths), terms.log_q_z)
+        return bound_with_paths(terms, log_w, means, paths) - tf.reduce_sum(score, axis=0)
 
     def _means(self, groups: int) -> PowerMeans:
         elbo, tight = PowerMean(order=0.0), PowerMean(1.0, groups)
