@@ -4,10 +4,14 @@ import sys
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PathCollection
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 import tfvae
+from tests.kinds import KINDS, LABELS, ONE_HOT, kind
 from tfvae import plots
 
 TERMS = ("elbo", "distortion", "rate", "mutual_information", "marginal_kl")
@@ -71,6 +75,107 @@ def test_figures_need_no_display_and_leave_nothing_behind(vae, tmp_path):
         assert path.stat().st_size > 1000
     pyplot = sys.modules.get("matplotlib.pyplot")
     assert pyplot is None or pyplot.get_fignums() == []
+
+
+# Every figure of every kind of model.
+
+WITHOUT_PLANE = ["one_latent", "observed_graph", "density", "regression"]
+OF_INFORMATION = ["mutual information in the batch", "marginal KL"]
+PARTS_OF_RATE = {
+    "conditional": [],
+    "given_node": [],
+    "hierarchical": ["of $z_{1}$", "of $z_{2}$"],
+    "levels_apart": ["of $z_{1}$", "of $z_{2}$"],
+    "semi_supervised": ["of y", "of z"],
+    "tables": ["of y", "of z"],
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_figures_of_every_kind_of_model(name):
+    model, data = kind(name)
+    shape = {} if name == "tables" else {"image_shape": (2, 3)}  # the others are flat
+    shown = pixels(plots.reconstructions(model, data, num_images=3, **shape))
+    assert [image.shape for image in shown] == [(2, 3)] * 6
+    parts = data if isinstance(data, dict) else {"x": data}
+    given = next(part for n, part in parts.items() if n in ("x", "image"))[:3]
+    np.testing.assert_array_equal(np.reshape(shown[::2], given.shape), given)
+    assert np.all(np.isfinite(shown[1::2]))
+    context = parts.get("context")
+    for mean in (True, False):
+        settings = {"context": context, "mean": mean, **shape}
+        drawn = pixels(plots.samples(model, len(LABELS), seed=0, **settings))
+        assert [image.shape for image in drawn] == [(2, 3)] * len(LABELS)
+        assert np.all(np.isfinite(drawn))
+    if name in WITHOUT_PLANE:
+        with pytest.raises(ValueError, match="two latents or more"):
+            plots.latent_space(model, data)
+    else:
+        (points,) = scattered(plots.latent_space(model, data))
+        assert points.get_offsets().shape == (len(LABELS), 2)
+    names = [metric.name for metric in model.metrics]
+    values = {p + n: [1.0, 2.0] for n in names for p in ("", "val_")}
+    (legend,) = plots.training_curves(values).legends
+    texts = [text.get_text() for text in legend.get_texts()]
+    expected = PARTS_OF_RATE.get(name, OF_INFORMATION)
+    assert texts == ["training", "validation", "rate", *expected]
+
+
+def test_nodes_are_chosen_by_shape_or_name():
+    model, data = kind("tables")  # nodes `image` [2, 3] and `size`, a number
+    assert pixels(plots.samples(model, 2, context=data["context"][:1]))[0].shape == (2, 3)
+    with pytest.raises(ValueError, match=r"Expected: image, size. Received: node='y'"):
+        plots.reconstructions(model, data, node="y")
+    with pytest.raises(ValueError, match="`size` is not image-shaped"):
+        plots.reconstructions(model, data, node="size")
+    flat, data = kind("given_node")
+    with pytest.raises(ValueError, match=r"which node.*y of shape \(3,\), x of shape \(6,\)"):
+        plots.reconstructions(flat, data)
+    with pytest.raises(ValueError, match="which node"):
+        plots.samples(flat, 2)
+    assert pixels(plots.samples(flat, 2, node="y", image_shape=(1, 3)))[0].shape == (1, 3)
+
+
+def test_latent_nodes_and_levels_are_shown_alone():
+    model, data = kind("hierarchical")
+    (points,) = scattered(plots.latent_space(model, data, node="z_2"))
+    expected = model.split(model.encode(data).centre())["z_2"]
+    np.testing.assert_allclose(points.get_offsets(), expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match=r"Expected: z_1, z_2. Received: node='z_3'"):
+        plots.latent_space(model, data, node="z_3")
+    with pytest.raises(ValueError, match="this model has but one"):
+        plots.latent_space(*kind("plain"), node="z")
+    chunks = plots.latent_space(model, tf.data.Dataset.from_tensor_slices(data).batch(5), LABELS)
+    assert len(scattered(chunks)) == 3
+
+
+def test_contexts_of_samples_have_a_row_for_each_image_or_one():
+    model, _ = kind("conditional")
+    shape = {"image_shape": (2, 3)}
+    one, all_alike = (
+        pixels(plots.samples(model, 4, seed=1, context=c, **shape))
+        for c in (ONE_HOT[:1], np.repeat(ONE_HOT[:1], 4, axis=0))
+    )
+    np.testing.assert_array_equal(one, all_alike)
+    with pytest.raises(ValueError, match=r"num_images=4, context of shape \[3, 3\]"):
+        plots.samples(model, 4, context=ONE_HOT[:3], **shape)
+    with pytest.raises(ValueError, match="needs a context"):
+        plots.samples(model, 4, **shape)
+
+
+def test_missing_pixels_are_tinted():
+    x = np.array([[[0.2, np.nan], [0.9, 0.5]]])
+    for image in (x, np.repeat(x[..., None], 3, axis=-1)):
+        figure = plots.images(image)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        found = np.asarray(canvas.buffer_rgba())[..., :3]
+        height, width = found.shape[:2]
+        tint = found[height // 4, 3 * width // 4]
+        np.testing.assert_allclose(tint, 255 * np.array(to_rgb(plots._TINT)), atol=1)
+        assert len(set(found[3 * height // 4, width // 4])) == 1  # a grey
+    assert plots._limits(np.array([np.nan, -3.0, 255.0])) == (-3.0, 255.0)
+    assert plots._limits(np.array([np.nan])) == (0.0, 1.0)
 
 
 # Reconstructions.
@@ -280,6 +385,17 @@ def test_curves_of_a_diverged_run_are_still_drawn():
     figure = plots.training_curves(values)
     for axes in figure.axes:
         assert np.all(np.isfinite(axes.get_ylim()))
+
+
+def test_a_history_that_lacks_a_part_of_the_rate_or_of_validation():
+    values = history(3)
+    for name in ("mutual_information", "val_marginal_kl", "val_rate"):
+        lacking = {n: v for n, v in values.items() if n != name}
+        with pytest.raises(ValueError, match=f"Missing: {name}"):
+            plots.training_curves(lacking)
+    # What others log is none of the rate's parts, whatever it is called.
+    bare = {n: v for n, v in values.items() if "l_" not in n.removeprefix("val_")}
+    assert len(plots.training_curves({**bare, "rate_of_learning": [0.1] * 3}).axes) == 3
 
 
 @pytest.mark.parametrize("values", [{}, None, {"loss": [1.0]}])

@@ -7,26 +7,26 @@ Nothing here needs a display or leaves a figure behind in `matplotlib.pyplot`: w
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfvae._typing import Seed, Tensor
+from tfvae._typing import Seed
+from tfvae.distributions.statistics import centre
+from tfvae.evaluation.streaming import Stream
+from tfvae.models import DirectedModel, HierarchicalVAE, LatentVariableModel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from tfvae.models.base import LatentVariableModel
 
 __all__ = ["images", "latent_space", "reconstructions", "samples", "training_curves"]
 
 _FONT_SIZE = 8  # points: that of a caption, since the figures are as wide as a page or a column
 _INCH_PER_IMAGE = 0.55
 _GAP = 0.12  # between images, as a part of their width
-_INK, _FRAME = "#262626", "#c8c8c8"
+_INK, _FRAME, _TINT = "#262626", "#c8c8c8", "#f4d9c6"
 
 # Paul Tol's "muted" scheme, made to be told apart by colour-blind readers, in his order.
 _CLASS_COLOURS = (
@@ -67,37 +67,48 @@ _LEVEL_COLOURS = ("#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#999999")
 
 def reconstructions(
     model: LatentVariableModel,
-    x: Tensor,
+    x: Any,
     *,
     num_images: int = 20,
     columns: int = 10,
     image_shape: Sequence[int] | None = None,
+    node: str | None = None,
 ) -> Figure:
     """Shows images, each with its reconstruction below: the mean of p(x|z) at the mean of q(z|x).
 
+    Missing pixels are tinted.
+
     Args:
         model: Any latent variable model of images.
-        x: Data `[N, *x_event]`.
+        x: Data `[N, *x_event]`, or in parts by name as `fit` takes it.
         num_images: How many images to show, from the first on.
         columns: Images per row.
         image_shape: `(H, W)` or `(H, W, C)` of one image, for models of flat vectors; by default
             the shape of the data.
+        node: Of a model of several observed nodes, which to show; by default the one that is
+            image-shaped.
 
     Returns:
         Figure.
 
     Raises:
         ImportError: matplotlib is not installed.
-        ValueError: The data is not image-shaped, or a number is smaller than 1.
+        ValueError: The data is not image-shaped, a number is smaller than 1, or there is no such
+            node.
 
     Example:
         >>> figure = tfvae.plots.reconstructions(vae, data.x_test)
         >>> figure.savefig("reconstructions.png", dpi=200)
     """
     _check_counts(num_images=num_images, columns=columns)
-    shown = np.asarray(x)[:num_images]
-    data = _as_images(shown, "x", image_shape)
-    output = _as_images(np.asarray(model.reconstruct(shown)), "reconstruction", image_shape)
+    parts = {name: np.asarray(part)[:num_images] for name, part in model.named(x).items()}
+    shapes = {name: parts[name].shape[1:] for name in _observed_nodes(model)}
+    node = _chosen_node(node, shapes, image_shape)
+    data = _as_images(parts[node], node, image_shape)
+    batch = model.as_batch(parts)
+    p_x = model.decode(centre(model.encode(**batch)), batch.get("context"))
+    found = np.asarray(model.observed_parts(centre(p_x))[node])
+    output = _as_images(found, "reconstruction", image_shape)
     limits = _limits(data)
     columns = min(columns, len(data))
     rows = -(-len(data) // columns)
@@ -154,9 +165,11 @@ def samples(
     num_images: int = 64,
     seed: Seed = None,
     *,
+    context: Any = None,
     mean: bool = True,
     columns: int | None = None,
     image_shape: Sequence[int] | None = None,
+    node: str | None = None,
 ) -> Figure:
     """Shows new data of the model: z drawn from p(z), and then the mean of p(x|z) or a draw of it.
 
@@ -164,16 +177,20 @@ def samples(
         model: Any latent variable model of images.
         num_images: How many images to draw.
         seed: Int or pair of ints; None advances the model's seed generator.
+        context: What each image is drawn for, `[num_images, ...]`, or `[1, ...]` for all, for a
+            model of p(x|c).
         mean: Shows the means of p(x|z); False shows draws, which have the noise of the likelihood.
         columns: Images per row; by default as many as make the grid square.
         image_shape: See `reconstructions`.
+        node: See `reconstructions`.
 
     Returns:
         Figure.
 
     Raises:
         ImportError: matplotlib is not installed.
-        ValueError: The model's data is not image-shaped, or a number is smaller than 1.
+        ValueError: The model's data is not image-shaped, a number is smaller than 1, there is no
+            such node, or `context` does not fit.
 
     Example:
         >>> figure = tfvae.plots.samples(vae, 64, seed=0)
@@ -181,15 +198,21 @@ def samples(
     _check_counts(num_images=num_images)
     if columns is not None:
         _check_counts(columns=columns)
-    drawn = model.generate(num_images, model.make_seed(seed))
-    shown = _as_images(np.asarray(drawn["x_mean" if mean else "x"]), "sample", image_shape)
-    return images(shown, columns=columns)
+    if context is not None:
+        context = _rows_of_context(np.asarray(context), num_images)
+    drawn = model.generate(num_images, model.make_seed(seed), context)
+    nodes = _observed_nodes(model)
+    node = _chosen_node(node, {name: drawn[name].shape[1:] for name in nodes}, image_shape)
+    shown = np.asarray(drawn[f"{node}_mean" if mean else node])
+    return images(_as_images(shown, "sample", image_shape), columns=columns)
 
 
 def latent_space(
     model: LatentVariableModel,
-    x: Tensor,
+    x: Any,
     labels: Any = None,
+    *,
+    node: str | None = None,
 ) -> Figure:
     """Shows the posterior means of data in the plane, coloured by label.
 
@@ -198,23 +221,26 @@ def latent_space(
 
     Args:
         model: Any latent variable model with two latents or more.
-        x: Data `[N, *x_event]`.
+        x: Data in any form that `fit` takes.
         labels: `[N]`: up to ten classes, each with its colour and marker, or real numbers, shown
             on a colour scale; None shows all points alike.
+        node: Of a model of several latent nodes, or levels, which to show; by default all, as one
+            vector.
 
     Returns:
         Figure.
 
     Raises:
         ImportError: matplotlib is not installed.
-        ValueError: The model has one latent, or the labels do not fit the data.
+        ValueError: The model has one latent, the labels do not fit the data, or there is no such
+            node.
 
     Example:
         >>> figure = tfvae.plots.latent_space(vae, data.x_test, data.y_test)
     """
-    labels = None if labels is None else _check_labels(np.asarray(labels), len(x))
-    z = np.asarray(model.predict(np.asarray(x), verbose=0)["z_mean"])
-    points, names = _plane(z.reshape(len(z), -1))
+    z = _posterior_centres(model, x, node)
+    labels = None if labels is None else _check_labels(np.asarray(labels), len(z))
+    points, names = _plane(z)
     figure = _figure(4.0, 3.4)
     axes = figure.add_subplot()
     # Many points are drawn smaller, so that they do not hide each other.
@@ -259,7 +285,8 @@ def training_curves(history: Any) -> Figure:
 
         elbo = -(distortion + rate),   rate = mutual information + marginal KL
 
-    For a hierarchy that does not log these two, the rates of its levels stand in their place.
+    For a model that does not log these two, the rates of its levels, or latent nodes, stand in
+    their place, where it has several.
 
     From twenty epochs on, the first twentieth of them does not set the scales: the curves enter
     from beyond the edge, and the later part can be read. The mutual information is estimated
@@ -325,6 +352,58 @@ def training_curves(history: Any) -> Figure:
     return figure
 
 
+def _observed_nodes(model: LatentVariableModel) -> tuple[str, ...]:
+    return model.observed if isinstance(model, DirectedModel) else ("x",)
+
+
+def _chosen_node(
+    node: str | None, shapes: Mapping[str, Any], image_shape: Sequence[int] | None
+) -> str:
+    """Returns the observed node to show: the given one, or the only one that is image-shaped."""
+    fitting = [n for n, shape in shapes.items() if _fitting_shape(shape, image_shape) is not None]
+    if node is None:
+        node = (fitting if len(fitting) == 1 else list(shapes))[0]
+        if len(fitting) != 1 and len(shapes) > 1:
+            raise ValueError(
+                "It is not clear which node to show. Expected one that is image-shaped. Received: "
+                + ", ".join(f"{name} of shape {tuple(shape)}" for name, shape in shapes.items())
+                + ". Name one: `node=...`, and where its images are flat, `image_shape=(H, W)`."
+            )
+    if node not in shapes:
+        raise ValueError(
+            f"`node` must be an observed node of the model. Expected: {', '.join(shapes)}. "
+            f"Received: node={node!r}"
+        )
+    return node
+
+
+def _rows_of_context(context: np.ndarray, number: int) -> np.ndarray:
+    if context.ndim == 0 or len(context) not in (1, number):
+        raise ValueError(
+            "`context` must have one row per image, or one row for all. Received: "
+            f"num_images={number}, context of shape {list(context.shape)}"
+        )
+    return np.broadcast_to(context, (number, *context.shape[1:]))
+
+
+def _posterior_centres(model: LatentVariableModel, x: Any, node: str | None) -> np.ndarray:
+    """Returns the means of q(z|x) of all data, or of one node of z, `[N, K]`."""
+    chunks = []
+    for batch, count in Stream(model, x, batch_size=1000):
+        z = centre(model.encode(**batch))[:count]
+        if node is not None:
+            parts = model.split(z) if isinstance(model, (DirectedModel, HierarchicalVAE)) else {}
+            if node not in parts:
+                raise ValueError(
+                    "`node` must be a latent node, or level, of the model. Expected: "
+                    f"{', '.join(parts) or 'none, for this model has but one'}. "
+                    f"Received: node={node!r}"
+                )
+            z = parts[node]
+        chunks.append(np.asarray(z, np.float64).reshape(count, -1))
+    return np.concatenate(chunks)
+
+
 def _plane(z: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
     """Returns points `[N, 2]` and the names of the axes, of latents `[N, K]`."""
     if min(z.shape) < 2:
@@ -376,19 +455,20 @@ def _draw_image(
 ) -> None:
     left = column * (1 + _GAP)
     extent = (left, left + 1, top + 1, top)
+    if np.isnan(image).any():
+        _fill_in(axes, extent)
+    # Nothing is smoothed, so that every pixel can be seen.
+    style: dict[str, Any] = {"extent": extent, "interpolation": "nearest"}
     if image.shape[-1] == 1:
-        # Ink on paper; nothing is smoothed, so that every pixel can be seen.
-        axes.imshow(
-            image[..., 0],
-            cmap="gray_r",
-            vmin=limits[0],
-            vmax=limits[1],
-            extent=extent,
-            interpolation="nearest",
-        )
+        # Ink on paper; what is NaN stays clear.
+        low, high = limits
+        axes.imshow(image[..., 0], cmap="gray_r", vmin=low, vmax=high, **style)
     else:
-        scaled = (image - limits[0]) / max(limits[1] - limits[0], 1e-12)
-        axes.imshow(np.clip(scaled, 0.0, 1.0), extent=extent, interpolation="nearest")
+        scaled = np.clip((image - limits[0]) / max(limits[1] - limits[0], 1e-12), 0.0, 1.0)
+        there = ~np.isnan(scaled).any(axis=-1, keepdims=True)
+        if not there.all():  # clear where a channel is missing
+            scaled = np.concatenate([np.where(there, scaled, 0.0), there], axis=-1)
+        axes.imshow(scaled, **style)
     right, bottom = left + 1, top + 1
     axes.plot(
         [left, right, right, left, left],
@@ -396,6 +476,13 @@ def _draw_image(
         color=_FRAME,
         linewidth=0.5,
     )
+
+
+def _fill_in(axes: Axes, extent: tuple[float, float, float, float]) -> None:
+    """Tints the ground of an image, where its missing pixels let it be seen."""
+    left, right, bottom, top = extent
+    across, down = [left, right, right, left], [top, top, bottom, bottom]
+    axes.fill(across, down, color=_TINT, linewidth=0, zorder=-1)
 
 
 def _open_frame(axes: Axes) -> None:
@@ -406,7 +493,8 @@ def _open_frame(axes: Axes) -> None:
 
 def _limits(images: np.ndarray) -> tuple[float, float]:
     """Returns the values of white and black ink: [0, 1] for data that lies within."""
-    low, high = float(images.min()), float(images.max())
+    there = images[np.isfinite(images)]
+    low, high = (float(there.min()), float(there.max())) if there.size else (0.0, 1.0)
     return (0.0, 1.0) if low >= 0.0 and high <= 1.0 else (low, high)
 
 
@@ -423,16 +511,26 @@ def _as_images(x: np.ndarray, name: str, image_shape: Sequence[int] | None) -> n
     """Returns `[N, H, W, C]` of images `[N, H, W]`, `[N, H, W, C]`, or of vectors `[N, D]`."""
     if len(x) == 0:
         raise ValueError(f"There is no image to show. Received: `{name}` of shape {x.shape}.")
-    shape = x.shape[1:] if image_shape is None else tuple(image_shape)
-    if len(shape) == 2:
-        shape = (*shape, 1)
-    if len(shape) != 3 or shape[-1] not in (1, 3) or np.prod(shape) != np.prod(x.shape[1:]):
+    shape = _fitting_shape(x.shape[1:], image_shape)
+    if shape is None:
         raise ValueError(
             f"`{name}` is not image-shaped. Expected [N, H, W] or [N, H, W, C] with 1 or 3 "
             f"channels. Received: shape={x.shape}, image_shape={image_shape}. For a model of flat "
             "vectors pass `image_shape=(H, W)` with H * W values."
         )
     return x.reshape(-1, *shape)
+
+
+def _fitting_shape(
+    event_shape: Sequence[int], image_shape: Sequence[int] | None
+) -> tuple[int, ...] | None:
+    """Returns `(H, W, C)` of one example as an image, None where it is none."""
+    shape = tuple(event_shape) if image_shape is None else tuple(image_shape)
+    if len(shape) == 2:
+        shape = (*shape, 1)
+    if len(shape) != 3 or shape[-1] not in (1, 3) or np.prod(shape) != np.prod(event_shape):
+        return None
+    return shape
 
 
 def _check_counts(**counts: int) -> None:
@@ -459,17 +557,25 @@ def _check_labels(labels: np.ndarray, size: int) -> np.ndarray:
 
 
 def _parts_of_rate(history: Mapping[str, Any]) -> dict[str, str]:
-    """Returns the names of the addends of the rate, and how to call them."""
-    names = [name for name in history if re.fullmatch(r"rate_\d+", name)]
-    levels = {f"rate_{n}": f"of $z_{{{n}}}$" for n in range(1, len(names) + 1)}
-    if levels and "mutual_information" not in history:
-        return levels
-    return {"mutual_information": "mutual information in the batch", "marginal_kl": "marginal KL"}
+    """Returns the names of the addends of the rate, and how to call them; none where none are."""
+    information = {
+        "mutual_information": "mutual information in the batch",
+        "marginal_kl": "marginal KL",
+    }
+    if any(name in history or f"val_{name}" in history for name in information):
+        return information
+    prefix = "val_" if "val_rate" in history else ""
+    parts = [
+        name.removeprefix(f"{prefix}rate_") for name in history if name.startswith(f"{prefix}rate_")
+    ]
+    parts.sort(key=lambda part: (not part.isdigit(), int(part) if part.isdigit() else 0, part))
+    return {f"rate_{p}": f"of $z_{{{p}}}$" if p.isdigit() else f"of {p}" for p in parts}
 
 
 def _check_history(history: Any) -> Mapping[str, Sequence[float]]:
     names = ("elbo", "distortion", "rate", *_parts_of_rate(history or {}))
-    missing = [name for name in names if name not in history] if history else list(names)
+    expected = [*names, *(f"val_{name}" for name in names if "val_elbo" in (history or {}))]
+    missing = [name for name in expected if name not in history] if history else list(names)
     if missing or not len(history["elbo"]):
         raise ValueError(
             "`history` must be what `fit` of a latent variable model returned, of one epoch or "
