@@ -31,7 +31,7 @@ TESTED_ELSEWHERE = {
     "tfvae.priors.normal": "priors/test_base.py",
     "tfvae.priors.parametric": "models/test_observed.py",
     "tfvae.priors.sphere": "priors/test_base.py",
-    "tfvae.flows.bijector": "flows/test_base.py",
+    "tfvae.flows.layered": "flows/test_base.py",
     "tfvae.distributions.heterogeneous": "layers/test_heterogeneous.py",
     "tfvae.distributions.masked": "layers/test_masked.py",
     "tfvae.layers.tracking": "layers/test_distribution_lambda.py",

@@ -161,6 +161,7 @@ def test_the_ledger_balances(model):
     assert parts == pytest.approx(ledger.marginal_kl.mean, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_files_hold_the_families(model, tmp_path):
     vae, x, _ = model
     vae.save(tmp_path / "model.keras")

@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfvae._typing import Tensor
-from tfvae.flows.base import LayeredFlow, register_flow
+from tfvae.flows.base import register_flow
+from tfvae.flows.layered import LayeredFlow
 from tfvae.networks import MADE
 
 __all__ = ["AutoregressiveFlow", "InverseAutoregressive", "MaskedAutoregressive"]

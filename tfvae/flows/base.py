@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
+import tensorflow_probability as tfp
 from keras.src.backend import AutocastScope
 
-from tfvae._typing import Shape, Tensor, event_tuple, positive_int
-from tfvae.flows.bijector import FlowBijector
-from tfvae.flows.elementwise import affine
+from tfvae._typing import Shape, Tensor, event_tuple
 
-__all__ = ["Flow", "LayeredFlow", "register_flow"]
+__all__ = ["Flow", "FlowBijector", "register_flow"]
 
 # Priors have the same names.
 register_flow = keras.saving.register_keras_serializable(package="tfvae.flows")
@@ -135,87 +132,91 @@ class Flow(keras.layers.Layer):
         raise NotImplementedError
 
 
-class LayeredFlow(Flow):
-    """Abstract flow of several transforms of one kind, with the dimensions reordered in between.
+class FlowBijector(tfp.bijectors.AutoCompositeTensorBijector):
+    """A flow with the weights and the context that it had when this map was made.
 
-    Each transform has a network that gives every dimension the parameters of a map of its own.
+    Weights and context are tensors of a composite: a distribution made with this map can be
+    returned from a `tf.function`, and `tf.nest.map_structure(tf.stop_gradient, q,
+    expand_composites=True)` detaches it from both.
+
+    One pass gives value and log-determinant, which TFP's cache keeps: the density of an own draw
+    takes no other pass, and no inversion.
 
     Args:
-        num_transforms: Number of transforms, one after the other.
-        hidden_units: Units of the hidden layers of each network.
-        activation: Keras activation of the hidden layers, by name or as a callable.
-        **kwargs: See `Flow`.
-
-    Raises:
-        ValueError: A number is not a positive int.
+        flow: The layer that knows how to map.
+        weights: Values of `flow.variables`.
+        context: `[..., C]`, or None.
+        validate_args: See `tfb.Bijector`.
+        name: See `tfb.Bijector`.
     """
-
-    num_params: int = 2
 
     def __init__(
         self,
-        num_transforms: int = 4,
-        hidden_units: Sequence[int] = (64, 64),
-        *,
-        activation: str | Callable[[Tensor], Tensor] = "relu",
-        **kwargs: Any,
+        flow: Flow,
+        weights: tuple[Tensor, ...],
+        context: Tensor | None = None,
+        validate_args: bool = False,
+        name: str = "flow",
     ) -> None:
-        super().__init__(**kwargs)
-        self.num_transforms = positive_int("num_transforms", num_transforms)
-        self.hidden_units = [positive_int("hidden_units", units) for units in hidden_units]
-        self.activation: Any = keras.activations.get(activation)
+        parameters = dict(locals())
+        # Past tf.Module's attribute tracking, which wraps layers and tuples.
+        object.__setattr__(self, "_flow", flow)
+        object.__setattr__(self, "_weights", weights)
+        self._context = context
+        super().__init__(
+            forward_min_event_ndims=len(flow.event_shape or ()),
+            validate_args=validate_args,
+            parameters=parameters,
+            name=name,
+        )
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "num_transforms": self.num_transforms,
-            "hidden_units": self.hidden_units,
-            "activation": keras.activations.serialize(self.activation),
-        }
+    @classmethod
+    def _parameter_properties(cls, dtype: Any) -> dict[str, Any]:
+        # Weights have no batch axes: slices and broadcasts leave them as they are.
+        return {"context": tfp.util.ParameterProperties(event_ndims=1)}
 
-    def _orders(self, size: int) -> list[np.ndarray]:
-        """Returns the order of the dimensions within each transform, as permutations `[D]`."""
-        raise NotImplementedError
+    @property
+    def flow(self) -> Flow:
+        """The layer that this map is a snapshot of."""
+        return self._flow
 
-    def _network(self, index: int, size: int, context_size: int) -> keras.layers.Layer:
-        """Returns the built network of one transform."""
-        raise NotImplementedError
+    @property
+    def weights(self) -> tuple[Tensor, ...]:
+        """Values of the flow's variables."""
+        return self._weights
 
-    def _transform(
-        self, index: int, x: Tensor, context: Tensor | None, *, inverse: bool
-    ) -> tuple[Tensor, Tensor]:
-        """Maps by one transform: the image `[..., D]` and the log-determinant `[...]`."""
-        raise NotImplementedError
+    @property
+    def context(self) -> Tensor | None:
+        """What the map depends on beside the weights, `[..., C]`."""
+        return self._context
 
-    def _elementwise(self, x: Tensor, params: Tensor, *, inverse: bool) -> tuple[Tensor, Tensor]:
-        """Maps `x` `[..., D]` by parameters `[..., D, num_params]`: image and log slopes."""
-        return affine(x, params, inverse=inverse)
+    def _forward(self, x: Tensor) -> Tensor:
+        y, log_det = self._mapped(self.flow._forward, x)
+        self._cache.forward_attributes(x)["ildj"] = -log_det
+        return y
 
-    def _build(self, size: int, context_size: int) -> None:
-        # Where each transform finds its dimensions in the output of the one before.
-        orders = [np.arange(size), *self._orders(size), np.arange(size)]
-        self._moves = tuple(tuple(np.argsort(a)[b].tolist()) for a, b in pairwise(orders))
-        self._networks = [
-            self._network(index, size, context_size) for index in range(self.num_transforms)
-        ]
+    def _inverse(self, y: Tensor) -> Tensor:
+        x, log_det = self._mapped(self.flow._inverse, y)
+        self._cache.inverse_attributes(y)["ildj"] = log_det
+        return x
 
-    def _parameters(self, index: int, x: Tensor, context: Tensor | None) -> Tensor:
-        return tf.cast(self._networks[index](x, context), x.dtype)
+    def _forward_log_det_jacobian(self, x: Tensor) -> Tensor:
+        # Only after a pass whose result is gone; the cache answers all others.
+        return self._mapped(self.flow._forward, x)[1]
 
-    def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        log_det: Any = 0.0
-        for index, move in enumerate(self._moves[:-1]):
-            x, term = self._transform(index, _reordered(x, move), context, inverse=False)
-            log_det += term
-        return _reordered(x, self._moves[-1]), log_det
-
-    def _inverse(self, y: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        log_det: Any = 0.0
-        for index in reversed(range(self.num_transforms)):
-            y = _reordered(y, self._moves[index + 1], back=True)
-            y, term = self._transform(index, y, context, inverse=True)
-            log_det += term
-        return _reordered(y, self._moves[0], back=True), log_det
+    def _mapped(self, function: Any, value: Tensor) -> tuple[Tensor, Tensor]:
+        flow, event = self.flow, self.flow.event_shape or ()
+        leading = value.shape[: value.shape.rank - len(event)]
+        dynamic = tf.shape(value)[: value.shape.rank - len(event)]
+        flat = tf.reshape(value, tf.concat([dynamic, [flow.size]], axis=0))
+        flat = tf.ensure_shape(flat, leading.concatenate(flow.size))
+        values = list(zip(flow.variables, self.weights, strict=True))
+        # Else a layer of half precision around this map rounds the weights.
+        with AutocastScope(flow.dtype), keras.StatelessScope(values):
+            image, log_det = function(flat, self.context)
+        dynamic = tf.concat([tf.shape(image)[:-1], tf.constant(event, tf.int32)], axis=0)
+        image = tf.ensure_shape(tf.reshape(image, dynamic), image.shape[:-1].concatenate(event))
+        return image, log_det
 
 
 def _size_of_context(value: Any) -> int:
@@ -228,23 +229,3 @@ def _size_of_context(value: Any) -> int:
             f"`context_size` must be a whole number >= 0. Received: context_size={value!r}"
         )
     return size
-
-
-def _reordered(x: Tensor, move: Shape, *, back: bool = False) -> Tensor:
-    """Returns `x[..., move]`, or what was so moved in its place again."""
-    order = np.argsort(move) if back else np.asarray(move)
-    size = len(order)
-    if np.array_equal(order, np.arange(size)):
-        return x
-    if np.array_equal(order, np.arange(size)[::-1]):
-        return tf.reverse(x, axis=[-1])
-
-    @tf.custom_gradient
-    def gather(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        # The gradient of a gather is a scatter, which is slow, as if places could be read twice.
-        def gradient(upstream: Tensor) -> Tensor:
-            return _reordered(upstream, tuple(np.argsort(order)))
-
-        return tf.gather(x, order, axis=-1), gradient
-
-    return gather(x)

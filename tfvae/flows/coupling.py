@@ -10,8 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfvae._typing import Tensor, positive_int
-from tfvae.flows.base import LayeredFlow, register_flow
+from tfvae.flows.base import register_flow
 from tfvae.flows.elementwise import rational_quadratic
+from tfvae.flows.layered import LayeredFlow
 from tfvae.networks import ConditionalMLP
 
 __all__ = ["CouplingFlow", "NeuralSpline", "RealNVP"]
