@@ -125,8 +125,9 @@ def test_priors_as_models_are_trained_and_stored(as_layer, tmp_path):
         lambda: registered_prior,
         lambda: tfd.MultivariateNormalTriL(tf.zeros(2), tf.eye(2)),
         lambda: tfvae.priors.StandardNormal(2),
+        lambda: tfvae.distributions.FullNormal(tf.zeros(2), tf.eye(2)),
     ],
-    ids=["distribution", "nested", "function", "tril", "prior"],
+    ids=["distribution", "nested", "function", "tril", "prior", "own"],
 )
 def test_all_kinds_of_priors_are_stored(as_layer, make, tmp_path):
     model = penalized(as_layer, make(), use_exact_kl=True, test_points_fn=registered_points)
@@ -136,6 +137,24 @@ def test_all_kinds_of_priors_are_stored(as_layer, make, tmp_path):
     loaded = keras.models.load_model(tmp_path / "model.keras")  # in safe mode
     loaded(PARAMS)
     np.testing.assert_allclose(loaded.losses[0], EXPECTED.mean(), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("head", "prior"),
+    [
+        (tfvae.layers.IndependentBernoulli(4), tfd.Independent(tfd.Bernoulli(tf.zeros(4)), 1)),
+        (tfvae.layers.OneHotCategorical(4), tfd.OneHotCategorical(tf.zeros(4))),
+        (tfvae.layers.PowerSpherical(3), tfd.SphericalUniform(3)),
+    ],
+    ids=["bernoulli", "one-hot", "directions"],
+)
+def test_priors_of_other_spaces_are_stored(head, prior, tmp_path):
+    penalty = KLDivergenceAddLoss(prior, use_exact_kl=True)
+    model = keras.Sequential([keras.Input((4,)), head, penalty])
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")  # in safe mode
+    model(PARAMS), loaded(PARAMS)
+    np.testing.assert_allclose(loaded.losses[0], model.losses[0], rtol=1e-6)
 
 
 def test_what_cannot_be_stored_is_refused():
@@ -189,6 +208,43 @@ def test_weight_may_be_a_schedule_of_the_training_steps(as_layer, tmp_path):
     for m in (model, loaded):
         loss = m.evaluate(PARAMS, PARAMS[:, :2], verbose=0)
         assert loss == pytest.approx(0.75 * EXPECTED.mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("eager", [False, True], ids=["compiled", "eager"])
+def test_layers_that_share_a_regularizer_count_the_same_steps(eager):
+    schedule = tfvae.objectives.Linear(0.0, 1.0, steps=4)
+    penalty = KLDivergenceRegularizer(standard(), use_exact_kl=True, weight=schedule)
+    inputs = keras.Input((4,))
+    same = keras.layers.Dense(4, kernel_initializer="identity", use_bias=False)(inputs)
+    parts = [MultivariateNormalDiag(2, activity_regularizer=penalty)(same) for _ in range(2)]
+    model = keras.Model(inputs, parts)
+    model.compile(
+        keras.optimizers.SGD(0.0), loss=[no_loss, no_loss], run_eagerly=eager, jit_compile=False
+    )
+    labels = [PARAMS[:, :2], PARAMS[:, :2]]
+    losses = [float(model.train_on_batch(PARAMS, labels)[0]) for _ in range(3)]
+    expected = 2 * np.array([0.0, 0.25, 0.5]) * EXPECTED.mean()
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+
+
+@both_forms
+@pytest.mark.parametrize(
+    ("make", "trainable"),
+    [
+        (lambda: keras.Variable(0.5, trainable=True), True),
+        (lambda: keras.Variable(0.5, trainable=False), False),
+        (lambda: tf.Variable(0.5, trainable=False), False),
+    ],
+    ids=["trainable", "keras", "tensorflow"],
+)
+def test_weights_that_are_variables_are_stored_as_they_are(as_layer, make, trainable, tmp_path):
+    model = penalized(as_layer, standard(), use_exact_kl=True, weight=make())
+    assert len(model.trainable_weights) == int(trainable)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")  # in safe mode
+    assert len(loaded.trainable_weights) == int(trainable)
+    loaded(PARAMS)
+    np.testing.assert_allclose(loaded.losses[0], 0.5 * EXPECTED.mean(), rtol=1e-5)
 
 
 def test_bad_arguments():

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfvae._stored import parts_config
 from tfvae._typing import Shape, Tensor, positive_int
 from tfvae.flows.base import Flow
 from tfvae.flows.elementwise import affine
@@ -52,7 +53,7 @@ class LayeredFlow(Flow):
             **super().get_config(),
             "num_transforms": self.num_transforms,
             "hidden_units": self.hidden_units,
-            "activation": keras.activations.serialize(self.activation),
+            **parts_config(self, "activation"),
         }
 
     def _orders(self, size: int) -> list[np.ndarray]:

@@ -15,13 +15,12 @@ from tensorflow_probability.python.bijectors.bijector import AutoCompositeTensor
 
 from tfvae import distributions
 from tfvae._random import fold_in
+from tfvae._stored import function_config, function_from_config
 from tfvae._typing import Distribution, Tensor, register
 from tfvae.distributions.support import support_of
 from tfvae.layers.base import (
     DistributionLayer,
     full_precision,
-    function_config,
-    function_from_config,
 )
 from tfvae.layers.coercible import TensorCoercible
 from tfvae.networks.causal import GatedPixelCNN

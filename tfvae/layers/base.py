@@ -12,6 +12,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfvae._random import next_seed
+from tfvae._stored import function_config, function_from_config, part_config
 from tfvae._typing import Distribution, Shape, Tensor, event_tuple, positive_int
 from tfvae.layers.coercible import Coercer
 from tfvae.layers.conversion import CONVERSIONS, checked_conversion
@@ -26,8 +27,6 @@ __all__ = [
     "above",
     "below",
     "full_precision",
-    "function_config",
-    "function_from_config",
     "inspected",
     "positive_int",
     "split_components",
@@ -108,6 +107,9 @@ class DistributionLayer(keras.layers.Layer):
         self._coercer = Coercer(self._to_tensor, name)
         # A regularizer is no layer: what it holds trains and is stored as a part of this layer.
         self._regularizer_parts = list(getattr(self.activity_regularizer, "tracked_parts", ()))
+        # Each layer counts for itself: one regularizer may stand on several.
+        new_step = getattr(self.activity_regularizer, "new_step", None)
+        self._regularizer_step = None if new_step is None else new_step()
         check = getattr(self.activity_regularizer, "check_conversion", None)
         if check is not None:
             check(name, self.name)
@@ -150,6 +152,8 @@ class DistributionLayer(keras.layers.Layer):
         return traced_spec(lambda p: tf.convert_to_tensor(self._coercible(p)), params)
 
     def get_config(self) -> dict[str, Any]:
+        # Keras stores it as well, and would write a lambda as code.
+        part_config(self.activity_regularizer, f"The `activity_regularizer` of layer '{self.name}'")
         return {
             **super().get_config(),
             **self._structure(),
@@ -186,11 +190,13 @@ class DistributionLayer(keras.layers.Layer):
         self, distribution: Distribution, training: bool | None = None
     ) -> Distribution:
         regularizer: Any = self.activity_regularizer
+        step = self._regularizer_step
         if regularizer is not None:
             # Keras applies it to tensors only, and so leaves it out for a distribution.
-            self.add_loss(regularizer(distribution))
-            if training and hasattr(regularizer, "advance"):
-                regularizer.advance()
+            given: Any = (distribution,) if step is None else (distribution, step)
+            self.add_loss(regularizer(*given))
+            if training and step is not None:
+                step.assign_add(1)
         return distribution
 
     def _event_dtype(self, params: keras.KerasTensor) -> str:
@@ -351,34 +357,6 @@ def split_components(params: Tensor, num_components: int) -> tuple[Tensor, Tenso
     dynamic = tf.concat([tf.shape(rest)[:-1], [num_components, size]], axis=0)
     static = rest.shape[:-1].concatenate([num_components, None if size == -1 else size])
     return logits, tf.ensure_shape(tf.reshape(rest, dynamic), static)
-
-
-def function_config(function: Any, name: str, remedy: str) -> dict[str, Any]:
-    """Returns a registered function, or a Keras object, as plain data.
-
-    Args:
-        function: What to store.
-        name: What it is, as the subject of the message.
-        remedy: The beginning of what to do, before the decorator is named.
-
-    Raises:
-        ValueError: The function is not registered: code is never stored.
-    """
-    serialize: Any = keras.saving.serialize_keras_object
-    if isinstance(function, keras.layers.Layer) or hasattr(function, "get_config"):
-        return serialize(function)
-    registered = keras.saving.get_registered_object(keras.saving.get_registered_name(function))
-    if registered is not function:
-        raise ValueError(
-            f"{name} cannot be stored as data: {function!r}. {remedy} decorate the "
-            "function with `keras.saving.register_keras_serializable()`."
-        )
-    return serialize(function)
-
-
-def function_from_config(stored: Any) -> Any:
-    """Returns what `function_config` stored; anything but its data as it is."""
-    return keras.saving.deserialize_keras_object(stored) if isinstance(stored, dict) else stored
 
 
 def full_precision(value: Tensor) -> Tensor:

@@ -8,12 +8,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfvae._stored import function_config, function_from_config
 from tfvae._typing import Distribution, register
 from tfvae.layers.base import (
     DistributionLayer,
     full_precision,
-    function_config,
-    function_from_config,
     traced_spec,
 )
 from tfvae.layers.origin import Origin, with_origin

@@ -11,10 +11,11 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfvae._stored import function_config, function_from_config
 from tfvae._typing import Distribution, Tensor, register
 from tfvae.distributions.kl import closed_form_kl
-from tfvae.layers.base import function_config, function_from_config
 from tfvae.layers.coercible import TensorCoercible
+from tfvae.layers.stored_distribution import distribution_config, distribution_from_config
 from tfvae.layers.tracking import captured_parts, checked_reads
 
 __all__ = ["KLDivergenceAddLoss", "KLDivergenceRegularizer"]
@@ -41,12 +42,14 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
             over in any case, so this changes nothing. Kept for programs that pass it.
         test_points_fn: From q to the test points of the estimate, draws from q; by default the
             tensor that q turns into.
-        weight: A number, a `keras.Variable`, a schedule (a callable of the number of training
-            steps so far, such as `tfvae.objectives.Linear`), or a callable without arguments,
-            for schedules.
+        weight: A number, a `keras.Variable`, a `tf.Variable` that does not train, a schedule (a
+            callable of the number of training steps so far, such as `tfvae.objectives.Linear`),
+            or a callable without arguments, for schedules.
 
     Call arguments:
         distribution_a: q, batch shape `[...]`.
+        step: Number of training steps so far, for a weight that is a schedule of it. A layer gives
+            its own count, of its calls in training.
 
     Returns:
         Scalar, nats.
@@ -92,15 +95,12 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
         self.test_points_fn = test_points_fn
         self.weight = _checked_weight(weight)
         self.tracked_parts = captured_parts(distribution_b, where)
-        self._step: Any = None
-        if callable(weight) and _required(weight):
-            self._step = keras.Variable(0, trainable=False, dtype="int32", name="step")
-            self.tracked_parts.append(self._step)
-        else:
+        self._follows_steps = callable(weight) and bool(_required(weight))
+        if not self._follows_steps:
             name = f"`weight` of `{type(self).__name__}`"
             self.tracked_parts += captured_parts(weight, name)
 
-    def __call__(self, distribution_a: Distribution) -> Tensor:
+    def __call__(self, distribution_a: Distribution, step: Any = 0) -> Tensor:
         self.check_conversion(getattr(distribution_a, "_conversion", None))
         distribution_b = self._distribution_b()
         if self.use_exact_kl:
@@ -118,16 +118,17 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
         if self.weight is None:
             return penalty
         weight: Any = self.weight
-        if self._step is not None:
-            weight = weight(tf.convert_to_tensor(self._step))
+        if self._follows_steps:
+            weight = weight(tf.convert_to_tensor(step))
         elif callable(weight):
             weight = weight()
         return tf.cast(weight, penalty.dtype) * penalty
 
-    def advance(self) -> None:
-        """Counts a training step, where the weight is a schedule."""
-        if self._step is not None:
-            self._step.assign_add(1)
+    def new_step(self) -> keras.Variable | None:
+        """Returns a count of training steps for a layer to keep, None where no weight needs it."""
+        if not self._follows_steps:
+            return None
+        return keras.Variable(0, trainable=False, dtype="int32", name="step")
 
     def check_conversion(self, name: str | None, layer_name: str | None = None) -> None:
         """Checks that the tensors that q turns into are draws, where they are the test points.
@@ -154,12 +155,18 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
         """Returns the constructor's arguments as plain data."""
         default_points = self.test_points_fn is tf.convert_to_tensor
         points = None if default_points else _stored(self.test_points_fn, "test_points_fn")
-        if isinstance(self.weight, keras.Variable):
-            weight: Any = {"variable": self.weight.numpy().tolist()}
+        if isinstance(self.weight, (keras.Variable, tf.Variable)):
+            weight: Any = {
+                "variable": np.asarray(self.weight).tolist(),
+                "dtype": tf.as_dtype(self.weight.dtype).name,
+                "trainable": bool(self.weight.trainable),
+                "keras": isinstance(self.weight, keras.Variable),
+            }
         else:
             weight = _stored(self.weight, "weight") if callable(self.weight) else self.weight
         if isinstance(self.distribution_b, Distribution):
-            distribution: Any = {"distribution": _distribution_config(self.distribution_b)}
+            name = "The `distribution_b` of a KL penalty"
+            distribution: Any = {"distribution": distribution_config(self.distribution_b, name)}
         else:
             distribution = _stored(self.distribution_b, "distribution_b")
         return {
@@ -176,11 +183,15 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
         config = dict(config)
         stored, weight = config["distribution_b"], config["weight"]
         if "distribution" in stored:
-            config["distribution_b"] = _distribution_from_config(stored["distribution"])
+            config["distribution_b"] = distribution_from_config(stored["distribution"])
         else:
             config["distribution_b"] = function_from_config(stored)
         if isinstance(weight, dict) and "variable" in weight:
-            config["weight"] = keras.Variable(weight["variable"], trainable=False)
+            # A file holds the values of weights, which a `tf.Variable` is not.
+            kind = keras.Variable if weight["keras"] else tf.Variable
+            config["weight"] = kind(
+                weight["variable"], dtype=weight["dtype"], trainable=weight["trainable"]
+            )
         else:
             config["weight"] = function_from_config(weight)
         points = config["test_points_fn"]
@@ -257,6 +268,7 @@ class KLDivergenceAddLoss(keras.layers.Layer):
             distribution_b, use_exact_kl, test_points_reduce_axis, test_points_fn, weight
         )
         self._regularizer_parts = self.regularizer.tracked_parts
+        self._regularizer_step = self.regularizer.new_step()
 
     def call(self, distribution_a: Tensor, training: bool | None = None) -> Distribution:
         q = getattr(distribution_a, "tensor_distribution", None)
@@ -265,9 +277,10 @@ class KLDivergenceAddLoss(keras.layers.Layer):
                 f"Layer '{self.name}' needs the output of a distribution layer right before it. "
                 f"Received: {type(distribution_a).__name__} of shape {distribution_a.shape}"
             )
-        self.add_loss(self.regularizer(q))
-        if training:
-            self.regularizer.advance()
+        step = self._regularizer_step
+        self.add_loss(self.regularizer(q, 0 if step is None else step))
+        if training and step is not None:
+            step.assign_add(1)
         return q
 
     def compute_output_spec(
@@ -325,49 +338,3 @@ def _required(function: Callable[..., Any]) -> list[str]:
 def _stored(value: Any, name: str) -> dict[str, Any]:
     remedy = "Use a distribution, a Keras model or number, or"
     return function_config(value, f"The `{name}` of a KL penalty", remedy)
-
-
-def _distribution_config(distribution: Distribution) -> dict[str, Any]:
-    """Returns a tfp distribution made from numbers, as plain data."""
-    name = type(distribution).__name__
-    if isinstance(distribution, TensorCoercible) or getattr(tfd, name, None) is not type(
-        distribution
-    ):
-        raise ValueError(
-            f"The `distribution_b` of a KL penalty cannot be stored as data: {distribution!r}. "
-            "Use a class of `tfp.distributions`, a Keras model, or a registered function."
-        )
-    skipped = ("name", "experimental_use_kahan_sum", "allow_nan_stats")
-    parameters = {
-        key: _value_config(value)
-        for key, value in distribution.parameters.items()
-        if key not in skipped and value is not None
-    }
-    return {"class_name": name, "parameters": parameters}
-
-
-def _value_config(value: Any) -> Any:
-    if isinstance(value, Distribution):
-        return {"distribution": _distribution_config(value)}
-    if isinstance(value, (bool, int, float, str)):
-        return value
-    array = np.asarray(value)
-    if array.dtype.kind not in "fiub":
-        raise ValueError(
-            f"The `distribution_b` of a KL penalty cannot be stored as data: it holds {value!r}. "
-            "Use a Keras model, or a registered function."
-        )
-    return {"array": array.tolist(), "dtype": array.dtype.name}
-
-
-def _distribution_from_config(config: dict[str, Any]) -> Distribution:
-    parameters = {key: _value_from_config(value) for key, value in config["parameters"].items()}
-    return getattr(tfd, config["class_name"])(**parameters)
-
-
-def _value_from_config(value: Any) -> Any:
-    if isinstance(value, dict) and "distribution" in value:
-        return _distribution_from_config(value["distribution"])
-    if isinstance(value, dict) and "array" in value:
-        return tf.constant(value["array"], value["dtype"])
-    return value

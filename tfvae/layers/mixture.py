@@ -10,13 +10,12 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability.python.internal import auto_composite_tensor
 
+from tfvae._stored import function_config, function_from_config
 from tfvae._typing import Distribution, Tensor, register
 from tfvae.distributions.mixture import ReparameterizedMixture
 from tfvae.layers.base import (
     DistributionLayer,
     IndependentLayer,
-    function_config,
-    function_from_config,
     positive_int,
     split_components,
 )

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from tfvae._stored import parts_config
 from tfvae._typing import Shape, Tensor, event_tuple, register
 
 __all__ = ["VariableLayer"]
@@ -77,8 +78,5 @@ class VariableLayer(keras.layers.Layer):
         return {
             **super().get_config(),
             "shape": self.shape,
-            "activation": keras.activations.serialize(self.activation),
-            "initializer": keras.initializers.serialize(self.initializer),
-            "regularizer": keras.regularizers.serialize(self.regularizer),
-            "constraint": keras.constraints.serialize(self.constraint),
+            **parts_config(self, "activation", "initializer", "regularizer", "constraint"),
         }

@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 
+from tfvae._stored import parts_config
 from tfvae._typing import Shape, Tensor, register
 
 __all__ = ["GatedDense", "conv", "conv_transpose", "gated_mlp", "mlp"]
@@ -69,11 +70,10 @@ class GatedDense(keras.layers.Layer):
         return (*input_shape[:-1], self.units)
 
     def get_config(self) -> dict[str, Any]:
-        initializer = keras.initializers.serialize(self.kernel_initializer)
         return {
             **super().get_config(),
             "units": self.units,
-            "kernel_initializer": initializer,
+            **parts_config(self, "kernel_initializer"),
         }
 
 

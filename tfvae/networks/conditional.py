@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfvae._stored import parts_config
 from tfvae._typing import Shape, Tensor, event_tuple, positive_int, register
 
 __all__ = ["ConditionalMLP"]
@@ -102,7 +103,7 @@ class ConditionalMLP(keras.layers.Layer):
             **super().get_config(),
             "hidden_units": self.hidden_units,
             "output_shape": list(self.output_event),
-            "activation": keras.activations.serialize(self.activation),
+            **parts_config(self, "activation"),
             "output_stddev": self.output_stddev,
         }
 

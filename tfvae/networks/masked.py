@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfvae._stored import parts_config
 from tfvae._typing import Shape, Tensor, event_tuple, positive_int, register
 from tfvae.networks.activation import elementwise_activation
 from tfvae.networks.bodies import another
@@ -167,7 +168,7 @@ class MaskedDense(keras.layers.Layer):
             "out_degrees": self.out_degrees,
             "exclusive": self.exclusive,
             "context_size": self.context_size,
-            "activation": keras.activations.serialize(self.activation),
+            **parts_config(self, "activation"),
             "use_bias": self.use_bias,
             **initializers_config(self),
         }
@@ -411,12 +412,10 @@ class MADE(keras.layers.Layer):
             "levels": self.levels,
             "input_order": self.input_order,
             "hidden_degrees": self.hidden_degrees,
-            "activation": keras.activations.serialize(self.activation),
+            **parts_config(self, "activation"),
             "use_bias": self.use_bias,
             **initializers_config(self),
-            "output_initializer": None
-            if self.output_initializer is None
-            else keras.initializers.serialize(self.output_initializer),
+            **parts_config(self, "output_initializer"),
             "seed": self.seed,
         }
 
@@ -564,12 +563,8 @@ def check_context(context: Tensor | None, context_size: int | None) -> None:
 
 def initializers_config(layer: Any) -> dict[str, Any]:
     """Returns initializers and regularizers of a layer as plain data."""
-    return {
-        "kernel_initializer": keras.initializers.serialize(layer.kernel_initializer),
-        "bias_initializer": keras.initializers.serialize(layer.bias_initializer),
-        "kernel_regularizer": keras.regularizers.serialize(layer.kernel_regularizer),
-        "bias_regularizer": keras.regularizers.serialize(layer.bias_regularizer),
-    }
+    names = ("kernel_initializer", "bias_initializer", "kernel_regularizer", "bias_regularizer")
+    return parts_config(layer, *names)
 
 
 def _units_by_step(layer: MaskedDense, steps: int) -> np.ndarray:

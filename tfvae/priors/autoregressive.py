@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfvae import distributions, layers
 from tfvae._config import check_count
+from tfvae._stored import parts_config
 from tfvae._typing import Distribution, Shape, Tensor, event_tuple
 from tfvae.distributions.one_hot import OneHot
 from tfvae.layers.autoregressive import values_of, with_values
@@ -121,7 +122,7 @@ class Autoregressive(Prior):
             "one_hot": self.one_hot,
             "context_size": self.context_size,
             "hidden_units": self.hidden_units,
-            "activation": keras.activations.serialize(self.activation),
+            **parts_config(self, "activation"),
             "input_order": self.input_order,
         }
 

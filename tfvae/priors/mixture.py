@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfvae._config import check_count
+from tfvae._stored import parts_config
 from tfvae._typing import Shape, Tensor, register
 from tfvae.distributions.normal_mixture import NormalMixture
 from tfvae.layers.base import above
@@ -72,7 +73,7 @@ class GaussianMixture(Prior):
             "num_components": self.num_components,
             "learn_weights": self.learn_weights,
             "min_scale": self.min_scale,
-            "loc_initializer": keras.initializers.serialize(self.loc_initializer),
+            **parts_config(self, "loc_initializer"),
         }
 
     def _build(self, event_shape: Shape) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfvae._stored import parts_config
 from tfvae._typing import Distribution, Shape, Tensor, register
 from tfvae.layers.base import DistributionLayer
 from tfvae.priors.base import Prior
@@ -61,7 +62,7 @@ class Parametric(Prior):
         return {
             **super().get_config(),
             "layer": keras.saving.serialize_keras_object(self.layer),
-            "initializer": keras.initializers.serialize(self.initializer),
+            **parts_config(self, "initializer"),
         }
 
     @classmethod

@@ -1,0 +1,115 @@
+"""No part of the package writes code into a file: functions are registered, or refused by name."""
+
+import inspect
+import json
+
+import keras
+import pytest
+import tensorflow as tf
+
+import tfvae
+from tfvae import flows, layers, networks, priors
+from tfvae._stored import part_config
+
+# All arguments that take a function.
+FUNCTIONS = {
+    "activation",
+    "kernel_initializer",
+    "bias_initializer",
+    "output_initializer",
+    "loc_initializer",
+    "initializer",
+    "kernel_regularizer",
+    "bias_regularizer",
+    "regularizer",
+    "constraint",
+    "convert_to_tensor_fn",
+}
+MAKE = {
+    layers.VariableLayer: lambda **k: layers.VariableLayer(2, **k),
+    layers.Autoregressive: lambda **k: layers.Autoregressive(
+        3, layers.IndependentNormal(), hidden_units=[4], **k
+    ),
+    layers.PixelCNN: lambda **k: layers.PixelCNN(
+        (3, 3, 1), layers.IndependentNormal(), filters=2, num_blocks=1, **k
+    ),
+    layers.MultivariateNormalDiag: lambda **k: layers.MultivariateNormalDiag(2, **k),
+    networks.MaskedDense: lambda **k: networks.MaskedDense([1, 2], [1, 2], **k),
+    networks.MADE: lambda **k: networks.MADE(2, 3, hidden_units=[4], **k),
+    networks.GatedPixelCNN: lambda **k: networks.GatedPixelCNN(1, (3, 3, 1), filters=2, **k),
+    networks.GatedDense: lambda **k: networks.GatedDense(2, **k),
+    networks.ConditionalMLP: lambda **k: networks.ConditionalMLP([4], 2, **k),
+    flows.RealNVP: flows.RealNVP,
+    flows.NeuralSpline: flows.NeuralSpline,
+    flows.MaskedAutoregressive: flows.MaskedAutoregressive,
+    flows.InverseAutoregressive: flows.InverseAutoregressive,
+    priors.GaussianMixture: priors.GaussianMixture,
+    priors.Autoregressive: lambda **k: priors.Autoregressive(2, **k),
+    priors.Parametric: lambda **k: priors.Parametric(layers.MultivariateNormalDiag(2), **k),
+    priors.RealNVP: priors.RealNVP,
+    priors.NeuralSpline: priors.NeuralSpline,
+    priors.MaskedAutoregressive: priors.MaskedAutoregressive,
+}
+
+
+@keras.saving.register_keras_serializable("tests")
+def relu(x, *args, **kwargs):
+    """Has the name of one of Keras's own, and is another."""
+    return 0.5 * tf.nn.relu(tf.zeros(x) if isinstance(x, (tuple, list)) else x)
+
+
+def takes_functions(cls):
+    """Returns the arguments of a class and its bases that take a function."""
+    found = set()
+    for base in cls.__mro__:
+        if base.__module__.startswith("tfvae") and "__init__" in vars(base):
+            found |= FUNCTIONS & set(inspect.signature(base.__init__).parameters)
+    return found
+
+
+CASES = sorted(
+    ((cls, name) for cls in MAKE for name in takes_functions(cls)),
+    key=lambda case: (case[0].__module__, case[0].__name__, case[1]),
+)
+
+
+def test_every_class_that_takes_functions_is_here():
+    public = {
+        getattr(home, name) for home in (networks, flows, priors) for name in home.__all__
+    } | {layers.VariableLayer, layers.Autoregressive, layers.PixelCNN}
+    classes = {c for c in public if inspect.isclass(c) and takes_functions(c)}
+    assert classes <= set(MAKE), classes - set(MAKE)
+
+
+@pytest.mark.parametrize(("cls", "name"), CASES, ids=lambda v: getattr(v, "__name__", v))
+def test_lambdas_are_refused_and_registered_functions_stored(cls, name):
+    if cls in (layers.Autoregressive, layers.PixelCNN) and name == "convert_to_tensor_fn":
+        made = MAKE[cls](**{name: lambda q: q.sample()})
+    else:
+        made = MAKE[cls](**{name: lambda x, *args, **kwargs: relu(x)})
+    with pytest.raises(ValueError, match=rf"`{name}` of .*cannot be stored as data: <function"):
+        made.get_config()
+    config = MAKE[cls](**{name: relu}).get_config()
+    assert "tests>relu" in json.dumps(config[name])
+    assert getattr(cls.from_config(config), name, relu) is relu
+
+
+def test_activity_regularizers_are_refused_as_well():
+    layer = layers.MultivariateNormalDiag(2, activity_regularizer=lambda x: tf.reduce_sum(x))
+    with pytest.raises(ValueError, match=r"`activity_regularizer` of layer .*cannot be stored"):
+        layer.get_config()
+
+
+def test_parts_of_keras_are_stored_as_keras_does():
+    assert part_config(None, "It") is None
+    assert part_config(keras.activations.relu, "It") == "relu"
+    assert part_config(tf.nn.softplus, "It") == "softplus"
+    stored = part_config(keras.initializers.Constant(2.0), "It")
+    assert keras.initializers.get(stored).value == 2.0
+
+    def relu(x):
+        return x
+
+    with pytest.raises(ValueError, match=r"It cannot be stored as data: .*relu"):
+        part_config(relu, "It")
+    assert tfvae.networks.MADE(2, 3, activation="elu").get_config()["activation"] == "elu"

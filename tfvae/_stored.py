@@ -1,0 +1,66 @@
+"""Functions and parts of Keras as plain data: code is never stored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+__all__ = ["function_config", "function_from_config", "part_config", "parts_config"]
+
+
+def function_config(function: Any, name: str, remedy: str) -> dict[str, Any]:
+    """Returns a registered function, or a Keras object, as plain data.
+
+    Args:
+        function: What to store.
+        name: What it is, as the subject of the message.
+        remedy: The beginning of what to do, before the decorator is named.
+
+    Raises:
+        ValueError: The function is not registered: code is never stored.
+    """
+    serialize: Any = keras.saving.serialize_keras_object
+    if isinstance(function, keras.layers.Layer) or hasattr(function, "get_config"):
+        return serialize(function)
+    registered = keras.saving.get_registered_object(keras.saving.get_registered_name(function))
+    if registered is not function:
+        raise ValueError(
+            f"{name} cannot be stored as data: {function!r}. {remedy} decorate the "
+            "function with `keras.saving.register_keras_serializable()`."
+        )
+    return serialize(function)
+
+
+def function_from_config(stored: Any) -> Any:
+    """Returns what `function_config` stored; anything but its data as it is."""
+    return keras.saving.deserialize_keras_object(stored) if isinstance(stored, dict) else stored
+
+
+def part_config(part: Any, name: str) -> Any:
+    """Returns an activation, initializer, regularizer or constraint as Keras stores it.
+
+    Keras itself writes a lambda as bytecode, which safe mode does not load, and takes any function
+    with the name of one of its activations for that.
+
+    Args:
+        part: What the `get` of its kind made of the user's argument, None included.
+        name: What it is, as the subject of the message.
+
+    Raises:
+        ValueError: It is a function that is not registered.
+    """
+    if part is None or hasattr(part, "get_config"):
+        return keras.saving.serialize_keras_object(part)
+    if getattr(part, "__module__", "").split(".")[0] in ("keras", "tensorflow"):
+        stored = keras.activations.serialize(part)
+        if isinstance(stored, str):
+            return stored
+    return function_config(part, name, "Use an object of Keras, or")
+
+
+def parts_config(owner: Any, *names: str) -> dict[str, Any]:
+    """Returns several such parts of a layer, the attributes of these names."""
+    return {
+        name: part_config(getattr(owner, name), f"The `{name}` of '{owner.name}'") for name in names
+    }
