@@ -58,9 +58,23 @@ def test_bandwidth_is_the_best_on_validation_data():
     assert 0.5 < chosen / (1.06 * 300 ** (-0.2)) < 2.0
 
 
+def test_double_precision_stays():
+    points, validation = RNG.normal(size=(40, 2)), RNG.normal(size=(20, 2))
+    p = KernelDensity.fit(points, validation, [0.3])
+    other = neighbors.KernelDensity(bandwidth=0.3, leaf_size=1000).fit(points)
+    assert p.dtype == p.points.dtype == p.log_prob(validation).dtype == "float64"
+    assert KernelDensity.fit(points.astype("int32"), validation, [0.3]).dtype == "float32"
+    np.testing.assert_allclose(p.log_prob(validation), other.score_samples(validation), rtol=1e-9)
+
+
 def test_bad_arguments():
-    with pytest.raises(ValueError, match=r"`bandwidth` must be > 0. Received: bandwidth=0.0"):
-        KernelDensity(np.zeros([3, 2]), 0.0)
+    for bandwidth in (0.0, -1.0, float("nan")):
+        with pytest.raises(ValueError, match=f"must be one number > 0.*bandwidth={bandwidth}"):
+            KernelDensity(np.zeros([3, 2]), bandwidth)
+    # As many points as dimensions: either could be meant.
+    for bandwidth in ([1.0], [1.0, 2.0], np.ones([2, 2])):
+        with pytest.raises(ValueError, match="must be one number > 0"):
+            KernelDensity(np.zeros([2, 2]), bandwidth)
     with pytest.raises(ValueError, match=r"`points` must be data \[N, ...\] with N >= 1"):
         KernelDensity(np.zeros([0, 2]), 1.0)
     with pytest.raises(ValueError, match=r"Expected: \[M, 2\]. Received: \[4, 3\]"):

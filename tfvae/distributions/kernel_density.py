@@ -32,13 +32,13 @@ class KernelDensity(AutoCompositeTensorDistribution):
 
     Args:
         points: The data `[N, *E]`.
-        bandwidth: h > 0, in the unit of the data.
+        bandwidth: h > 0, one number in the unit of the data.
         validate_args: See `tfd.Distribution`.
         allow_nan_stats: See `tfd.Distribution`.
         name: See `tfd.Distribution`.
 
     Raises:
-        ValueError: `bandwidth` is not positive, or `points` is empty.
+        ValueError: `bandwidth` is not one positive number, or `points` is empty.
 
     Example:
         >>> points = np.random.default_rng(0).normal(size=(300, 2)).astype("float32")
@@ -64,9 +64,13 @@ class KernelDensity(AutoCompositeTensorDistribution):
             self._points = tf.cast(self._points, tf.float32)
         dtype = self._points.dtype
         self._bandwidth = tf.convert_to_tensor(bandwidth, dtype)
-        known = tf.get_static_value(self._bandwidth)
-        if known is not None and not np.all(known > 0.0):
-            raise ValueError(f"`bandwidth` must be > 0. Received: bandwidth={bandwidth}")
+        known: Any = tf.get_static_value(self._bandwidth)
+        if self._bandwidth.shape.rank or (known is not None and not known > 0.0):
+            raise ValueError(
+                "`bandwidth` must be one number > 0, the same for all points and dimensions. "
+                f"Received: bandwidth={bandwidth}. Scale the dimensions of the data, where each "
+                "has a spread of its own."
+            )
         if self._points.shape.rank in (None, 0) or self._points.shape[0] == 0:
             raise ValueError(
                 "`points` must be data [N, ...] with N >= 1. "
@@ -96,8 +100,10 @@ class KernelDensity(AutoCompositeTensorDistribution):
         Raises:
             ValueError: `validation` is empty or of another shape.
         """
-        points = np.asarray(points, np.float32)
-        validation = np.asarray(validation, np.float32)
+        points = np.asarray(points)
+        if points.dtype not in (np.float32, np.float64):
+            points = points.astype(np.float32)
+        validation = np.asarray(validation, points.dtype)
         if len(validation) == 0 or validation.shape[1:] != points.shape[1:]:
             raise ValueError(
                 "`validation` must hold at least one point like those of `points`. Expected: "
