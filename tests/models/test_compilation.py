@@ -1,5 +1,8 @@
 """Which models train under XLA, and what is said of those that do not."""
 
+import concurrent.futures
+import threading
+import time
 import warnings
 
 import keras
@@ -9,6 +12,7 @@ import tensorflow as tf
 
 import tfvae
 from tests.conftest import binary_data, mlp_decoder, mlp_vae
+from tfvae.models.compilation import Compiler
 
 
 @keras.saving.register_keras_serializable("tests")
@@ -79,8 +83,11 @@ def test_operations_without_kernels_are_named_once_and_cost_no_batch():
 
 
 def compiled_by_xla(vae):
-    """Whether the functions of `vae` are, after one of them was called."""
-    return vae._compiler._jit_compile in (True, "auto")
+    """Whether the functions of `vae` are that were called."""
+    called = [f.uses_xla for f in vae._functions.values() if f.uses_xla is not None]
+    assert called
+    assert len(set(called)) == 1
+    return called[0]
 
 
 def test_auto_compiles_and_says_nothing():
@@ -90,6 +97,54 @@ def test_auto_compiles_and_says_nothing():
     plain = mlp_vae()
     assert warnings_of(plain, jit_compile=False) == []
     assert not compiled_by_xla(plain)
+
+
+def through_python(x):
+    return ThroughPython()(x)
+
+
+def test_each_function_decides_for_itself():
+    compiler = Compiler()
+    refused, taken = compiler(through_python), compiler(lambda x: 2.0 * x)
+    again = compiler(lambda x: -through_python(x))
+    x = tf.constant([1.0, 2.0])
+    with pytest.warns(UserWarning, match="does not support the operation PyFunc at"):
+        np.testing.assert_array_equal(refused(x), x)
+    np.testing.assert_array_equal(taken(x), 2.0 * x)
+    np.testing.assert_array_equal(again(x), -x)  # what stands in the way was told before
+    assert [refused.uses_xla, taken.uses_xla, again.uses_xla] == [False, True, False]
+
+
+def test_no_thread_runs_a_function_that_another_still_looks_through():
+    """The others wait, and none comes to XLA with what it does not support."""
+    compiler, started = Compiler(), threading.Event()
+
+    def slowly_traced(x):
+        started.set()
+        time.sleep(0.2)
+        return through_python(x)
+
+    step, x = compiler(slowly_traced), tf.constant([1.0])
+    with warnings.catch_warnings(), concurrent.futures.ThreadPoolExecutor(4) as pool:
+        warnings.simplefilter("ignore")
+        results = [pool.submit(step, x)]
+        assert started.wait(10.0)
+        results += [pool.submit(step, x) for _ in range(3)]
+        for result in results:
+            np.testing.assert_array_equal(result.result(), x)
+    assert step.uses_xla is False
+
+
+def test_threads_share_the_functions_of_a_model():
+    vae, barrier = mlp_vae(), threading.Barrier(4)
+
+    def take():
+        barrier.wait()
+        return vae.compiled_function("key", lambda: lambda x: x)
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        found = [pool.submit(take) for _ in range(4)]
+        assert len({id(result.result()) for result in found}) == 1
 
 
 def test_demanded_compilation_fails_loudly():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
@@ -85,13 +85,6 @@ class Alternating(Scheme):
                 f"weights of p(x, z) that can be trained. Received: {type(model).__name__} "
                 f"'{model.name}'. Leave out `scheme`: every update is then one of the encoder."
             )
-        optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-        if optimizer.gradient_accumulation_steps:
-            raise ValueError(
-                "`Alternating` gives weights their gradients at different updates, over which an "
-                "optimizer cannot accumulate them. Received: gradient_accumulation_steps="
-                f"{optimizer.gradient_accumulation_steps}. Leave it out, and take larger batches."
-            )
         if self.until_information_stops is not None and not model.logs_information:
             reason = "levels of its posterior depend on each other, or latents are given in part"
             if model.conditions:
@@ -99,6 +92,15 @@ class Alternating(Scheme):
             raise ValueError(
                 "`until_information_stops` watches the mutual information that the model logs, "
                 f"which this one does not: {reason}. Leave it out to alternate for ever."
+            )
+
+    def check_optimizer(self, optimizer: Any) -> None:
+        """See `Scheme.check_optimizer`."""
+        if optimizer.gradient_accumulation_steps:
+            raise ValueError(
+                "`Alternating` gives weights their gradients at different updates, over which an "
+                "optimizer cannot accumulate them. Received: gradient_accumulation_steps="
+                f"{optimizer.gradient_accumulation_steps}. Leave it out, and take larger batches."
             )
 
     def initial_state(self) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from tfvae._config import Configured
 from tfvae._typing import Distribution, Tensor, register
@@ -49,10 +49,20 @@ class Scheme(Configured):
     def check(self, model: LatentVariableModel, objective: Objective) -> None:
         """Checks that this scheme can train a model by an objective, once the model is built.
 
+        The model still has the optimizer of before: see `check_optimizer`.
+
         Raises:
             ValueError: It cannot, and why.
         """
         del model, objective
+
+    def check_optimizer(self, optimizer: Any) -> None:
+        """Checks that a Keras optimizer can make the updates of this scheme; most take any.
+
+        Raises:
+            ValueError: It cannot, and why.
+        """
+        del optimizer
 
     def initial_state(self) -> dict[str, float]:
         """Returns the numbers that this scheme changes from step to step, as they begin.

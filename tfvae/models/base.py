@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfvae._config import check_count
 from tfvae._random import fold_in, next_seed, stateless_seed
 from tfvae._typing import Distribution, Seed, Shape, Tensor
 from tfvae.distributions.statistics import centre, statistic
@@ -313,9 +314,9 @@ class LatentVariableModel(keras.Model):
         Raises:
             TypeError: `objective` is no objective, `scheme` no scheme, or an argument such as
                 `loss` is not for this kind of model.
-            ValueError: The gradients of `objective` cannot come to the parameters of the
-                posterior, or `scheme` cannot train this model; of a model that is not built yet
-                the first step says so.
+            ValueError: An argument is none that can be taken, the gradients of `objective` cannot
+                come to the parameters of the posterior, or `scheme` cannot train this model; of a
+                model that is not built yet the first step says so. The model stays as it was.
         """
         if unsupported:
             raise TypeError(
@@ -335,10 +336,21 @@ class LatentVariableModel(keras.Model):
                 "`scheme` must be an object of `tfvae.learning`, such as `Alternating(5)`. "
                 f"Received: scheme={scheme!r}"
             )
+        if steps_per_execution != "auto":
+            check_count("steps_per_execution", steps_per_execution)
         if jit_compile not in (True, False, "auto"):
             raise ValueError(
                 f'`jit_compile` must be True, False or "auto". Received: {jit_compile!r}'
             )
+        # All that can fail comes before all that changes: a model stays as it was compiled before.
+        optimizer = keras.optimizers.get(optimizer)
+        scheme.check_optimizer(getattr(optimizer, "inner_optimizer", optimizer))
+        if self.built:
+            self._check_posterior(objective)
+            scheme.check(self, objective)
+            if not optimizer.built:
+                # A file of a model that was not fitted yet has to hold what a loaded one expects.
+                optimizer.build(self.trainable_variables)
         # The steps are compiled here and not by Keras: checks of the data have to run outside of
         # XLA, which drops assertions, and before any weight changes.
         super().compile(
@@ -348,11 +360,7 @@ class LatentVariableModel(keras.Model):
             jit_compile=False,
             auto_scale_loss=auto_scale_loss,
         )
-        if self.built:
-            self._check_posterior(objective)
-        self._scheme_is_checked = False
-        if self.built:
-            self._check_scheme(scheme, objective)
+        self._scheme_is_checked = self.built
         self.objective, self.scheme = objective, scheme
         self._objective_state = ObjectiveState(objective)
         self._scheme_state = SchemeState(scheme)
@@ -363,9 +371,8 @@ class LatentVariableModel(keras.Model):
             "auto_scale_loss": auto_scale_loss,
         }
         self._compiler = Compiler(jit_compile, run_eagerly)
-        self._functions = {}
-        if self.built and not self.optimizer.built:
-            # A file of a model that was not fitted yet has to hold what a loaded one expects.
+        self.forget_functions()
+        if self.built and not self.optimizer.built:  # Keras has put one that scales around it
             self.optimizer.build(self.trainable_variables)
 
     # What schemes are made of.
@@ -485,7 +492,8 @@ class LatentVariableModel(keras.Model):
 
         Raises:
             ValueError: The data is empty, of a wrong shape, NaN or infinite, or outside of the
-                likelihood's support. No weight has changed by the batch that holds it.
+                likelihood's support; no weight has changed by the batch that holds it. Or the
+                model has nothing to train.
         """
         x, y = unpacked(x, y, kwargs)
         self.check_data(x, "x")
@@ -498,9 +506,11 @@ class LatentVariableModel(keras.Model):
             self.check_data(validation, "validation_data")
         if isinstance(x, tf.data.Dataset) and not args:
             kwargs.setdefault("shuffle", False)  # Keras warns that it cannot shuffle a dataset.
-        if self.built and self.compiled and not self.optimizer.built:
-            # Made while a step is traced, the optimizer's variables have it traced a second time.
-            self.optimizer.build(self.trainable_variables)
+        if self.built and self.compiled:
+            self._check_trainable()
+            if not self.optimizer.built:
+                # Made while a step is traced, its variables have it traced a second time.
+                self.optimizer.build(self.trainable_variables)
         limits = [kwargs.get("steps_per_epoch"), kwargs.get("validation_steps")]
         self._set_steps_per_execution(kwargs.get("callbacks"), limits if not args else [1])
         with translated_errors():
@@ -630,10 +640,17 @@ class LatentVariableModel(keras.Model):
         self, key: Any, make: Callable[[], Callable[..., Any]]
     ) -> Callable[..., Any]:
         """Returns the function made by `make`, compiled as `compile` says, once per `key`."""
-        if key not in self._functions:
+        found = self._functions.get(key)
+        if found is None:
             layers = self._flatten_layers(include_self=False)
-            self._functions[key] = self._compiler(make(), layers)
-        return self._functions[key]
+            # Of several threads all get the function of the first.
+            found = self._functions.setdefault(key, self._compiler(make(), layers))
+        return found
+
+    def forget_functions(self) -> None:
+        """Has all be compiled anew: for those who change parts, which compiled functions hold."""
+        self._functions = {}
+        self.train_function = self.test_function = self.predict_function = None
 
     # Private.
 
@@ -650,11 +667,13 @@ class LatentVariableModel(keras.Model):
         return [variable for variable in self.variables if variable.name == "seed_generator_state"]
 
     def _update(self, batch: dict[str, Tensor], sample_weight: Tensor | None) -> dict[str, Tensor]:
+        self._check_trainable()
         if not self.optimizer.built:
             # Before a scheme updates some of the weights alone: the optimizer would know no others.
             self.optimizer.build(self.trainable_variables)
         if not self._scheme_is_checked:
-            self._check_scheme(self.scheme, self.objective)
+            self.scheme.check(self, self.objective)
+            self._scheme_is_checked = True
         state = self._scheme_state.read()
         update, state = self.scheme.update(self, batch, sample_weight, state)
         self._objective_state.assign(update.objective_state)
@@ -714,9 +733,14 @@ class LatentVariableModel(keras.Model):
 
         tf.function(check, autograph=False).get_concrete_function(**specs)
 
-    def _check_scheme(self, scheme: Scheme, objective: Objective) -> None:
-        scheme.check(self, objective)
-        self._scheme_is_checked = True
+    def _check_trainable(self) -> None:
+        if not self.trainable_weights:
+            raise ValueError(
+                "This model has no weights that can be trained: all of its parts are frozen, or "
+                f"have none. Received: {type(self).__name__} '{self.name}' with "
+                f"{len(self.weights)} weights. Set `trainable = True` on what is to learn, and "
+                "call `compile` again."
+            )
 
     def _try_draws(self, objective: Objective, q_z: Distribution) -> None:
         """Draws as `terms` does for an objective, so that it can say what it cannot do with."""

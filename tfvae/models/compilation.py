@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -31,10 +32,11 @@ _STEPS_AT_ONCE = 10
 
 
 class Compiler:
-    """Compiles the functions of one model with XLA, or without where a part does not allow it.
+    """Compiles the functions of one model with XLA, each without where a part does not allow it.
 
     Whether it does is known from the declarations of the layers and, operation by operation, from
-    each traced graph: before anything runs, so falling back costs one warning and no batch.
+    each traced graph: before anything runs, so falling back costs one warning and no batch. May be
+    called from several threads, and so may the functions that it returns.
 
     Args:
         jit_compile: True compiles or fails, False does not, "auto" compiles where possible.
@@ -44,6 +46,7 @@ class Compiler:
     def __init__(self, jit_compile: bool | str = "auto", run_eagerly: bool = False) -> None:
         self._jit_compile = jit_compile
         self._run_eagerly = run_eagerly
+        self._warned_of: set[str] = set()
 
     def __call__(
         self, function: Callable[..., Any], layers: Iterable[keras.layers.Layer] = ()
@@ -56,33 +59,68 @@ class Compiler:
         """
         if self._run_eagerly:
             return function
-        plain = tf.function(function, autograph=False, reduce_retracing=True)
-        compiled = tf.function(function, autograph=False, reduce_retracing=True, jit_compile=True)
-        layers, examined = list(layers), False
+        return _Compiled(function, list(layers), self._jit_compile, self._warn)
 
-        def step(*args: Any) -> Any:
-            nonlocal examined
-            if self._jit_compile == "auto" and not examined:
-                examined = True
-                self._examine(layers, compiled, args)
-            return (compiled if self._jit_compile else plain)(*args)
-
-        return step
-
-    def _examine(self, layers: list[keras.layers.Layer], compiled: Any, args: Any) -> None:
-        part = next(
-            (f"layer '{x.name}' ({type(x).__name__})" for x in layers if not x.supports_jit), None
+    def _warn(self, part: str, place: str) -> None:
+        """Warns once of each part, however many functions it keeps from XLA."""
+        if part in self._warned_of:
+            return
+        self._warned_of.add(part)
+        warnings.warn(
+            f"Running without XLA, which does not support the {part}{place}. Results stay the "
+            "same and steps take longer; pass `jit_compile=False` to `compile` to silence this.",
+            UserWarning,
+            stacklevel=2,
         )
-        if part is None:
-            part = _not_compilable(compiled.get_concrete_function(*args))
-        if part is not None:
-            self._jit_compile = False
-            warnings.warn(
-                f"Running without XLA, which does not support the {part}. Results stay the same "
-                "and steps take longer; pass `jit_compile=False` to `compile` to silence this.",
-                UserWarning,
-                stacklevel=2,
-            )
+
+
+class _Compiled:
+    """One function, which decides on its first call whether it goes through XLA.
+
+    Args:
+        function: What is compiled.
+        layers: The layers that it calls.
+        jit_compile: As for `Compiler`.
+        warn: Is told which part stands in the way, and where.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        layers: list[keras.layers.Layer],
+        jit_compile: bool | str,
+        warn: Callable[[str, str], None],
+    ) -> None:
+        self._layers, self._warn = layers, warn
+        self._plain = tf.function(function, autograph=False, reduce_retracing=True)
+        self._xla = tf.function(function, autograph=False, reduce_retracing=True, jit_compile=True)
+        self._chosen = {True: self._xla, False: self._plain}.get(jit_compile)  # pyright: ignore
+        # Held while the graph is looked through: no other thread runs it before that is known. A
+        # function may be called again while it is traced.
+        self._lock = threading.RLock()
+
+    def __call__(self, *args: Any) -> Any:
+        if self._chosen is None:
+            with self._lock:
+                if self._chosen is None:
+                    self._chosen = self._choose(args)
+        return self._chosen(*args)
+
+    @property
+    def uses_xla(self) -> bool | None:
+        """Whether it does, None before its first call."""
+        return None if self._chosen is None else self._chosen is self._xla
+
+    def _choose(self, args: Any) -> Any:
+        refusing = next((x for x in self._layers if not x.supports_jit), None)
+        if refusing is not None:
+            found = f"layer '{refusing.name}' ({type(refusing).__name__})", ""
+        else:
+            found = _not_compilable(self._xla.get_concrete_function(*args))
+        if found is None:
+            return self._xla
+        self._warn(*found)
+        return self._plain
 
 
 def together(gradients: Iterable[Tensor | None]) -> list[Tensor | None]:
@@ -128,15 +166,15 @@ def _watches_batches(callbacks: Any) -> bool:
     return False
 
 
-def _not_compilable(function: Any) -> str | None:
-    """Names the first operation of a graph that XLA has no kernel for, or returns None."""
+def _not_compilable(function: Any) -> tuple[str, str] | None:
+    """Names the first operation of a graph that XLA has no kernel for and where it is, or None."""
     definition = function.graph.as_graph_def()
     library = definition.library.function
     known = _ARGUMENTS | {f.signature.name for f in library}
     for nodes in [definition.node, *(f.node_def for f in library)]:
         for node in nodes:
             if node.op not in known and not _has_xla_kernel(node.op):
-                return f"operation {node.op} at '{node.name}'"
+                return f"operation {node.op}", f" at '{node.name}'"
     return None
 
 

@@ -314,13 +314,16 @@ class VAE(LatentVariableModel):
         encode = None if takes_context(self.encoder) else self._posterior
         prior.connect(encode, self.event_shape, self.support)
         prior.build(self.latent_shape)
-        # Keras locks the parts of a built model; this one is meant to change.
-        self._tracker.unlock()
-        self.prior = prior
-        self._tracker.lock()
-        self._readers = [p for p in (self.encoder, self.decoder, prior) if takes_context(p)]
-        if self.compiled:
+        old = self.prior
+        self._set_prior(prior)
+        if not self.compiled:
+            self.forget_functions()
+            return
+        try:
             self.compile_from_config(self.get_compile_config())
+        except Exception:
+            self._set_prior(old)
+            raise
 
     @property
     def latent_shape(self) -> Shape:
@@ -355,6 +358,15 @@ class VAE(LatentVariableModel):
                 config[name], custom_objects=custom_objects
             )
         return cls(**config)
+
+    def _set_prior(self, prior: Prior) -> None:
+        # Keras locks the parts of a built model, and keeps all that it was ever given; this one is
+        # meant to change.
+        self._tracker.unlock()
+        self._tracker.untrack(self.prior)
+        self.prior = prior
+        self._tracker.lock()
+        self._readers = [p for p in (self.encoder, self.decoder, prior) if takes_context(p)]
 
     def _posterior(
         self, x: Tensor, context: Tensor | None = None, training: bool = False
