@@ -16,7 +16,14 @@ NUM = 12
 BITS = np.random.default_rng(0).integers(0, 2, (NUM, 6)).astype("float32")
 LABELS = np.arange(NUM) % 3
 ONE_HOT = np.eye(3, dtype="float32")[LABELS]
-NORMAL, PIXELS = MultivariateNormalDiag(2), IndependentBernoulli(6)
+
+
+def normal():
+    return MultivariateNormalDiag(2)
+
+
+def pixels():
+    return IndependentBernoulli(6)
 
 
 def plain():
@@ -29,28 +36,31 @@ def one_latent():
 
 def conditional():
     model = tfvae.VAE(
-        network(NORMAL, first=(6,), context=(3,)),
-        network(PIXELS, first=(2,), context=(3,)),
-        tfvae.priors.Conditional(network(NORMAL, context=(3,))),
+        network(normal(), first=(6,), context=(3,)),
+        network(pixels(), first=(2,), context=(3,)),
+        tfvae.priors.Conditional(network(normal(), context=(3,))),
         seed=0,
     )
     return model, {"x": BITS, "context": ONE_HOT}
 
 
 def context_of_decoder():
-    decoder = network(PIXELS, first=(2,), context=(3,))
+    decoder = network(pixels(), first=(2,), context=(3,))
     return tfvae.VAE(mlp_encoder(), decoder, seed=0), {"x": BITS, "context": ONE_HOT}
 
 
 def hierarchical():
-    posteriors = [network(NORMAL, x=(6,), z_2=(2,)), network(NORMAL, x=(6,))]
-    decoders = [network(PIXELS, z_1=(2,)), network(NORMAL, z_2=(2,))]
+    posteriors = [network(normal(), x=(6,), z_2=(2,)), network(normal(), x=(6,))]
+    decoders = [network(pixels(), z_1=(2,)), network(normal(), z_2=(2,))]
     return tfvae.HierarchicalVAE(posteriors, decoders, seed=0), BITS
 
 
 def levels_apart():
-    posteriors = [network(NORMAL, x=(6,)), network(NORMAL, x=(6,))]
-    decoders = [network(PIXELS, z_1=(2,), context=(3,)), network(NORMAL, z_2=(2,), context=(3,))]
+    posteriors = [network(normal(), x=(6,)), network(normal(), x=(6,))]
+    decoders = [
+        network(pixels(), z_1=(2,), context=(3,)),
+        network(normal(), z_2=(2,), context=(3,)),
+    ]
     model = tfvae.HierarchicalVAE(posteriors, decoders, seed=0)
     return model, {"x": BITS, "context": ONE_HOT}
 
@@ -58,8 +68,8 @@ def levels_apart():
 def directed():
     """Nodes of other names than x and z."""
     model = tfvae.DirectedModel(
-        {"code": tfvae.priors.StandardNormal(), "picture": network(PIXELS, code=(2,))},
-        {"code": network(NORMAL, picture=(6,))},
+        {"code": tfvae.priors.StandardNormal(), "picture": network(pixels(), code=(2,))},
+        {"code": network(normal(), picture=(6,))},
         seed=0,
     )
     return model, BITS
@@ -70,10 +80,10 @@ def given_node():
     model = tfvae.DirectedModel(
         {
             "y": tfvae.priors.OneHot(),
-            "z": network(NORMAL, y=(3,)),
-            "x": network(PIXELS, z=(2,)),
+            "z": network(normal(), y=(3,)),
+            "x": network(pixels(), z=(2,)),
         },
-        {"z": network(NORMAL, x=(6,), y=(3,))},
+        {"z": network(normal(), x=(6,), y=(3,))},
         seed=0,
     )
     return model, {"y": ONE_HOT, "x": BITS}
@@ -84,10 +94,10 @@ def semi_supervised():
     model = tfvae.DirectedModel(
         {
             "y": tfvae.priors.OneHot(),
-            "z": network(NORMAL, y=(3,)),
-            "x": network(PIXELS, z=(2,)),
+            "z": network(normal(), y=(3,)),
+            "x": network(pixels(), z=(2,)),
         },
-        {"y": network(OneHotCategorical(3), x=(6,)), "z": network(NORMAL, x=(6,), y=(3,))},
+        {"y": network(OneHotCategorical(3), x=(6,)), "z": network(normal(), x=(6,), y=(3,))},
         partly_observed=["y"],
         seed=0,
     )
@@ -100,12 +110,14 @@ def tables():
 
 def observed_graph():
     """No latent node at all."""
-    model = tfvae.DirectedModel({"y": tfvae.priors.OneHot(), "x": network(PIXELS, y=(3,))}, seed=0)
+    model = tfvae.DirectedModel(
+        {"y": tfvae.priors.OneHot(), "x": network(pixels(), y=(3,))}, seed=0
+    )
     return model, {"y": ONE_HOT, "x": BITS}
 
 
 def mixture():
-    return tfvae.FiniteMixture(PIXELS, 3, seed=0), BITS
+    return tfvae.FiniteMixture(pixels(), 3, seed=0), BITS
 
 
 def codes():
@@ -144,7 +156,7 @@ def directions():
 def with_gaps():
     layer = tfvae.layers.Masked(IndependentBernoulli(6))
     encoder = keras.Sequential(
-        [keras.Input((6,)), tfvae.networks.FillMissing(), keras.layers.Dense(4), NORMAL]
+        [keras.Input((6,)), tfvae.networks.FillMissing(), keras.layers.Dense(4), normal()]
     )
     decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(6), layer])
     gaps = np.random.default_rng(1).random(BITS.shape) < 0.3
@@ -157,7 +169,7 @@ def density():
 
 
 def regression():
-    of_context = keras.Sequential([keras.Input((3,)), keras.layers.Dense(6), PIXELS])
+    of_context = keras.Sequential([keras.Input((3,)), keras.layers.Dense(6), pixels()])
     return tfvae.ConditionalModel(of_context, seed=0), {"x": BITS, "context": ONE_HOT}
 
 

@@ -40,14 +40,15 @@ def _deserialized(value: Any) -> Any:
     return keras.saving.deserialize_keras_object(value) if isinstance(value, dict) else value
 
 
-def check_count(name: str, value: Any) -> None:
-    """Checks that an argument is a whole number of at least one.
+def check_count(name: str, value: Any) -> int:
+    """Returns an argument that is a whole number of at least one, as an int.
 
     Raises:
         ValueError: It is not.
     """
     if not (isinstance(value, NUMBERS) and value % 1 == 0 and value >= 1):
         raise ValueError(f"`{name}` must be a whole number >= 1. Received: {name}={value!r}")
+    return int(value)
 
 
 def check_amount(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfvae._config import check_count
 from tfvae._typing import Seed
 from tfvae.distributions.statistics import centre
 from tfvae.evaluation.streaming import Stream
@@ -80,7 +81,7 @@ def reconstructions(
 
     Args:
         model: Any latent variable model of images.
-        x: Data `[N, *x_event]`, or in parts by name as `fit` takes it.
+        x: Data `[N, *x_event]`, or in another form that `fit` takes.
         num_images: How many images to show, from the first on.
         columns: Images per row.
         image_shape: `(H, W)` or `(H, W, C)` of one image, for models of flat vectors; by default
@@ -101,7 +102,7 @@ def reconstructions(
         >>> figure.savefig("reconstructions.png", dpi=200)
     """
     _check_counts(num_images=num_images, columns=columns)
-    parts = {name: np.asarray(part)[:num_images] for name, part in model.named(x).items()}
+    parts = _first_rows(model, x, num_images)
     shapes = {name: parts[name].shape[1:] for name in _observed_nodes(model)}
     node = _chosen_node(node, shapes, image_shape)
     data = _as_images(parts[node], node, image_shape)
@@ -352,6 +353,21 @@ def training_curves(history: Any) -> Figure:
     return figure
 
 
+def _first_rows(model: LatentVariableModel, x: Any, number: int) -> dict[str, np.ndarray]:
+    """Returns the first so many rows of data, as parts by name."""
+    if isinstance(x, Mapping) or hasattr(x, "__array__"):
+        return {name: np.asarray(part)[:number] for name, part in model.named(x).items()}
+    chunks: list[dict[str, Any]] = []
+    for batch, count in Stream(model, x, number):
+        chunks.append({n: np.asarray(p)[:count] for n, p in model.as_parts(batch).items()})
+        number -= count
+        if number <= 0:
+            break
+    rows = len(next(iter(chunks[-1].values()))) + min(number, 0)
+    chunks[-1] = {name: part[:rows] for name, part in chunks[-1].items()}
+    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+
 def _observed_nodes(model: LatentVariableModel) -> tuple[str, ...]:
     return model.observed if isinstance(model, DirectedModel) else ("x",)
 
@@ -525,7 +541,7 @@ def _fitting_shape(
     event_shape: Sequence[int], image_shape: Sequence[int] | None
 ) -> tuple[int, ...] | None:
     """Returns `(H, W, C)` of one example as an image, None where it is none."""
-    shape = tuple(event_shape) if image_shape is None else tuple(image_shape)
+    shape = tuple(event_shape) if image_shape is None else tuple(np.atleast_1d(image_shape))
     if len(shape) == 2:
         shape = (*shape, 1)
     if len(shape) != 3 or shape[-1] not in (1, 3) or np.prod(shape) != np.prod(event_shape):
@@ -535,8 +551,7 @@ def _fitting_shape(
 
 def _check_counts(**counts: int) -> None:
     for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"`{name}` must be >= 1. Received: {name}={count}")
+        check_count(name, count)
 
 
 def _check_labels(labels: np.ndarray, size: int) -> np.ndarray:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import tfvae
 from tests import analytic
 from tfvae.evaluation.streaming import Stream, progress
 
@@ -65,6 +66,36 @@ def test_bad_batches_of_a_dataset_are_named_when_they_come():
         list(stream)
     with pytest.raises(TypeError, match=r"`model` must be a model of `tfvae`.*Received: str"):
         Stream("vae", x, 3)
+
+
+def test_data_that_cannot_be_read_again_and_again_is_refused():
+    model = analytic.LinearGaussian.random()
+    vae, x = model.vae(), model.draw(8)
+    for data in ((part for part in [x]), "data.csv", 3.0):
+        with pytest.raises(
+            TypeError, match=rf"which can be read.* Received: {type(data).__name__}"
+        ):
+            Stream(vae, data, 3)
+    with pytest.raises(ValueError, match=r"has no end.*dataset.take\(number\)"):
+        Stream(vae, FORMS["dataset"](x).repeat(), 3)
+    for size in (0, 2.5, "3", None):
+        with pytest.raises(ValueError, match=f"`batch_size` must be a whole.*batch_size={size!r}"):
+            Stream(vae, x, size)
+
+
+@pytest.mark.parametrize("number", [4.0, np.int64(4), np.float32(4.0)])
+def test_whole_numbers_of_any_type_are_counts(number):
+    """Also after one another: functions are compiled for a number once."""
+    model = analytic.LinearGaussian.random()
+    vae, x = model.vae(), model.draw(6)
+    vae.compile("adam", run_eagerly=True)
+    quiet = {"batch_size": number, "verbose": False}
+    for count in (number, 4):
+        assert tfvae.log_likelihood(vae, x, count, **quiet).num_samples == 4
+        ledger = tfvae.decompose(vae, x, num_samples=count, evidence_samples=count, **quiet)
+        assert (ledger.num_samples, ledger.evidence_samples) == (4, 4)
+        found = tfvae.evaluation.refine(vae, x, steps=count, num_samples=count, **quiet)
+        assert np.isfinite(found.elbo.mean)
 
 
 def test_progress_stays_out_of_sight_for_short_work(capsys):

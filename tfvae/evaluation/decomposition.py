@@ -202,17 +202,16 @@ def decompose(
         Isolating Sources of Disentanglement in VAEs (Chen et al., 2018),
         https://arxiv.org/abs/1802.04942
     """
-    check_count("num_samples", num_samples)
-    check_count("evidence_samples", evidence_samples)
-    if refine_steps != 0:
-        check_count("refine_steps", refine_steps)
+    num_samples = check_count("num_samples", num_samples)
+    evidence_samples = check_count("evidence_samples", evidence_samples)
+    refine_steps = 0 if refine_steps == 0 else check_count("refine_steps", refine_steps)
     seed = stateless_seed(0 if seed is None else seed)
     stream = Stream(model, data, batch_size)
     if refine_steps:
         refinable(model)
     score = model.compiled_function(
         ("ledger", num_samples, evidence_samples, refine_steps),
-        lambda: _scorer(model, num_samples, evidence_samples, int(refine_steps)),
+        lambda: _scorer(model, num_samples, evidence_samples, refine_steps),
     )
     points: dict[str, list[np.ndarray]] = {}
     with progress(stream.num_points, "ELBO ledger", verbose) as bar:
@@ -227,9 +226,9 @@ def decompose(
     return _ledger(
         values,
         model.rate_names,
-        num_samples=int(num_samples),
-        evidence_samples=int(evidence_samples),
-        refine_steps=int(refine_steps),
+        num_samples=num_samples,
+        evidence_samples=evidence_samples,
+        refine_steps=refine_steps,
         conditions=model.conditions,
     )
 

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfvae._config import check_count
 from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Distribution, Seed, Tensor
 from tfvae.distributions.heterogeneous import Heterogeneous
@@ -123,9 +124,8 @@ def impute(
 
     Reference: MIWAE (Mattei and Frellsen, 2019), https://arxiv.org/abs/1812.02633
     """
-    for name, value in (("num_samples", num_samples), ("num_draws", num_draws)):
-        if int(value) != value or value < 1:
-            raise ValueError(f"`{name}` must be a whole number >= 1. Received: {name}={value}")
+    num_samples = check_count("num_samples", num_samples)
+    num_draws = check_count("num_draws", num_draws)
     seed = stateless_seed(0 if seed is None else seed)
     stream = Stream(model, data, batch_size)
     if isinstance(model, DirectedModel):
@@ -158,7 +158,7 @@ def impute(
             bar.update(count)
     x, missing, ess = (np.concatenate([chunk[k] for chunk in chunks]) for k in range(3))
     draws = np.concatenate([chunk[3] for chunk in chunks], axis=1)
-    return Imputation(x, draws.astype(x.dtype), missing, ess, int(num_samples))
+    return Imputation(x, draws.astype(x.dtype), missing, ess, num_samples)
 
 
 def _estimator(

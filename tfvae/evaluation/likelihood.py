@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tfvae._config import check_count
 from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Seed, Tensor
 from tfvae.evaluation.estimate import Estimate, render_table
@@ -115,10 +116,7 @@ def log_likelihood(
     Reference: Importance Weighted Autoencoders (Burda et al., 2016),
     https://arxiv.org/abs/1509.00519
     """
-    if int(num_samples) != num_samples or num_samples < 1:
-        raise ValueError(
-            f"`num_samples` must be a whole number >= 1. Received: num_samples={num_samples}"
-        )
+    num_samples = check_count("num_samples", num_samples)
     seed = stateless_seed(0 if seed is None else seed)
     stream = Stream(model, data, batch_size)
     results: list[list[np.ndarray]] = [[], [], []]
@@ -140,7 +138,7 @@ def log_likelihood(
         standard_error=summary.standard_error,
         per_point_standard_error=standard_error,
         ess=ess,
-        num_samples=int(num_samples),
+        num_samples=num_samples,
         num_dimensions=math.prod(model.event_shape),
     )
 

@@ -113,8 +113,8 @@ def refine(
     Reference: Inference Suboptimality in Variational Autoencoders (Cremer et al., 2018),
     https://arxiv.org/abs/1801.03558
     """
-    check_count("steps", steps)
-    check_count("num_samples", num_samples)
+    steps = check_count("steps", steps)
+    num_samples = check_count("num_samples", num_samples)
     check_amount("learning_rate", learning_rate, positive=True)
     seed = stateless_seed(0 if seed is None else seed)
     stream = Stream(model, data, batch_size)
@@ -129,7 +129,7 @@ def refine(
         )
         return {"elbo": before, "refined": after, "params": checked_origin(model, found).params}
 
-    key = ("refine", int(steps), float(learning_rate), int(num_samples))
+    key = ("refine", steps, float(learning_rate), num_samples)
     step = model.compiled_function(key, lambda: improve)
     points: dict[str, list[np.ndarray]] = {}
     first = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from tfvae._config import check_count
 from tfvae._typing import Tensor
 from tfvae.models import LatentVariableModel
 
@@ -30,8 +31,9 @@ class Stream:
         batch_size: Points per chunk of an array; datasets bring batches of their own.
 
     Raises:
-        TypeError: `model` is no latent variable model.
-        ValueError: The data is empty or not what the model is for, or `batch_size` < 1.
+        TypeError: `model` is no latent variable model, or `data` has none of these forms.
+        ValueError: The data is empty, has no end or is not what the model is for, or `batch_size`
+            is no whole number >= 1.
     """
 
     def __init__(self, model: LatentVariableModel, data: Any, batch_size: int) -> None:
@@ -40,15 +42,15 @@ class Stream:
                 "`model` must be a model of `tfvae`, such as a `tfvae.VAE`. "
                 f"Received: {type(model).__name__}"
             )
-        if batch_size < 1:
-            raise ValueError(f"`batch_size` must be >= 1. Received: batch_size={batch_size}")
+        self._batch_size = check_count("batch_size", batch_size)
         if isinstance(data, tuple):
             data = keras.utils.unpack_x_y_sample_weight(data)[0]
         model.check_data(data, "data")
         self.model = model
         self._data = data
-        self._batch_size = batch_size
-        self._is_array = not isinstance(data, (tf.data.Dataset, keras.utils.PyDataset))
+        self._is_array = isinstance(data, Mapping) or hasattr(data, "__array__")
+        if not self._is_array:
+            _check_batches(data)
         self.num_points: int | None = None
         if self._is_array:
             self.num_points = len(next(iter(model.named(data).values())))
@@ -78,7 +80,7 @@ class Stream:
         if isinstance(self._data, tf.data.Dataset):
             batches = iter(self._data)
         else:
-            batches = (self._data[index] for index in range(len(self._data)))
+            batches = (self._data[index] for index in range(self._data.num_batches))
         for batch in batches:
             batch = keras.utils.unpack_x_y_sample_weight(batch)[0]
             self.model.check_data(batch, "data")
@@ -87,6 +89,24 @@ class Stream:
     def _as_batch(self, parts: dict[str, Any]) -> dict[str, np.ndarray]:
         parts = {name: np.asarray(part) for name, part in parts.items()}
         return {name: np.asarray(part) for name, part in self.model.as_batch(parts).items()}
+
+
+def _check_batches(data: Any) -> None:
+    """Checks that data can be read again and again, batch by batch, to an end."""
+    if isinstance(data, tf.data.Dataset):
+        endless = int(data.cardinality()) == tf.data.INFINITE_CARDINALITY
+    elif isinstance(data, keras.utils.PyDataset):
+        endless = data.num_batches is None
+    else:
+        raise TypeError(
+            "`data` must be an array, a `tf.data.Dataset` or a `keras.utils.PyDataset`, which can "
+            f"be read more than once. Received: {type(data).__name__}"
+        )
+    if endless:
+        raise ValueError(
+            "`data` has no end: its points cannot all be read. Take as many batches of it as are "
+            "to be evaluated: `dataset.take(number)`."
+        )
 
 
 def _filled(part: np.ndarray, size: int) -> Tensor:
