@@ -140,6 +140,8 @@ def test_precision_policies(case):
         ("float64", "float64", 1e-5),
         ("mixed_float16", "float32", 0.02),
         ("mixed_bfloat16", "float32", 0.2),
+        ("float16", "float32", 0.02),
+        ("bfloat16", "float32", 0.2),
     ]:
         layer = case.make(dtype=policy)
         p = layer(params)

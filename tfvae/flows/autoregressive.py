@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfvae._precision import full_dtype
 from tfvae._typing import Tensor
 from tfvae.flows.base import register_flow
 from tfvae.flows.layered import LayeredFlow
@@ -46,7 +47,7 @@ class AutoregressiveFlow(LayeredFlow):
             activation=self.activation,
             output_initializer=keras.initializers.RandomNormal(stddev=1e-3),
             seed=0,
-            dtype=self.dtype,
+            dtype=full_dtype(self.dtype),
         )
         network.build((size,), (context_size,) if context_size else None)
         return network

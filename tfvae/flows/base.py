@@ -10,8 +10,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
-from keras.src.backend import AutocastScope
 
+from tfvae._precision import uncast
 from tfvae._typing import Shape, Tensor, event_tuple
 
 __all__ = ["Flow", "FlowBijector", "register_flow"]
@@ -99,7 +99,7 @@ class Flow(keras.layers.Layer):
                 + f". Received: {received}. Set the size by `context_size` of `build`, or of the "
                 "layer that holds the flow."
             )
-        with AutocastScope(self.dtype):  # Else a layer of half precision around rounds them.
+        with uncast():  # Else a layer of half precision around rounds them.
             weights = tuple(tf.convert_to_tensor(v.value) for v in self.variables)
         return FlowBijector(self, weights, context)
 
@@ -212,7 +212,7 @@ class FlowBijector(tfp.bijectors.AutoCompositeTensorBijector):
         flat = tf.ensure_shape(flat, leading.concatenate(flow.size))
         values = list(zip(flow.variables, self.weights, strict=True))
         # Else a layer of half precision around this map rounds the weights.
-        with AutocastScope(flow.dtype), keras.StatelessScope(values):
+        with uncast(), keras.StatelessScope(values):
             image, log_det = function(flat, self.context)
         dynamic = tf.concat([tf.shape(image)[:-1], tf.constant(event, tf.int32)], axis=0)
         image = tf.ensure_shape(tf.reshape(image, dynamic), image.shape[:-1].concatenate(event))

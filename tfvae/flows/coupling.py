@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfvae._precision import full_dtype
 from tfvae._typing import Tensor, positive_int
 from tfvae.flows.base import register_flow
 from tfvae.flows.elementwise import rational_quadratic
@@ -77,7 +78,8 @@ class CouplingFlow(LayeredFlow):
     def _network(self, index: int, size: int, context_size: int) -> keras.layers.Layer:
         num_kept = self._num_kept(index, size)
         shape = (size - num_kept, self.num_params)
-        network = ConditionalMLP(self.hidden_units, shape, self.activation, dtype=self.dtype)
+        dtype = full_dtype(self.dtype)
+        network = ConditionalMLP(self.hidden_units, shape, self.activation, dtype=dtype)
         network.build((num_kept,), (context_size,) if context_size else None)
         return network
 

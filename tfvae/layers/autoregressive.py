@@ -14,13 +14,13 @@ import tensorflow_probability as tfp
 from tensorflow_probability.python.bijectors.bijector import AutoCompositeTensorBijector
 
 from tfvae import distributions
+from tfvae._precision import full_dtype, full_precision
 from tfvae._random import fold_in
 from tfvae._stored import function_config, function_from_config
 from tfvae._typing import Distribution, Tensor, register
 from tfvae.distributions.support import support_of
 from tfvae.layers.base import (
     DistributionLayer,
-    full_precision,
 )
 from tfvae.layers.coercible import TensorCoercible
 from tfvae.networks.causal import GatedPixelCNN
@@ -57,8 +57,7 @@ class _AutoregressiveLayer(DistributionLayer):
         self.element = element
         self._element_size = _checked_element(element, type(self).__name__)
         self.context_size = operator.index(context_size or 0) or None
-        half = self.variable_dtype in ("float16", "bfloat16")
-        self._network_dtype = "float32" if half else self.variable_dtype
+        self._network_dtype = full_dtype(self.variable_dtype)
         probe = element._distribution(tf.zeros([self._element_size], self._network_dtype))
         self._dtype_of_draws = tf.as_dtype(probe.dtype).name
         support = support_of(probe)
@@ -434,6 +433,9 @@ class AutoregressiveTransform(DistributionLayer):
                 "`made` must output 2 parameters per element and take no context. Received: "
                 f"params={made.params}, context_size={made.context_size}"
             )
+        # The steps of a draw and the pass of a density round apart in half precision.
+        for part in (made, *made.masked_layers):
+            part.dtype_policy = full_dtype(part.variable_dtype)
         self.made = made
         # Kept: bijectors are told apart by the identity of their functions.
         self._functions = (self._shift_and_log_scale, self._generate)

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfvae._precision import full_dtype, full_precision, uncast
 from tfvae._random import next_seed
 from tfvae._stored import function_config, function_from_config, part_config
 from tfvae._typing import Distribution, Shape, Tensor, event_tuple, positive_int
@@ -26,7 +27,6 @@ __all__ = [
     "VectorLayer",
     "above",
     "below",
-    "full_precision",
     "inspected",
     "positive_int",
     "split_components",
@@ -184,7 +184,8 @@ class DistributionLayer(keras.layers.Layer):
         return self.new(params, *structure, validate_args=self.validate_args, **options)
 
     def _coercible(self, params: Tensor) -> Distribution:
-        return self._coercer(self._distribution(full_precision(params)))
+        with uncast():
+            return self._coercer(self._distribution(full_precision(params)))
 
     def _regularized(
         self, distribution: Distribution, training: bool | None = None
@@ -200,7 +201,7 @@ class DistributionLayer(keras.layers.Layer):
         return distribution
 
     def _event_dtype(self, params: keras.KerasTensor) -> str:
-        return "float32" if params.dtype in ("float16", "bfloat16") else params.dtype
+        return full_dtype(params.dtype)
 
     def _conversion_config(self) -> Any:
         if isinstance(self.convert_to_tensor_fn, str):
@@ -357,12 +358,6 @@ def split_components(params: Tensor, num_components: int) -> tuple[Tensor, Tenso
     dynamic = tf.concat([tf.shape(rest)[:-1], [num_components, size]], axis=0)
     static = rest.shape[:-1].concatenate([num_components, None if size == -1 else size])
     return logits, tf.ensure_shape(tf.reshape(rest, dynamic), static)
-
-
-def full_precision(value: Tensor) -> Tensor:
-    """Returns a tensor of parameters, in float32 where it comes in half precision."""
-    value = tf.convert_to_tensor(value)
-    return tf.cast(value, tf.float32) if value.dtype in (tf.float16, tf.bfloat16) else value
 
 
 def traced_spec(function: Any, *inputs: Any) -> keras.KerasTensor:

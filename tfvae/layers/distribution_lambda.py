@@ -8,11 +8,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfvae._precision import full_precision, uncast
 from tfvae._stored import function_config, function_from_config
 from tfvae._typing import Distribution, register
 from tfvae.layers.base import (
     DistributionLayer,
-    full_precision,
     traced_spec,
 )
 from tfvae.layers.origin import Origin, with_origin
@@ -108,7 +108,8 @@ class DistributionLambda(DistributionLayer):
         return {}
 
     def _coercible(self, inputs: Any, **kwargs: Any) -> Distribution:
-        return self._coercer(self._distribution(inputs, **kwargs))
+        with uncast():
+            return self._coercer(self._distribution(inputs, **kwargs))
 
     def _distribution(self, params: Any, **kwargs: Any) -> Distribution:
         inputs = keras.tree.map_structure(full_precision, params)

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfvae._precision import uncast
 from tfvae._stored import function_config, function_from_config
 from tfvae._typing import Distribution, Tensor, register
 from tfvae.distributions.kl import closed_form_kl
@@ -102,7 +103,18 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
 
     def __call__(self, distribution_a: Distribution, step: Any = 0) -> Tensor:
         self.check_conversion(getattr(distribution_a, "_conversion", None))
+        with uncast():
+            return self._penalty(distribution_a, step)
+
+    def _penalty(self, distribution_a: Distribution, step: Any) -> Tensor:
         distribution_b = self._distribution_b()
+        types = [distribution_a.dtype, distribution_b.dtype]
+        if all(isinstance(t, tf.DType) and t.is_floating for t in types) and types[0] != types[1]:
+            raise TypeError(
+                "A KL penalty needs two distributions of one type. Received: q of "
+                f"{types[0].name}, `distribution_b` of {types[1].name}. "
+                f"Make the latter with dtype='{types[0].name}', or the layer of q as the latter is."
+            )
         if self.use_exact_kl:
             kl = closed_form_kl(distribution_a, distribution_b)
             if kl is None:

@@ -8,9 +8,10 @@ from typing import Any
 import keras
 import tensorflow_probability as tfp
 
+from tfvae._precision import full_precision
 from tfvae._typing import Distribution, Tensor, register
 from tfvae.flows import Flow
-from tfvae.layers.base import DistributionLayer, full_precision, positive_int
+from tfvae.layers.base import DistributionLayer, positive_int
 
 __all__ = ["TransformedDistribution"]
 

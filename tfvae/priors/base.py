@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import keras
 
+from tfvae._precision import full_dtype
 from tfvae._typing import Distribution, Shape, Tensor, event_tuple
 from tfvae.distributions.support import Support
 
@@ -82,6 +83,15 @@ class Prior(keras.layers.Layer):
             event_shape: Shape of one example of x.
             support: What the likelihood can produce.
         """
+
+    def add_weight(self, *args: Any, **kwargs: Any) -> keras.Variable:
+        """Adds a weight as `keras.layers.Layer` does, which a layer around does not round."""
+        return super().add_weight(*args, **{"autocast": False, **kwargs})
+
+    @property
+    def density_dtype(self) -> str:
+        """Type of the densities: that of the weights, "float32" where it is half precision."""
+        return full_dtype(self.variable_dtype)
 
     def known_event_shape(self) -> Shape:
         """Returns the shape of one latent.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfvae._config import check_count
+from tfvae._precision import full_precision
 from tfvae._typing import Distribution, Shape, Tensor, register
 from tfvae.priors.base import Prior
 
@@ -50,7 +50,7 @@ class Categorical(Prior):
     def distribution(self, context: Tensor | None = None) -> Distribution:
         """Returns `tfd.Independent(tfd.Categorical)`, batch shape `[]`, event shape `E`."""
         rank = len(self.known_event_shape())
-        logits = tf.convert_to_tensor(self.logits)
+        logits = full_precision(self.logits)
         return tfd.Independent(tfd.Categorical(logits=logits, dtype=logits.dtype), rank)
 
     def get_config(self) -> dict[str, Any]:
@@ -96,7 +96,7 @@ class OneHot(Prior):
     def distribution(self, context: Tensor | None = None) -> Distribution:
         """Returns `tfd.OneHotCategorical`, batch shape `[]`, event shape `[K]`."""
         self.known_event_shape()
-        logits = tf.convert_to_tensor(self.logits)
+        logits = full_precision(self.logits)
         return tfd.OneHotCategorical(logits=logits, dtype=logits.dtype)
 
     def get_config(self) -> dict[str, Any]:

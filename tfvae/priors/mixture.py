@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from tfvae._config import check_count
+from tfvae._precision import full_precision
 from tfvae._stored import parts_config
 from tfvae._typing import Shape, Tensor, register
 from tfvae.distributions.normal_mixture import NormalMixture
@@ -62,10 +62,8 @@ class GaussianMixture(Prior):
     def distribution(self, context: Tensor | None = None) -> NormalMixture:
         """Returns a `tfvae.distributions.NormalMixture`, batch shape `[]`, event shape `E`."""
         self.known_event_shape()
-        scale = above(self.min_scale, tf.convert_to_tensor(self.raw_scale))
-        return NormalMixture(
-            tf.convert_to_tensor(self.logits), tf.convert_to_tensor(self.loc), scale
-        )
+        scale = above(self.min_scale, full_precision(self.raw_scale))
+        return NormalMixture(full_precision(self.logits), full_precision(self.loc), scale)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfvae._precision import full_precision
 from tfvae._typing import Distribution, Shape, Tensor, register
 from tfvae.layers.base import above
 from tfvae.priors.base import Prior, add_scale
@@ -44,8 +44,8 @@ class Normal(Prior):
     def distribution(self, context: Tensor | None = None) -> Distribution:
         """Returns `tfd.Independent(tfd.Normal)`, batch shape `[]`, event shape `E`."""
         rank = len(self.known_event_shape())
-        scale = above(self.min_scale, tf.convert_to_tensor(self.raw_scale))
-        return tfd.Independent(tfd.Normal(tf.convert_to_tensor(self.loc), scale), rank)
+        scale = above(self.min_scale, full_precision(self.raw_scale))
+        return tfd.Independent(tfd.Normal(full_precision(self.loc), scale), rank)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "min_scale": self.min_scale}

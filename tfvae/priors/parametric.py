@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import tensorflow as tf
 
+from tfvae._precision import full_precision
 from tfvae._stored import parts_config
 from tfvae._typing import Distribution, Shape, Tensor, register
 from tfvae.layers.base import DistributionLayer
@@ -56,7 +56,7 @@ class Parametric(Prior):
 
     def distribution(self, context: Tensor | None = None) -> Distribution:
         """Returns the distribution of the layer's family, batch shape `[]`."""
-        return self.layer._distribution(tf.convert_to_tensor(self.params))
+        return self.layer._distribution(full_precision(self.params))
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfvae._typing import Distribution, Shape, Tensor, register
@@ -38,7 +39,9 @@ class Hyperspherical(Prior):
 
     def distribution(self, context: Tensor | None = None) -> Distribution:
         """Returns `tfd.SphericalUniform`, batch shape `[]`, event shape `[K]`."""
-        return tfd.SphericalUniform(self.known_event_shape()[0], dtype=self.variable_dtype)
+        return tfd.SphericalUniform(
+            self.known_event_shape()[0], dtype=tf.as_dtype(self.density_dtype)
+        )
 
     def _build(self, event_shape: Shape) -> None:
         if len(event_shape) != 1 or event_shape[0] < 2:

@@ -33,5 +33,5 @@ class StandardNormal(Prior):
 
     def distribution(self, context: Tensor | None = None) -> Distribution:
         """Returns `tfd.Independent(tfd.Normal)`, batch shape `[]`, event shape `E`."""
-        zeros = tf.zeros(self.known_event_shape(), self.variable_dtype)
+        zeros = tf.zeros(self.known_event_shape(), self.density_dtype)
         return tfd.Independent(tfd.Normal(zeros, tf.ones_like(zeros)), len(zeros.shape))
