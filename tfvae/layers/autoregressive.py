@@ -14,7 +14,7 @@ import tensorflow_probability as tfp
 from tensorflow_probability.python.bijectors.bijector import AutoCompositeTensorBijector
 
 from tfvae import distributions
-from tfvae._precision import full_dtype, full_precision
+from tfvae._precision import full_dtype, full_precision, uncast
 from tfvae._random import fold_in
 from tfvae._stored import function_config, function_from_config
 from tfvae._typing import Distribution, Tensor, register
@@ -22,7 +22,7 @@ from tfvae.distributions.support import support_of
 from tfvae.layers.base import (
     DistributionLayer,
 )
-from tfvae.layers.coercible import TensorCoercible
+from tfvae.layers.coercible import distribution_of
 from tfvae.networks.causal import GatedPixelCNN
 from tfvae.networks.masked import MADE
 
@@ -457,8 +457,8 @@ class AutoregressiveTransform(DistributionLayer):
         self.built = True
 
     def call(self, distribution: Tensor, training: bool | None = None) -> Distribution:
-        base = getattr(distribution, "tensor_distribution", None)
-        if not isinstance(base, TensorCoercible):
+        base: Any = distribution_of(distribution)
+        if base is None:
             raise TypeError(
                 f"Layer '{self.name}' needs the output of a distribution layer right before it. "
                 f"Received: {type(distribution).__name__} of shape {distribution.shape}"
@@ -545,7 +545,8 @@ def _checked_element(element: Any, layer: str) -> int:
 
 def values_of(network: keras.layers.Layer) -> list[Tensor]:
     """Returns the weights of a network as tensors, in their own precision."""
-    return [tf.convert_to_tensor(variable._value) for variable in network.variables]
+    with uncast():
+        return [tf.convert_to_tensor(variable.value) for variable in network.variables]
 
 
 def with_values(network: keras.layers.Layer, values: Sequence[Tensor]) -> Any:

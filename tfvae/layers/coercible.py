@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
+from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 from tensorflow.python.framework import ops
 
 from tfvae._typing import Distribution, Tensor
 from tfvae.layers.outside import warn_outside
 
-__all__ = ["Coercer", "TensorCoercible"]
+__all__ = ["Coercer", "SymbolicCoercible", "TensorCoercible", "distribution_of"]
 
 # What a tensor made from a distribution still answers as that distribution.
 _METHODS = tuple(
@@ -69,6 +70,10 @@ class TensorCoercible:
     def _scored_as_tensor(self, value: Any, *args: Any, **kwargs: Any) -> Tensor:
         """`log_prob` for functions given to stock Keras, where nobody else looks at the data."""
         warn_outside(self, value)  # type: ignore[arg-type]
+        # Keras brings labels to the type that it computes losses in, whatever that of the model is.
+        dtype = self.dtype  # type: ignore[attr-defined]
+        if tf.is_tensor(value) and value.dtype.is_floating and dtype.is_floating:
+            value = tf.cast(value, dtype)
         return super().log_prob(value, *args, **kwargs)  # type: ignore[misc]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -83,6 +88,40 @@ class TensorCoercible:
         """Shape of the tensor that this distribution turns into."""
         value = self.__dict__.get("_coerced_value")
         return value.shape if value is not None else self.batch_shape + self.event_shape  # type: ignore[attr-defined]
+
+
+class SymbolicCoercible(TensorCoercible):
+    """What layers return while Keras looks for the shape of what a model returns.
+
+    There Keras makes a symbolic output of each tensor that comes out of a user's `call`, and
+    refuses anything else: this counts as a tensor as it is. Layers in the same `call` then get the
+    distribution itself, which TensorFlow's functions turn into its tensor.
+    """
+
+    @staticmethod
+    def is_tensor_like() -> bool:
+        """Has TensorFlow take it for a tensor, by being there."""
+        return True
+
+    @property
+    def shape(self) -> tf.TensorShape:
+        """Shape of the tensor that this distribution turns into."""
+        if self._conversion is None:  # A function may do anything with it.
+            return self._as_tensor().shape
+        return self.batch_shape + self.event_shape  # type: ignore[attr-defined]
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes of that tensor."""
+        return self.shape.rank
+
+
+def distribution_of(value: Any) -> Distribution | None:
+    """Returns the coercible distribution that a layer was given, or whose tensor it was given."""
+    found = value if isinstance(value, TensorCoercible) else None
+    if found is None:
+        found = getattr(value, "tensor_distribution", None)
+    return found if isinstance(found, TensorCoercible) else None  # type: ignore[return-value]
 
 
 def _scope_of(distribution: Distribution) -> contextlib.AbstractContextManager:
@@ -184,21 +223,22 @@ class Coercer:
     def __init__(self, convert: Callable[[Distribution], Tensor], name: str | None = None) -> None:
         self._convert = convert
         self._name = name
-        self._classes: dict[type, type] = {}
+        self._classes: dict[tuple[type, type], type] = {}
         self._lock = threading.Lock()
 
     def __call__(self, distribution: Distribution) -> Distribution:
         """Returns a coercible copy, with no tensor yet; `distribution` stays as it is."""
         # Of a layer that passes on another layer's distribution its own conversion counts.
         cls = _plain_class(type(distribution))
+        mixin = SymbolicCoercible if in_symbolic_scope() else TensorCoercible
         with self._lock:
-            if cls not in self._classes:
-                self._classes[cls] = self._subclass(cls)
-        made = _copied_as(self._classes[cls], distribution)
+            if (cls, mixin) not in self._classes:
+                self._classes[cls, mixin] = self._subclass(cls, mixin)
+        made = _copied_as(self._classes[cls, mixin], distribution)
         made.__dict__["_home"] = _current_graph()
         return made
 
-    def _subclass(self, cls: type) -> type:
+    def _subclass(self, cls: type, mixin: type) -> type:
         def properties(_: type, dtype: Any, num_classes: int | None = None) -> dict[str, Any]:
             return cls._parameter_properties(dtype, num_classes=num_classes)  # type: ignore[attr-defined]
 
@@ -210,7 +250,7 @@ class Coercer:
             "__module__": __name__,
             "__doc__": cls.__doc__,
         }
-        made: Any = type(cls)(cls.__name__, (TensorCoercible, cls), body)
+        made: Any = type(cls)(cls.__name__, (mixin, cls), body)
         if hasattr(made, "_type_spec"):
             undrawn = made._type_spec.fget
 
@@ -237,4 +277,4 @@ def _copied_as(cls: Any, distribution: Distribution) -> Any:
 
 def _plain_class(cls: type) -> type:
     """Returns the tfp class behind a coercible one, and any other class as it is."""
-    return cls.__mro__[2] if issubclass(cls, TensorCoercible) else cls
+    return next(base for base in cls.__mro__ if not issubclass(base, TensorCoercible))

@@ -15,7 +15,7 @@ from tfvae._precision import uncast
 from tfvae._stored import function_config, function_from_config
 from tfvae._typing import Distribution, Tensor, register
 from tfvae.distributions.kl import closed_form_kl
-from tfvae.layers.coercible import TensorCoercible
+from tfvae.layers.coercible import distribution_of
 from tfvae.layers.stored_distribution import distribution_config, distribution_from_config
 from tfvae.layers.tracking import captured_parts, checked_reads
 
@@ -283,8 +283,8 @@ class KLDivergenceAddLoss(keras.layers.Layer):
         self._regularizer_step = self.regularizer.new_step()
 
     def call(self, distribution_a: Tensor, training: bool | None = None) -> Distribution:
-        q = getattr(distribution_a, "tensor_distribution", None)
-        if not isinstance(q, TensorCoercible):
+        q = distribution_of(distribution_a)
+        if q is None:
             raise TypeError(
                 f"Layer '{self.name}' needs the output of a distribution layer right before it. "
                 f"Received: {type(distribution_a).__name__} of shape {distribution_a.shape}"
