@@ -733,8 +733,7 @@ CASES: dict[type, list[Case]] = {
         2,
         data=lambda shape, generator: generator.lognormal(size=shape),
         grid=half_line,
-        # exp(1e4) is beyond all floats.
-        draws_fit=False,
+        # Moments of exp(1e4) are beyond all floats.
         moments=False,
     ),
     layers.IndependentBeta: [
@@ -747,7 +746,7 @@ CASES: dict[type, list[Case]] = {
             data=inner_values,
             grid=unit_interval,
         ),
-        # With poles at the ends, float32 rounds draws to them.
+        # With poles at the ends.
         *independent(layers.IndependentBeta, beta(1e-3), 2, [(2, 1)], data=inner_values),
     ],
     layers.ContinuousBernoulli: independent(
@@ -865,8 +864,6 @@ CASES: dict[type, list[Case]] = {
             oracle=TABLE_ORACLE,
             args=(table(),),
             data=rows,
-            # Draws of a variable whose logarithm is 1e4 are beyond all floats.
-            draws_fit=False,
             moments=False,
         ),
         Case(
@@ -893,7 +890,6 @@ CASES: dict[type, list[Case]] = {
             oracle=TABLE_ORACLE,
             args=(layers.Heterogeneous(table()),),
             data=with_gaps(rows),
-            draws_fit=False,
             moments=False,
         ),
         *(

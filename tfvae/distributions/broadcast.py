@@ -29,6 +29,7 @@ def over_batch(distribution: Distribution, static: tf.TensorShape, shape: Tensor
     if static.is_fully_defined() and distribution.batch_shape.is_fully_defined():
         if distribution.batch_shape == static:
             return distribution
-        shape = tf.constant(tuple(static), tf.int32)
+        sizes: Any = static.as_list()
+        shape = tf.constant(sizes, tf.int32)
     whole: Any = distribution
     return whole._broadcast_parameters_with_batch_shape(shape)

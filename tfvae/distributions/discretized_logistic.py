@@ -143,7 +143,8 @@ class DiscretizedLogistic(AutoCompositeTensorDistribution):
         lower = (x - self.step / 2 - self.loc) / self.scale
         log_below, log_above = tf.math.log_sigmoid(upper), tf.math.log_sigmoid(-lower)
         # sigmoid(u) - sigmoid(l) = sigmoid(u) sigmoid(-l) (1 - exp(l - u)): no cancellation.
-        between = log_below + log_above + tfp.math.log1mexp(self.step / self.scale)
+        # TFP's `log1mexp` has a NaN gradient where the exponent rounds to one.
+        between = log_below + log_above + tf.math.log(-tf.math.expm1(-self.step / self.scale))
         first, last = x < self.low + self.step / 2, x > self.high - self.step / 2
         return tf.where(first, log_below, tf.where(last, log_above, between))
 

@@ -11,6 +11,7 @@ import tensorflow_probability as tfp
 
 from tfvae._typing import Distribution, Tensor, event_tuple, register
 from tfvae.distributions.one_hot import OneHotMixture
+from tfvae.distributions.whole import CarefulCategorical
 from tfvae.layers.base import (
     TypedDraws,
     VectorLayer,
@@ -214,7 +215,7 @@ class IndependentCategorical(TypedDraws):
         params = tf.convert_to_tensor(params)
         given = cls._type_and_checks(dtype, validate_args, params)
         (logits,) = split_parameters(params, event, 1, (positive_int("levels", levels),))
-        categorical = tfd.Categorical(logits, **given)
+        categorical = CarefulCategorical(logits, **given)
         return tfd.Independent(categorical, len(event), validate_args=given["validate_args"])
 
     def _structure(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import tensorflow_probability as tfp
 
 from tfvae._typing import Distribution, Tensor, register
+from tfvae.distributions.whole import CarefulPoisson
 from tfvae.distributions.zero_inflated import ZeroInflated
 from tfvae.layers.base import IndependentLayer, above, below
 
@@ -50,7 +51,8 @@ class IndependentPoisson(IndependentLayer):
 
     @classmethod
     def _element(cls, log_rate: Tensor, *, validate_args: bool) -> Distribution:
-        return tfd.Poisson(log_rate=below(MAX_LOG_RATE, log_rate), validate_args=validate_args)
+        log_rate = below(MAX_LOG_RATE, log_rate)
+        return CarefulPoisson(log_rate=log_rate, validate_args=validate_args)
 
 
 @register

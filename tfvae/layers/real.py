@@ -7,6 +7,7 @@ from typing import ClassVar
 import tensorflow_probability as tfp
 
 from tfvae._typing import Distribution, Tensor, register
+from tfvae.distributions.open_support import OpenLogNormal
 from tfvae.layers.base import MIN_SCALE, IndependentLayer, above
 
 __all__ = [
@@ -159,4 +160,4 @@ class IndependentLogNormal(IndependentLayer):
     def _element(
         cls, loc: Tensor, raw: Tensor, *, validate_args: bool, min_scale: float
     ) -> Distribution:
-        return tfd.LogNormal(loc, above(min_scale, raw), validate_args=validate_args)
+        return OpenLogNormal(loc, above(min_scale, raw), validate_args=validate_args)

@@ -8,6 +8,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfvae._typing import Distribution, Tensor, event_tuple, register
+from tfvae.distributions.open_support import OpenRelaxedBernoulli, OpenRelaxedOneHot
 from tfvae.layers.base import DistributionLayer, IndependentLayer, VectorLayer
 
 __all__ = ["RelaxedBernoulli", "RelaxedOneHotCategorical"]
@@ -62,7 +63,7 @@ class RelaxedBernoulli(_Tempered, IndependentLayer):
 
     @classmethod
     def _element(cls, logits: Tensor, *, validate_args: bool, temperature: float) -> Distribution:
-        return tfd.RelaxedBernoulli(temperature, logits, validate_args=validate_args)
+        return OpenRelaxedBernoulli(temperature, logits, validate_args=validate_args)
 
 
 @register
@@ -113,4 +114,4 @@ class RelaxedOneHotCategorical(_Tempered, VectorLayer):
     ) -> Distribution:
         """Returns the plain tfp distribution of logits `[..., K]`."""
         params = tf.convert_to_tensor(params)
-        return tfd.RelaxedOneHotCategorical(temperature, params, validate_args=validate_args)
+        return OpenRelaxedOneHot(temperature, params, validate_args=validate_args)

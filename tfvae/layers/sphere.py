@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import tensorflow as tf
-import tensorflow_probability as tfp
 
 from tfvae._typing import Distribution, Tensor, event_tuple, register
+from tfvae.distributions.directions import SmoothPowerSpherical, SmoothVonMisesFisher
 from tfvae.layers.base import VectorLayer, above
 
 __all__ = ["PowerSpherical", "VonMisesFisher"]
-
-tfd = tfp.distributions
 
 MIN_CONCENTRATION = 1e-3
 
@@ -89,7 +87,7 @@ class VonMisesFisher(_Directions):
     https://arxiv.org/abs/1804.00891
     """
 
-    family = tfd.VonMisesFisher
+    family = SmoothVonMisesFisher
 
 
 @register
@@ -121,7 +119,7 @@ class PowerSpherical(_Directions):
     https://arxiv.org/abs/2006.04437
     """
 
-    family = tfd.PowerSpherical
+    family = SmoothPowerSpherical
 
 
 def _unit_vector(raw: Tensor) -> Tensor:

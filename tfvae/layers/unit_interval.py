@@ -7,6 +7,7 @@ from typing import ClassVar
 import tensorflow_probability as tfp
 
 from tfvae._typing import Distribution, Tensor, register
+from tfvae.distributions.open_support import OpenBeta
 from tfvae.layers.base import IndependentLayer, above
 
 __all__ = ["ContinuousBernoulli", "IndependentBeta"]
@@ -75,7 +76,7 @@ class IndependentBeta(IndependentLayer):
     def _element(
         cls, raw1: Tensor, raw0: Tensor, *, validate_args: bool, min_concentration: float
     ) -> Distribution:
-        return tfd.Beta(
+        return OpenBeta(
             above(min_concentration, raw1),
             above(min_concentration, raw0),
             validate_args=validate_args,
