@@ -110,6 +110,55 @@ def test_labels_of_one_rank_less_or_more_are_not_broadcast():
         loss(np.zeros([5, 1]), tfvae.layers.IndependentNormal(3)(np.zeros([5, 6], "float32")))
 
 
+def likelihood(event, *batch):
+    """Returns Gaussians of mean 0 and scale log 2 over events, of a batch shape."""
+    layer = tfvae.layers.IndependentNormal(event)
+    return layer(np.zeros([*batch, layer._params_size()], "float32"))
+
+
+@pytest.mark.parametrize(
+    ("p", "y"),
+    [
+        # One number per row is no vector of as many numbers as there are rows.
+        (likelihood(5, 5), [5]),
+        (likelihood((2, 5), 5), [2, 5]),
+        (likelihood((), 5, 5), [5]),
+        (likelihood(3, 5, 5), [5, 3]),
+        (likelihood(5), [4, 1]),
+        (likelihood(5), [4]),
+    ],
+    ids=str,
+)
+def test_labels_that_would_be_broadcast_are_refused(p, y):
+    with pytest.raises(ValueError, match=r"one example per distribution.*Received: \[\d"):
+        tfvae.NegativeLogLikelihood()(np.zeros(y, "float32"), p)
+
+
+def test_labels_of_samples_in_front_of_the_batch():
+    """Where sizes tell: S = 3 is known, and that of the batch either another or not."""
+    nll = 0.5 * np.log(2 * np.pi) + np.log(np.log(2.0) + 1e-5)
+    for event in ((), (2,)):
+        y = np.zeros((5, *event), "float32")
+        expected = np.full([3, 5], nll * max(1, 2 * len(event)))
+        loss = tfvae.NegativeLogLikelihood("none")
+        np.testing.assert_allclose(loss(y, likelihood(event, 3, 5)), expected, rtol=1e-6)
+        layer = tfvae.layers.IndependentNormal(event)
+        size = layer._params_size()
+
+        def score(params, y, loss=loss, layer=layer):
+            return loss(y, layer(params))
+
+        for batch, known in (([3, None], True), ([None, 5], False), ([None, None], False)):
+            specs = [tf.TensorSpec([*batch, size]), tf.TensorSpec([None, *event])]
+            traced = tf.function(score, autograph=False)
+            if known:
+                found = traced.get_concrete_function(*specs)(tf.zeros([3, 5, size]), tf.constant(y))
+                np.testing.assert_allclose(found, expected, rtol=1e-6)
+            else:
+                with pytest.raises(ValueError, match="samples in front of its batch may lack"):
+                    traced.get_concrete_function(*specs)
+
+
 def test_tensors_are_refused_with_a_remedy():
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile(loss=tfvae.NegativeLogLikelihood(), run_eagerly=True)

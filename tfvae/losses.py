@@ -76,28 +76,43 @@ class NegativeLogLikelihood(keras.losses.Loss):
                 "End the model with a layer of `tfvae.layers`."
             )
         y_true = tf.convert_to_tensor(y_true)
-        if y_pred.batch_shape.rank > 0:
-            # One distribution for all examples takes any leading axes as they are.
-            y_true = _aligned(y_true, y_pred.batch_shape + y_pred.event_shape)
+        y_true = _aligned(y_true, y_pred.batch_shape, y_pred.event_shape)
         score = getattr(y_pred, "_scored_as_tensor", y_pred.log_prob)
         return -score(tf.cast(y_true, y_pred.dtype))
 
 
-def _aligned(y_true: Tensor, expected: tf.TensorShape) -> Tensor:
+def _aligned(y_true: Tensor, batch: tf.TensorShape, event: tf.TensorShape) -> Tensor:
     """Returns the labels without, or with, a last axis of one, as Keras's own losses do.
 
     Left to broadcasting, [B] against [B, 1] would be scored as [B, B].
     """
+    expected = batch + event
+    if batch.rank == 0:
+        # One distribution for all examples takes any leading axes as they are.
+        expected = y_true.shape[: max(0, y_true.shape.rank - event.rank)] + event
     rank, shape = len(expected), y_true.shape
     if len(shape) == rank - 1 and expected[-1] == 1 and shape[-1:] != [1]:
         y_true = tf.expand_dims(y_true, -1)
     elif len(shape) == rank + 1 and shape[-1] == 1:
         y_true = tf.squeeze(y_true, -1)
-    # Leading axes may be missing: a model with samples in front of its batch scores each of them.
-    if not y_true.shape.is_compatible_with(expected[max(0, rank - len(y_true.shape)) :]):
+    # A model with samples in front of its batch scores each of them by the same labels; these still
+    # have a row per example.
+    missing = rank - len(y_true.shape)
+    fits = y_true.shape.is_compatible_with(expected[max(0, missing) :])
+    if missing > 0:
+        fits = fits and missing < batch.rank and not _either_way(y_true.shape, batch, missing)
+    if not fits:
         raise ValueError(
             "`y_true` must hold one example per distribution that the model returns. "
             f"Expected: {expected.as_list()}. Received: {shape.as_list()}. "
-            "Set `event_shape` on the model's last layer to the shape of one example."
+            "Set `event_shape` on the model's last layer to the shape of one example. Labels of a "
+            "model with samples in front of its batch may lack that axis where its size is known "
+            "and not that of the batch; else give them all axes."
         )
     return y_true
+
+
+def _either_way(labels: tf.TensorShape, batch: tf.TensorShape, missing: int) -> bool:
+    """Whether the rows of the labels may just as well belong to the first axis of the batch."""
+    rows, first = labels[0], batch[0]
+    return first is None or rows == first or (rows is None and batch[missing] is not None)

@@ -1,6 +1,7 @@
 """What data a likelihood can have produced."""
 
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -118,3 +119,45 @@ def test_rows_of_a_table_have_a_support_in_each_column():
         assert support_of(outer).columns == support.columns
     inner = tfd.Independent(tfvae.distributions.Masked(tfd.Poisson(tf.ones(3))), 1)
     assert (support_of(inner).missing, support_of(inner).lower) == (True, 0.0)
+
+
+OFF_NORM = {
+    tfvae.layers.VonMisesFisher: ([0.6, 0.8, 0.0], [0.6, 0.9, 0.0], "lengths are 1.*length"),
+    tfvae.layers.PowerSpherical: ([0.0, 0.0, -1.0], [0.0, 0.0, -1.1], "lengths are 1.*length"),
+    tfvae.layers.RelaxedOneHotCategorical: ([0.2, 0.3, 0.5], [0.2, 0.3, 0.6], "sums are 1.*sum"),
+    tfvae.layers.OneHotCategorical: ([0.0, 1.0, 0.0], [0.0, 1.0, 1.0], "sums are 1.*one-hot"),
+}
+
+
+@pytest.mark.parametrize("family", OFF_NORM, ids=lambda family: family.__name__)
+def test_vectors_off_the_sphere_and_off_the_simplex(family):
+    """In arrays, in batches of a graph, and in eager code; rounding to half precision is none."""
+    on, off, message = OFF_NORM[family]
+    layer = family(3)
+    p = layer(np.zeros([1, layer._params_size()], "float32"))
+    support = support_of(p)
+    on, off = np.array([on], "float32"), np.array([off], "float32")
+
+    @tf.function(autograph=False)
+    def checked(x):
+        batch, checks = check_batch({"x": x}, (3,), support)
+        with tf.control_dependencies(checks):
+            return tf.identity(batch["x"])
+
+    for x in (on, on.astype("float16").astype("float32")):
+        check_array(x, "x", (3,), support)
+        np.testing.assert_array_equal(checked(tf.constant(x)), x)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert np.all(np.isfinite(p.log_prob(x)))
+    with pytest.raises(ValueError, match=message):
+        check_array(np.concatenate([on, off]), "x", (3,), support)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        checked(tf.constant(off))
+    with pytest.warns(UserWarning, match=f"a {support.likelihood} likelihood cannot have produced"):
+        p.log_prob(off)
+    tables = tfvae.layers.Heterogeneous({"age": IndependentNormal(), "kind": layer})
+    rows = support_of(tables(np.zeros([1, 2 + layer._params_size()], "float32")))
+    with pytest.raises(ValueError, match=f"of column `kind`.*{message}"):
+        check_array(np.concatenate([off[:, :1], off], axis=1), "x", (4,), rows)
+    assert support_of(tfd.SphericalUniform(3)).norm == 2

@@ -100,27 +100,29 @@ FAMILIES = {
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_all_mass_beyond_an_end_lies_on_it(name):
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_all_mass_beyond_an_end_lies_on_it(name, dtype):
     """The ends by SciPy, and so often as they say among draws; between them TFP's density."""
     make, oracle = FAMILIES[name]
-    p = make(tf.float32)
+    p = make(dtype)
     low, high = p._limits()
     if oracle is None:
         logits = 0.1 * scipy.special.logit(np.array([low, high])) - 0.7
         under, over = scipy.special.expit(logits[0]), scipy.special.expit(-logits[1])
     else:
         under, over = oracle.cdf(low), oracle.sf(high)
-    ends = np.array([low, high], "float32")
+    ends = np.array([low, high], dtype)
     np.testing.assert_allclose(p.log_prob(ends), np.log([under, over]), rtol=1e-4)
     x = p.sample(4000, seed=[1, 2])
     for end, mass in zip(ends, (under, over), strict=True):
         error = math.sqrt(mass * (1 - mass) / 4000)
         assert np.mean(np.equal(x, end)) == pytest.approx(mass, abs=5 * error)
-    inside = tf.constant([1e-20, 1e-3, 0.5, 0.999])
+    inside = tf.constant([1e-20, 1e-3, 0.5, 0.999], dtype)
     plain = type(p).__mro__[2](**p.parameters)
     np.testing.assert_allclose(p.log_prob(inside), plain.log_prob(inside), rtol=1e-6)
     # Outside of the support, too, all is as it was.
-    np.testing.assert_array_equal(p.log_prob([-1.0]), plain.log_prob([-1.0]))
+    outside = tf.constant([-1.0], dtype)
+    np.testing.assert_array_equal(p.log_prob(outside), plain.log_prob(outside))
 
 
 def test_faces_of_the_simplex():

@@ -47,7 +47,7 @@ class SmoothPowerSpherical(tfd.PowerSpherical):
         concentration = self.concentration if concentration is None else concentration
         cosine = tf.reduce_sum(samples * self.mean_direction, axis=-1)
         # Opposite of the mean direction floats round to -1, where there is no density.
-        least = tf.cast(2.0 * _eps(self.dtype) - 1.0, cosine.dtype)
+        least = tf.constant(2.0 * _eps(self.dtype) - 1.0, cosine.dtype)
         return concentration * tf.math.log1p(tf.clip_by_value(cosine, least, 1.0))
 
 

@@ -53,14 +53,14 @@ class _Held:
 
     def _hold(self, x: Tensor) -> Tensor:
         low, high = self._limits()
-        return tf.clip_by_value(x, tf.cast(low, x.dtype), tf.cast(high, x.dtype))
+        return tf.clip_by_value(x, tf.constant(low, x.dtype), tf.constant(high, x.dtype))
 
     def _log_prob(self, x: Tensor) -> Tensor:
         low, high = self._limits()
         # What lies outside of the support, NaN among it, is left to the family.
-        under = (x >= 0.0) & (x <= tf.cast(low, x.dtype))
-        over = (x <= tf.cast(self._end, x.dtype)) & (x >= tf.cast(high, x.dtype))
-        inside = tf.where(under | over, tf.cast(self._middle, x.dtype), x)
+        under = (x >= 0.0) & (x <= tf.constant(low, x.dtype))
+        over = (x <= tf.constant(self._end, x.dtype)) & (x >= tf.constant(high, x.dtype))
+        inside = tf.where(under | over, tf.constant(self._middle, x.dtype), x)
         density = super()._log_prob(inside)  # type: ignore[misc]
         ends = tf.where(under, self._log_mass_under(low), self._log_mass_over(high))
         return tf.where(under | over, ends, density)
@@ -213,14 +213,14 @@ class OpenRelaxedOneHot(tfd.RelaxedOneHotCategorical):
 
     def _call_sample_n(self, sample_shape: Any, seed: Any, **kwargs: Any) -> Tensor:
         log_x = self.distribution.sample(sample_shape, seed=seed)
-        return tf.maximum(tf.exp(log_x), tf.cast(_least(self.dtype), log_x.dtype))
+        return tf.maximum(tf.exp(log_x), tf.constant(_least(self.dtype), log_x.dtype))
 
     def _sample_and_log_prob(self, sample_shape: Any, seed: Any, **kwargs: Any) -> Any:
         x = self.sample(sample_shape, seed=seed)
         return x, self.log_prob(x)
 
     def _log_prob(self, x: Tensor) -> Tensor:
-        low = tf.cast(_least(self.dtype), x.dtype)
+        low = tf.constant(_least(self.dtype), x.dtype)
         at_low = (x >= 0.0) & (x <= low)
         log_x = tf.math.log(tf.where(at_low, low, x))
         temperature = self.distribution.temperature[..., None]

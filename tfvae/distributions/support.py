@@ -20,6 +20,10 @@ __all__ = ["Support", "support_of"]
 tfd = tfp.distributions
 
 
+# How far the norm of a vector may be from one: what half precision rounds to.
+NORM_TOLERANCE = 2e-3
+
+
 @dataclass(frozen=True)
 class Support:
     """The values that a likelihood can give density to.
@@ -40,6 +44,8 @@ class Support:
         categories: How many unordered categories the whole numbers from `lower` stand for; None
             where numbers are numbers.
         one_hot: The last axis holds one category, as a one-hot vector.
+        norm: Vectors along the last axis have this norm, and it is one: 2 on the sphere, 1 on the
+            simplex. None where their elements are free.
     """
 
     likelihood: str
@@ -53,6 +59,7 @@ class Support:
     columns: tuple[tuple[str, int, Support], ...] = ()
     categories: int | None = None
     one_hot: bool = False
+    norm: int | None = None
 
     @property
     def inside(self) -> float:
@@ -117,6 +124,13 @@ _POSITIVE = (
     "`IndependentNormal`, or `IndependentPoisson` for counts."
 )
 _UNIT = "Scale the data to [0, 1], or choose `IndependentNormal` for real values."
+_LENGTH = (
+    "Divide each vector by its length, or choose `MultivariateNormalTriL` for vectors of any other."
+)
+_SIMPLEX = (
+    "Divide each vector by its sum, and move values away from zero. For one-hot vectors choose "
+    "`OneHotCategorical`."
+)
 _ONE_HOT = "Pass one-hot vectors, such as `keras.ops.one_hot(labels, num_classes)`."
 
 
@@ -136,13 +150,20 @@ def _(distribution: Distribution) -> Support:
 _SUPPORTS: dict[type, Support] = {
     tfd.Bernoulli: Support("Bernoulli", 0.0, 1.0, whole=True, remedy=_BINARISE),
     tfd.OneHotCategorical: Support(
-        "OneHotCategorical", 0.0, 1.0, whole=True, remedy=_ONE_HOT, one_hot=True
+        "OneHotCategorical", 0.0, 1.0, whole=True, remedy=_ONE_HOT, one_hot=True, norm=1
     ),
     tfd.Poisson: Support("Poisson", 0.0, whole=True, remedy=_COUNTS),
     tfd.NegativeBinomial: Support("NegativeBinomial", 0.0, whole=True, remedy=_COUNTS),
     tfd.ContinuousBernoulli: Support("ContinuousBernoulli", 0.0, 1.0, remedy=_UNIT),
     tfd.Beta: Support("Beta", 0.0, 1.0, remedy=_INSIDE, exclusive=True),
     tfd.RelaxedBernoulli: Support("RelaxedBernoulli", 0.0, 1.0, remedy=_INSIDE, exclusive=True),
+    tfd.VonMisesFisher: Support("VonMisesFisher", remedy=_LENGTH, norm=2),
+    tfd.PowerSpherical: Support("PowerSpherical", remedy=_LENGTH, norm=2),
+    tfd.SphericalUniform: Support("SphericalUniform", remedy=_LENGTH, norm=2),
+    tfd.RelaxedOneHotCategorical: Support(
+        "RelaxedOneHotCategorical", 0.0, remedy=_SIMPLEX, exclusive=True, norm=1
+    ),
+    tfd.Dirichlet: Support("Dirichlet", 0.0, remedy=_SIMPLEX, exclusive=True, norm=1),
     tfd.LogNormal: Support("LogNormal", 0.0, remedy=_POSITIVE, exclusive=True),
 }
 for _family, _support in _SUPPORTS.items():

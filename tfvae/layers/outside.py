@@ -10,7 +10,7 @@ from tensorflow.python.framework import ops
 from tensorflow.python.ops import control_flow_util
 
 from tfvae._typing import Distribution, Tensor
-from tfvae.distributions.support import Support, support_of
+from tfvae.distributions.support import NORM_TOLERANCE, Support, support_of
 
 __all__ = ["warn_outside"]
 
@@ -22,7 +22,7 @@ def warn_outside(distribution: Distribution, x: Any, stacklevel: int = 3) -> Non
     call back. Models of `tfvae` check their data before all else and need none of it.
     """
     support = support_of(distribution)
-    if support.columns or (support.lower, support.upper) == (None, None):
+    if support.columns or (support.lower, support.upper, support.norm) == (None, None, None):
         return
     x = tf.convert_to_tensor(x)
     if tf.executing_eagerly():
@@ -52,7 +52,11 @@ def _any_outside(x: Tensor, support: Support) -> Tensor:
         # Levels such as k / 255 are rounded; whole numbers are not.
         tolerance = 0.0 if support.spacing == 1.0 else 1e-3
         outside |= tf.abs(steps - tf.round(steps)) > tolerance
-    return tf.reduce_any(outside & ~tf.math.is_nan(wide))
+    found = tf.reduce_any(outside & ~tf.math.is_nan(wide))
+    if support.norm is not None:
+        away = tf.abs(tf.norm(wide, ord=support.norm, axis=-1) - 1.0)
+        found |= tf.reduce_any(away > NORM_TOLERANCE)
+    return found
 
 
 def _message(support: Support) -> str:

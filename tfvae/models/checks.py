@@ -16,7 +16,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfvae._typing import Distribution, Shape, Tensor
-from tfvae.distributions.support import Support, support_of
+from tfvae.distributions.support import NORM_TOLERANCE, Support, support_of
 
 __all__ = [
     "check_array",
@@ -114,6 +114,14 @@ def check_array(x: np.ndarray, name: str, event_shape: Shape, support: Support) 
 
 def _check_values(x: np.ndarray, name: str, support: Support, label: str) -> None:
     """Checks the observed values of an array that has one support."""
+    if support.norm is not None:
+        norms = np.linalg.norm(np.asarray(x, "float64"), ord=support.norm, axis=-1)
+        # False where a part is missing, and so NaN.
+        if np.any(np.abs(norms - 1.0) > NORM_TOLERANCE):
+            raise ValueError(
+                f"{_norm_text(name, support, label)} Received: from {np.nanmin(norms):g} to "
+                f"{np.nanmax(norms):g}. {support.remedy}"
+            )
     x = x[~np.isnan(x)] if support.missing and x.dtype.kind == "f" else x
     if x.size == 0:
         return
@@ -279,6 +287,11 @@ def _support_checks(x: Tensor, name: str, support: Support) -> list[Any]:
     checks = []
     for label, part, own in _columns(x, support):
         checks += _bounds(part, own, f"{_outside_text(name, own, label)} {own.remedy}")
+        if own.norm is not None:
+            real = part if part.dtype.is_floating else tf.cast(part, tf.float32)
+            away = tf.abs(tf.norm(real, ord=own.norm, axis=-1) - 1.0)
+            message = f"{_norm_text(name, own, label)} {own.remedy}"
+            checks.append(_assertion(~tf.reduce_any(away > NORM_TOLERANCE), message))
     return checks
 
 
@@ -444,6 +457,14 @@ def _bounds(x: Tensor, support: Support, message: str) -> list[tf.Operation]:
             inside = beyond(tf.reduce_min(x), limit) if low else beyond(limit, tf.reduce_max(x))
         checks.append(_assertion(inside, message))
     return checks
+
+
+def _norm_text(name: str, support: Support, label: str = "") -> str:
+    measure = "lengths" if support.norm == 2 else "sums"
+    return (
+        f"`{name}` lies outside the support of the {support.likelihood} likelihood{label}, which "
+        f"takes vectors whose {measure} are 1."
+    )
 
 
 def _outside_text(name: str, support: Support, label: str = "") -> str:
