@@ -41,6 +41,18 @@ FAMILIES = {
         layers.RelaxedOneHotCategorical(3),
         priors.Parametric(layers.RelaxedOneHotCategorical(3)),
     ),
+    # Half of their draws are held at an end.
+    "relaxed binary": lambda: (
+        3,
+        layers.RelaxedBernoulli(3, temperature=0.05),
+        priors.Parametric(layers.RelaxedBernoulli(3, temperature=0.05)),
+    ),
+    "narrow relaxed one-hot": lambda: (
+        3,
+        layers.RelaxedOneHotCategorical(3, temperature=0.02),
+        priors.Parametric(layers.RelaxedOneHotCategorical(3, temperature=0.02)),
+    ),
+    "beta": lambda: (6, layers.IndependentBeta(3), priors.Parametric(layers.IndependentBeta(3))),
     "categorical": lambda: (
         6,
         layers.IndependentCategorical(3, 2),
@@ -75,6 +87,30 @@ def test_density_is_normalised_and_the_rate_is_its_mean(family):
         each = (terms.log_q_z - terms.log_p_z).numpy()
         error = each.std(axis=0) / np.sqrt(len(each))
         assert np.all(np.abs(terms.sampled_rate - terms.kl) <= 5 * error + 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("parts", "posterior"),
+    [
+        (1, layers.RelaxedBernoulli(3, temperature=0.1)),
+        (1, layers.RelaxedOneHotCategorical(3, temperature=0.1)),
+        (2, layers.IndependentBeta(3)),
+    ],
+    ids=lambda part: getattr(part, "name", ""),
+)
+def test_posteriors_at_the_ends_of_their_support_train(parts, posterior):
+    """With parameters of tens, where floats round to 0 and 1: the rate is one, above zero."""
+    wide = keras.initializers.RandomNormal(stddev=10.0, seed=0)
+    encoder = keras.Sequential(
+        [keras.Input((6,)), keras.layers.Dense(3 * parts, kernel_initializer=wide), posterior]
+    )
+    prior = priors.Parametric(type(posterior).from_config(posterior.get_config()))
+    vae = tfvae.VAE(encoder, mlp_decoder(latents=3), prior, seed=0)
+    vae.compile(keras.optimizers.Adam(0.05), jit_compile=False)
+    history = vae.fit(X, epochs=3, batch_size=5, verbose=0).history
+    assert np.all(np.isfinite(history["loss"]))
+    assert np.all(np.array(history["rate"]) > 0.0)
+    assert all(np.all(np.isfinite(weight)) for weight in vae.get_weights())
 
 
 # The rest has lives in the batteries of priors and of finite latents.
