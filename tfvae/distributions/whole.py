@@ -47,6 +47,7 @@ class CarefulCategorical(_Careful, tfd.Categorical):
         **kwargs: See `tfd.Categorical`.
 
     Example:
-        >>> CarefulCategorical([0.0], dtype=tf.float32).log_prob([0.0, float("nan")]).numpy()
-        array([ 0., nan], dtype=float32)
+        >>> p = CarefulCategorical([0.0, 0.0], dtype=tf.float32)
+        >>> p.log_prob([1.0, float("nan")]).numpy().round(2)
+        array([-0.69,   nan], dtype=float32)
     """

@@ -1,0 +1,91 @@
+"""Draws held inside of open supports: what lies beyond an end lies on it."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.special
+import scipy.stats
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tfvae.distributions.open_support import (
+    OpenBeta,
+    OpenLogNormal,
+    OpenRelaxedBernoulli,
+    OpenRelaxedOneHot,
+)
+
+tfd = tfp.distributions
+
+FAMILIES = {
+    "Beta": (lambda dtype: OpenBeta(tf.constant(0.05, dtype), 0.02), scipy.stats.beta(0.05, 0.02)),
+    "LogNormal": (
+        lambda dtype: OpenLogNormal(tf.constant(3.0, dtype), 50.0),
+        scipy.stats.lognorm(s=50.0, scale=math.exp(3.0)),
+    ),
+    "RelaxedBernoulli": (
+        lambda dtype: OpenRelaxedBernoulli(tf.constant(0.1, dtype), logits=0.7),
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_all_mass_beyond_an_end_lies_on_it(name, dtype):
+    """The ends by SciPy, and so often as they say among draws; between them TFP's density."""
+    make, oracle = FAMILIES[name]
+    p = make(dtype)
+    low, high = p._limits()
+    if oracle is None:
+        logits = 0.1 * scipy.special.logit(np.array([low, high])) - 0.7
+        under, over = scipy.special.expit(logits[0]), scipy.special.expit(-logits[1])
+    else:
+        under, over = oracle.cdf(low), oracle.sf(high)
+    ends = np.array([low, high], dtype)
+    np.testing.assert_allclose(p.log_prob(ends), np.log([under, over]), rtol=1e-4)
+    x = p.sample(4000, seed=[1, 2])
+    for end, mass in zip(ends, (under, over), strict=True):
+        error = math.sqrt(mass * (1 - mass) / 4000)
+        assert np.mean(np.equal(x, end)) == pytest.approx(mass, abs=5 * error)
+    inside = tf.constant([1e-20, 1e-3, 0.5, 0.999], dtype)
+    plain = type(p).__mro__[2](**p.parameters)
+    np.testing.assert_allclose(p.log_prob(inside), plain.log_prob(inside), rtol=1e-6)
+    # Outside of the support, too, all is as it was.
+    outside = tf.constant([-1.0], dtype)
+    np.testing.assert_array_equal(p.log_prob(outside), plain.log_prob(outside))
+
+
+def test_faces_of_the_simplex():
+    """Three categories, of which some are too small for floats: all masses together are one."""
+    temperature, logits = 0.02, np.array([0.3, -0.2, 0.1])
+    p = OpenRelaxedOneHot(temperature, tf.constant(logits, tf.float32))
+    x = p.sample(20_000, seed=[1, 2])
+    low = np.min(x)
+    larger = np.asarray(x > low)
+    # Of a face with one larger element, log p is its probability.
+    for k in range(3):
+        corner = np.full(3, low, "float32")
+        corner[k] = 1.0
+        mass = float(p.prob(corner))
+        share = np.mean(np.all(larger == np.eye(3, dtype=bool)[k], axis=-1))
+        assert share == pytest.approx(mass, abs=5 * math.sqrt(mass * (1 - mass) / 20_000))
+    # Of two, it is a density along the edge.
+    t = np.linspace(math.log(low), 0.0, 4001)[1:-1] / 2
+    for pair in ((0, 1), (0, 2), (1, 2)):
+        total = 0.0
+        for first, second in (pair, pair[::-1]):
+            points = np.full((len(t), 3), low, "float64")
+            points[:, first] = np.exp(2 * t)
+            points[:, second] = 1.0 - np.exp(2 * t)
+            inner = points[:, first] < 0.5
+            density = p.prob(points[inner].astype("float32"))
+            steps = 2 * (t[1] - t[0]) * points[inner, first]
+            total += np.sum(density * steps)
+        share = np.mean(np.all(larger[:, list(pair)], axis=-1) & (larger.sum(axis=-1) == 2))
+        assert share == pytest.approx(total, abs=5 * math.sqrt(share / 20_000) + 2e-4)
+    # Inside it is TFP's.
+    plain = tfd.RelaxedOneHotCategorical(temperature, p.logits)
+    inside = np.array([[0.2, 0.3, 0.5], [1e-9, 1e-3, 0.999]], "float32")
+    np.testing.assert_allclose(p.log_prob(inside), plain.log_prob(inside), rtol=1e-5)
