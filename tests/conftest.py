@@ -8,14 +8,51 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfvae
+from tfvae.models.compilation import Compiler
 
 # TensorFlow's modules are a million objects that never go: to walk them again and again in search
 # of garbage took a good part of the time of all tests.
 gc.collect()
 gc.freeze()
 gc.set_threshold(50_000, 20, 50)
+
+# TensorFlow keeps each XLA executable, some 35 MB, for the life of the process. So there is XLA in
+# tests marked `xla` alone: elsewhere the default of `compile` means without, and asking for it is
+# an error. What counts is the test that runs, also for fixtures that outlive it.
+_test_uses_xla = False
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    global _test_uses_xla
+    _test_uses_xla = item.get_closest_marker("xla") is not None
+    return (yield)
+
+
+def _without_xla_by_default(init):
+    def wrapped(self, jit_compile="auto", run_eagerly=False):
+        if jit_compile == "auto" and not _test_uses_xla:
+            jit_compile = False
+        init(self, jit_compile, run_eagerly)
+
+    return wrapped
+
+
+def _refuse_xla(call):
+    def wrapped(self, *args, **kwargs):
+        if self._jit_compile and not _test_uses_xla:
+            pytest.fail(f"{self} compiles with XLA: mark the test `xla`, or do without.")
+        return call(self, *args, **kwargs)
+
+    return wrapped
+
+
+Compiler.__init__ = _without_xla_by_default(Compiler.__init__)
+_function = type(tf.function(lambda: None))
+_function.__call__ = _refuse_xla(_function.__call__)
 
 
 @pytest.fixture(autouse=True)

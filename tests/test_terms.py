@@ -111,7 +111,7 @@ def test_mutual_information_of_few_points_is_the_same_of_any_class(size):
 
 
 @pytest.mark.parametrize("size", [17, 31, 32, 100])
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.xla)])
 def test_of_many_points_sixteen_stand_for_those_that_follow(size, jit_compile):
     terms = normal_terms(size)
     scored = {math.ceil(k * size / 16) for k in range(16)}

@@ -6,6 +6,8 @@ import json
 import sys
 from pathlib import Path
 
+import pytest
+
 from tfvae import objectives
 from tfvae.objectives import Enumerated, Objective, Sum, Supervised
 
@@ -18,6 +20,7 @@ _spec.loader.exec_module(benchmark)
 TINY = ["--hidden", "4", "--latents", "2", "--batch", "8"]
 
 
+@pytest.mark.xla
 def test_reports_time_and_memory_of_each(tmp_path, capsys):
     output = tmp_path / "objectives.json"
     arguments = [*TINY, "--rounds", "2", "--block", "0", "--draws", "3"]

@@ -5,6 +5,8 @@ import json
 import sys
 from pathlib import Path
 
+import pytest
+
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(FOLDER))
 _spec = importlib.util.spec_from_file_location("priors_benchmark", FOLDER / "priors.py")
@@ -14,6 +16,7 @@ _spec.loader.exec_module(benchmark)
 TINY = ["--hidden", "4", "--latents", "2", "--batch", "8"]
 
 
+@pytest.mark.xla
 def test_reports_cost_and_memory_of_each(tmp_path, capsys):
     output = tmp_path / "priors.json"
     arguments = [*TINY, "--rounds", "2", "--block", "0", "--components", "5"]
@@ -29,6 +32,7 @@ def test_reports_cost_and_memory_of_each(tmp_path, capsys):
     assert max(map(len, printed.splitlines())) <= 80
 
 
+@pytest.mark.xla
 def test_a_peak_is_that_of_the_steps(capsys):
     benchmark.main([*TINY, "--peak", "GaussianMixture 7"])
     # The steps of a tiny model need next to nothing.

@@ -27,6 +27,7 @@ def scored(cls, loc, tril, x):
     return log_prob, tape.gradient(total, [loc, tril])
 
 
+@pytest.mark.xla
 def test_densities_and_gradients_are_those_of_tfp():
     loc, tril = factors(5)
     for shape in ((4,), (5, 4), (3, 5, 4), (2, 1, 3, 5, 4)):

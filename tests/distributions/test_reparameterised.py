@@ -28,7 +28,7 @@ DISTRIBUTIONS = {
 }
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.xla)])
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_log_prob_is_that_of_the_draws(name, jit_compile):
     @tf.function(jit_compile=jit_compile)

@@ -122,6 +122,7 @@ def test_all_weights_get_a_gradient(cls):
     assert flow.weights == flow.trainable_weights
 
 
+@pytest.mark.xla
 def test_eager_graph_and_xla_agree():
     flows = [made(cls, 3, 2, scale=0.5, dtype="float32") for cls in FLOWS]
     x, context = normal(5, 3, dtype="float32"), normal(5, 2, seed=2, dtype="float32")
@@ -295,7 +296,7 @@ def test_flows_fit_a_known_density():
     def nats(x):
         return [-tfd.TransformedDistribution(base, flow.bijector()).log_prob(x) for flow in flows]
 
-    @tf.function(autograph=False, jit_compile=True)
+    @tf.function(autograph=False)
     def step(x):
         with tf.GradientTape() as tape:
             loss = tf.add_n([tf.reduce_mean(each) for each in nats(x)])

@@ -147,6 +147,7 @@ def test_draws_by_whole_passes_have_their_probabilities():
     assert np.all(chi_squared(naive.sample(20_000, seed=5), p, 2, (2, 2)) > 1e-6)
 
 
+@pytest.mark.xla
 @pytest.mark.parametrize("make", [dense, pixels], ids=["dense", "pixels"])
 def test_eager_graph_and_xla_agree(make):
     few = {"num_blocks": 1} if make is pixels else {}
@@ -212,7 +213,7 @@ def test_fit_recovers_any_distribution_given_its_context(make):
     optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.03, 600))
     optimizer.build(layer.trainable_weights)
 
-    @tf.function(autograph=False, jit_compile=True)
+    @tf.function(autograph=False)
     def step():
         with tf.GradientTape() as tape:
             loss = -tf.reduce_sum(table * layer(context).log_prob(x[:, None]))
@@ -424,6 +425,7 @@ def test_documented_transform():
     assert distribution.log_prob(np.zeros((5, 1, 2))).shape == (5, 1)
 
 
+@pytest.mark.xla
 def test_transform_is_a_change_of_variables(tmp_path):
     made = MADE(2, 3, hidden_units=[8], activation="tanh", input_order=[2, 3, 1])
     layer = scattered(AutoregressiveTransform(made), scale=0.5)

@@ -183,6 +183,7 @@ def test_any_parameters_give_finite_values_and_gradients(case):
     check()
 
 
+@pytest.mark.xla
 def test_eager_graph_and_xla_agree():
     cases = [family[0] for family in CASES.values()]
     layers = [case.make() for case in cases]
@@ -203,6 +204,7 @@ def test_eager_graph_and_xla_agree():
         np.testing.assert_allclose(values[2], values[0], rtol=1e-5, atol=1e-5, err_msg=case.label)
 
 
+@pytest.mark.xla
 def test_draws_compile_where_the_table_of_layers_says_so():
     rows = (Path(__file__).parents[2] / "docs" / "layers.md").read_text().splitlines()
     without = {row.split("`")[1] for row in rows if "draws no" in row}
@@ -324,6 +326,7 @@ class AllFamilies(keras.Model):
         return inputs
 
 
+@pytest.mark.xla
 def test_fit_reaches_the_likelihood_of_known_parameters():
     """By Wilks' theorem twice the surplus over the true parameters is chi-squared, and positive."""
     # One compilation for all, and of each family the first case, which is small.
@@ -348,6 +351,7 @@ def test_fit_reaches_the_likelihood_of_known_parameters():
     assert not bad
 
 
+@pytest.mark.xla
 def test_encoder_chains_into_decoder():
     encoder = keras.Sequential(
         [

@@ -34,6 +34,7 @@ def test_all_readers_see_one_draw(q_z):
     assert q_z.shape == draw.shape == (5, 2)
 
 
+@pytest.mark.xla
 def test_all_readers_see_one_draw_in_graphs():
     inputs = keras.Input((4,))
     z = MultivariateNormalDiag(2)(inputs)

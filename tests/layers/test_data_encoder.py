@@ -50,6 +50,7 @@ def by_hand(x, data):
     return np.nan_to_num(np.concatenate(parts, axis=1))
 
 
+@pytest.mark.xla
 def test_each_column_becomes_what_its_family_asks_for():
     x = table()
     encoder = DataEncoder(columns())

@@ -57,6 +57,7 @@ def test_eagerly():
     layers.IndependentNormal(2)(GREY).log_prob(GREY[:, :2])
 
 
+@pytest.mark.xla
 def test_compiled_code_and_models_are_left_alone():
     bernoulli = model()
 

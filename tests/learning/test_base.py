@@ -110,6 +110,7 @@ def test_trains_every_model(name, scheme):
     assert "val_sleep" not in history
 
 
+@pytest.mark.xla
 @pytest.mark.parametrize("scheme", SCHEMES[1:], ids=lambda s: type(s).__name__)
 def test_compiled_steps_are_the_eager_ones(scheme):
     """Several steps per call among them. Under XLA draws differ, but for those without noise."""
@@ -149,6 +150,7 @@ def test_resumes_to_the_bit(scheme, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.xla
 def test_loss_scaling_keeps_the_turns():
     keras.config.set_dtype_policy("mixed_float16")
     try:

@@ -64,6 +64,7 @@ def test_steps_are_those_of_gradient_ascent():
     assert vae.fit(x, verbose=0).history["elbo"][0] == pytest.approx(refined, rel=1e-4)
 
 
+@pytest.mark.xla
 @pytest.mark.parametrize("backpropagate", [True, False])
 def test_gradients_match_finite_differences(backpropagate):
     """Through the steps that of the whole; else, of a constant shift of the parameters."""

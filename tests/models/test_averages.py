@@ -54,7 +54,10 @@ def trained(use_ema, scheme=None, **settings):
 
 @pytest.mark.parametrize(
     ("settings", "scheme"),
-    [({"jit_compile": True}, None), ({"run_eagerly": True}, Alternating(1))],
+    [
+        pytest.param({"jit_compile": True}, None, marks=pytest.mark.xla),
+        ({"run_eagerly": True}, Alternating(1)),
+    ],
     ids=["xla", "alternating"],
 )
 def test_evaluation_sees_the_averages_and_training_the_weights(settings, scheme):

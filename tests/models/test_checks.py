@@ -115,6 +115,7 @@ def test_bad_batches(binary_vae, x, message):
     assert all(np.all(np.isfinite(w)) for w in weights)
 
 
+@pytest.mark.xla
 def test_checks_of_batches_hold_under_xla_and_for_many_steps_per_execution():
     vae = mlp_vae()
     vae.compile("adam", jit_compile=True, steps_per_execution=5)

@@ -58,6 +58,7 @@ def warnings_of(vae, **compile_arguments):
     return [str(w.message) for w in caught]
 
 
+@pytest.mark.xla
 def test_layers_that_refuse_xla_are_named_once():
     layer = keras.layers.Dense(5, name="slow_layer")
     layer.supports_jit = False
@@ -70,6 +71,7 @@ def test_layers_that_refuse_xla_are_named_once():
     assert warnings_of(vae, jit_compile=False) == []
 
 
+@pytest.mark.xla
 def test_operations_without_kernels_are_named_once_and_cost_no_batch():
     vae = vae_with(ThroughPython(name="detour"))
     ThroughPython.calls = 0
@@ -90,6 +92,7 @@ def compiled_by_xla(vae):
     return called[0]
 
 
+@pytest.mark.xla
 def test_auto_compiles_and_says_nothing():
     vae = mlp_vae()
     assert warnings_of(vae) == []
@@ -103,6 +106,7 @@ def through_python(x):
     return ThroughPython()(x)
 
 
+@pytest.mark.xla
 def test_each_function_decides_for_itself():
     compiler = Compiler()
     refused, taken = compiler(through_python), compiler(lambda x: 2.0 * x)
@@ -115,6 +119,7 @@ def test_each_function_decides_for_itself():
     assert [refused.uses_xla, taken.uses_xla, again.uses_xla] == [False, True, False]
 
 
+@pytest.mark.xla
 def test_no_thread_runs_a_function_that_another_still_looks_through():
     """The others wait, and none comes to XLA with what it does not support."""
     compiler, started = Compiler(), threading.Event()
@@ -147,6 +152,7 @@ def test_threads_share_the_functions_of_a_model():
         assert len({id(result.result()) for result in found}) == 1
 
 
+@pytest.mark.xla
 def test_demanded_compilation_fails_loudly():
     vae = vae_with(ThroughPython())
     vae.compile("adam", jit_compile=True)
@@ -156,6 +162,7 @@ def test_demanded_compilation_fails_loudly():
         vae.fit(binary_data(4), verbose=0)
 
 
+@pytest.mark.xla
 def test_compiled_steps_do_what_plain_steps_do():
     """With z known up to rounding, XLA and plain steps take the same way."""
     results = []

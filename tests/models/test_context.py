@@ -54,6 +54,7 @@ MODELS = {
 }
 
 
+@pytest.mark.xla
 @pytest.mark.parametrize("name", MODELS)
 def test_life_of_a_conditional_model(name, tmp_path):
     vae = MODELS[name]()

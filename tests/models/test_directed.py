@@ -393,6 +393,7 @@ def table_data(num=20):
     }
 
 
+@pytest.mark.xla
 def test_life_of_a_model_of_several_nodes(tmp_path):
     model, data = labelled_tables(), table_data()
     assert (model.event_shape, model.latent_shape, model.context_shape) == ((8,), (3,), (2,))
@@ -531,6 +532,7 @@ def _y_reads_z():
     }
 
 
+@pytest.mark.xla
 def test_settings_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="`partly_observed` is a list of latent nodes"):
         two_latents(partly_observed=["x"])

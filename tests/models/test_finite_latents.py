@@ -70,6 +70,7 @@ def test_bound_evidence_and_ledger_are_exact(name):
     assert np.all(np.abs(log_w.mean(axis=0) - elbo) <= 5 * error + 1e-5)
 
 
+@pytest.mark.xla
 @pytest.mark.parametrize("name", MODELS)
 def test_life_of_a_model_with_finite_latents(name, tmp_path):
     vae, x = MODELS[name](), binary_data(24)

@@ -314,6 +314,7 @@ def test_scores_are_those_of_the_joint_distributions(kind):
         np.testing.assert_allclose(q_z.level_log_probs(terms.z)[0, :, 0], expected, rtol=1e-4)
 
 
+@pytest.mark.xla
 @pytest.mark.parametrize("kind", ["top_down", "ladder"])
 def test_three_levels_train_and_are_stored(kind, tmp_path):
     vae, x = three_levels(kind), binary_data(16)

@@ -259,6 +259,7 @@ def test_all_weights_get_a_finite_gradient(make):
         assert np.any(gradient != 0.0), weight.path
 
 
+@pytest.mark.xla
 @over_all_models
 def test_eager_graph_and_xla_agree_at_given_latents(make):
     vae, x = make(seed=1)
@@ -554,7 +555,7 @@ def test_training_learns():
     """One bit in six copies: the ELBO must come close to -log 2, far from 6 log 2."""
     x = np.repeat(binary_data(64, (1,)), 6, axis=1)
     vae = mlp_vae(latents=1)
-    vae.compile(keras.optimizers.Adam(0.05), jit_compile=True, steps_per_execution=50)
+    vae.compile(keras.optimizers.Adam(0.05), jit_compile=False, steps_per_execution=50)
     vae.fit(tf.data.Dataset.from_tensors(x).repeat(300), verbose=0)
     log = vae.evaluate(x, batch_size=64, verbose=0, return_dict=True)
     assert -1.2 < log["elbo"] < -np.log(2.0) + 0.05

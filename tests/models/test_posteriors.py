@@ -114,6 +114,7 @@ def test_posteriors_at_the_ends_of_their_support_train(parts, posterior):
 
 
 # The rest has lives in the batteries of priors and of finite latents.
+@pytest.mark.xla
 @pytest.mark.parametrize(
     "family",
     [

@@ -169,6 +169,7 @@ def small():
     return make([DataEncoder(columns())], hidden=4)
 
 
+@pytest.mark.xla
 def test_batches_may_lack_whole_columns_and_rows():
     x = with_gaps(table(40, seed=6))
     x[:10, 2], x[11] = np.nan, np.nan

@@ -18,8 +18,7 @@ def dependence(net, x, context=None):
     """Returns which value depends on which, `[H, W, C, H, W, C]`, and on which context."""
     inputs = [tf.constant(x)] + ([] if context is None else [tf.constant(context)])
 
-    # Compiled: a row of the Jacobian is a pass of its own.
-    @tf.function(jit_compile=True)
+    @tf.function
     def jacobians(*inputs):
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(inputs)
@@ -87,7 +86,9 @@ def test_any_leading_axes():
     assert net((x > 0).astype("int32"), context=context).dtype == tf.float32
 
 
-@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "XLA"])
+@pytest.mark.parametrize(
+    "compiled", [False, pytest.param(True, marks=pytest.mark.xla)], ids=["eager", "XLA"]
+)
 @pytest.mark.parametrize(
     ("shape", "options"),
     [

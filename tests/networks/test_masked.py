@@ -137,7 +137,9 @@ def test_any_leading_axes():
     assert made(x.astype("int32"), context=context).dtype == tf.float32
 
 
-@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "XLA"])
+@pytest.mark.parametrize(
+    "compiled", [False, pytest.param(True, marks=pytest.mark.xla)], ids=["eager", "XLA"]
+)
 @pytest.mark.parametrize(
     ("size", "options"),
     [

@@ -11,6 +11,7 @@ X = np.array([[1.0, np.nan], [np.nan, np.nan], [2.0, 3.0]], "float32")
 FILLED = np.array([[1.0, -5.0], [-5.0, -5.0], [2.0, 3.0]])
 
 
+@pytest.mark.xla
 def test_numbers_and_indicators():
     missing = np.isnan(X)
     for layer, expected in [

@@ -88,7 +88,7 @@ COURSE = [
 ]
 
 
-@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.xla)])
 def test_plateau_moves_when_the_bound_rests(compiled):
     step = tf.function(PLATEAU.next_state, jit_compile=True) if compiled else PLATEAU.next_state
     state = {name: tf.constant(value) for name, value in PLATEAU.initial_state().items()}
@@ -139,6 +139,7 @@ def _own(objective, state):
     return {key: value for key, value in state.items() if key in initial_state_of(objective)}
 
 
+@pytest.mark.xla
 def test_plateau_in_a_model(tmp_path):
     """At a learning rate of zero nothing rises but noise: the weight climbs, and is stored."""
     x = binary_data(8)

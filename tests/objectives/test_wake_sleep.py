@@ -60,7 +60,7 @@ class TwoModes:
         optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.1, steps))
         optimizer.build([params])
 
-        @tf.function(jit_compile=True, autograph=False)
+        @tf.function(autograph=False)
         def step(index):
             with tf.GradientTape() as tape:
                 terms = self.terms(objective, params, tf.stack([7, index]))

@@ -77,6 +77,7 @@ def vae_of(one_hot, **kwargs):
     return tfvae.VAE(encoder(one_hot), decoder(one_hot), make(one_hot), seed=0, **kwargs)
 
 
+@pytest.mark.xla
 @both_forms
 @pytest.mark.parametrize("context_size", [None, 2])
 def test_probabilities_sum_to_one_and_are_those_of_the_draws(one_hot, context_size):
@@ -220,6 +221,7 @@ def test_gradients_of_draws():
     np.testing.assert_allclose(found, true, atol=1e-5)
 
 
+@pytest.mark.xla
 @both_forms
 def test_trains_by_draws_too(one_hot, tmp_path):
     x = binary_data(32)
@@ -247,6 +249,7 @@ def test_trains_by_draws_too(one_hot, tmp_path):
     np.testing.assert_allclose(scored, vae.terms(x, 5, [3, 4]).elbo, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.xla
 def test_life_with_a_context(tmp_path):
     prior = make(context_size=2)
     vae = tfvae.VAE(encoder(False), decoder(False), prior, seed=0)

@@ -134,6 +134,7 @@ def test_config_round_trips(cls):
         assert copy.get_config() == prior.get_config()
 
 
+@pytest.mark.xla
 @over_all_priors
 def test_life_in_a_model(cls, tmp_path):
     """Fit, XLA where the posterior allows it, reload, evidence and export, in one model."""

@@ -162,7 +162,7 @@ def test_a_prior_learns_the_aggregated_posterior():
     optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.01, 300))
     optimizer.build(prior.trainable_weights)
 
-    @tf.function(autograph=False, jit_compile=True)
+    @tf.function(autograph=False)
     def step(z):
         with tf.GradientTape() as tape:
             loss = -tf.reduce_mean(prior.distribution().log_prob(z))

@@ -22,6 +22,7 @@ def random_mixture(event_shape, components=7, seed=0):
     return logits, loc, np.exp(rng.normal(size=loc.shape)).astype("float32")
 
 
+@pytest.mark.xla
 @pytest.mark.parametrize("event_shape", [(), (3,), (2, 2)])
 def test_mixture_is_that_of_tfp(event_shape):
     logits, loc, scale = random_mixture(event_shape)
@@ -99,7 +100,7 @@ def test_maximum_likelihood_separates_two_clusters():
     prior.loc.assign([[-1.0], [1.0]])
     optimizer = keras.optimizers.Adam(0.05)
 
-    @tf.function(jit_compile=True)
+    @tf.function
     def step():
         with tf.GradientTape() as tape:
             loss = -tf.reduce_mean(prior.distribution().log_prob(z))
