@@ -67,6 +67,7 @@ def fresh_session():
     yield
     keras.backend.clear_session()
     gc.collect()
+    gc.freeze()  # What of a graph is left now stays for ever: not to be looked through again.
 
 
 def binary_data(num: int = 24, event_shape: tuple = (6,), seed: int = 0) -> np.ndarray:
