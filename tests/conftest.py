@@ -111,3 +111,16 @@ def mlp_decoder(
 def mlp_vae(*, size: int = 6, latents: int = 2, seed: int | None = 1, **kwargs) -> tfvae.VAE:
     """Returns a VAE of binary vectors, as small as they come."""
     return tfvae.VAE(mlp_encoder(size, latents), mlp_decoder(size, latents), seed=seed, **kwargs)
+
+
+def assert_trains_under_xla(
+    model: keras.Model, data, objective: tfvae.objectives.Objective | None = None, size: int = 12
+) -> None:
+    """Takes one compiled step over the first `size` points: all weights move, to finite numbers."""
+    model.compile(keras.optimizers.SGD(0.01), objective, jit_compile=True)
+    before = [weight.numpy() for weight in model.trainable_weights]
+    logs = model.fit(data, batch_size=size, steps_per_epoch=1, shuffle=False, verbose=0).history
+    assert np.all(np.isfinite(list(logs.values())))
+    for weight, old in zip(model.trainable_weights, before, strict=True):
+        assert np.any(weight.numpy() != old), weight.path
+        assert np.all(np.isfinite(weight)), weight.path

@@ -31,11 +31,11 @@ def stateless_seed(seed: int | Sequence[int] | Tensor) -> Tensor:
         ValueError: `seed` is neither an int nor two ints.
     """
     if isinstance(seed, (list, tuple)) and all(isinstance(part, _INTS) for part in seed):
-        seed = [_low_bits(int(part)) for part in seed]
-        seed = tf.constant(seed, tf.int64)
+        pair: Any = tf.constant([_low_bits(int(part)) for part in seed], tf.int64)
     elif isinstance(seed, _INTS):
-        seed = tf.constant(_low_bits(int(seed)), tf.int64)
-    pair: Any = tf.convert_to_tensor(seed)
+        pair = tf.constant(_low_bits(int(seed)), tf.int64)
+    else:
+        pair = tf.convert_to_tensor(seed)
     if not pair.dtype.is_integer or pair.shape.rank > 1 or pair.shape.num_elements() not in (1, 2):
         raise ValueError(f"`seed` must be an int or a pair of ints. Received: seed={seed}")
     if pair.shape == (2,):

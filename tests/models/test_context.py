@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import tfvae
-from tests.conftest import binary_data, mlp_decoder, mlp_encoder
+from tests.conftest import assert_trains_under_xla, binary_data, mlp_decoder, mlp_encoder
 from tfvae import flows, layers
 from tfvae.layers import IndependentBernoulli, MultivariateNormalDiag
 from tfvae.models.context import takes_context
@@ -54,13 +54,20 @@ MODELS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.xla
+@pytest.mark.parametrize("name", MODELS)
+def test_trains_under_xla(name):
+    assert_trains_under_xla(MODELS[name](), DATA)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_life_of_a_conditional_model(name, tmp_path):
     vae = MODELS[name]()
     assert vae.context_shape == (3,)
     start = [w.numpy() for w in vae.trainable_weights]
-    vae.compile(keras.optimizers.Adam(0.01), jit_compile=True)
+    vae.compile(keras.optimizers.Adam(0.01), jit_compile=False)
     history = vae.fit(DATA, epochs=2, batch_size=7, verbose=0, validation_data=(DATA,)).history
     assert np.all(np.isfinite(history["val_elbo"]))
     assert not any(np.array_equal(a, b) for a, b in zip(start, vae.trainable_weights, strict=True))

@@ -8,7 +8,7 @@ import tensorflow_probability as tfp
 from scipy import stats
 
 import tfvae
-from tests.conftest import binary_data, real_data
+from tests.conftest import assert_trains_under_xla, binary_data, real_data
 from tests.models.test_hierarchy import bernoulli, normal
 from tfvae.layers import (
     IndependentBernoulli,
@@ -393,11 +393,17 @@ def table_data(num=20):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.xla
+def test_trains_under_xla():
+    assert_trains_under_xla(labelled_tables(), table_data(), ELBO() + 5.0 * Supervised())
+
+
+@pytest.mark.slow
 def test_life_of_a_model_of_several_nodes(tmp_path):
     model, data = labelled_tables(), table_data()
     assert (model.event_shape, model.latent_shape, model.context_shape) == ((8,), (3,), (2,))
-    model.compile("adam", ELBO() + 5.0 * Supervised(), jit_compile=True)
+    model.compile("adam", ELBO() + 5.0 * Supervised(), jit_compile=False)
     history = model.fit(data, validation_data=(data,), epochs=3, batch_size=8, verbose=0).history
     names = {"loss", "elbo", "distortion", "rate", "rate_y", "rate_z"}
     assert set(history) == names | {f"val_{name}" for name in names}

@@ -10,7 +10,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 import tfvae
-from tests.conftest import binary_data, mlp_decoder
+from tests.conftest import assert_trains_under_xla, binary_data, mlp_decoder
 from tfvae import distributions, layers, priors
 from tfvae.objectives import ELBO, ImportanceWeighted, LeaveOneOut, Relaxed, StraightThrough
 
@@ -221,15 +221,29 @@ def test_gradients_of_draws():
     np.testing.assert_allclose(found, true, atol=1e-5)
 
 
+# Only one-hot vectors have a straight way through.
+BY_DRAWS = {
+    False: [ELBO(num_samples=4, gradient=LeaveOneOut())],
+    True: [ELBO(num_samples=4, gradient=LeaveOneOut()), ELBO(gradient=StraightThrough())],
+}
+
+
+@pytest.mark.slow
 @pytest.mark.xla
+@both_forms
+def test_trains_under_xla(one_hot):
+    for objective in BY_DRAWS[one_hot]:
+        assert_trains_under_xla(vae_of(one_hot, max_states=0), binary_data(12), objective)
+
+
+@pytest.mark.slow
 @both_forms
 def test_trains_by_draws_too(one_hot, tmp_path):
     x = binary_data(32)
-    objectives = [ELBO(num_samples=4, gradient=LeaveOneOut()), ELBO(gradient=StraightThrough())]
-    for objective in objectives[: 2 if one_hot else 1]:
+    for objective in BY_DRAWS[one_hot]:
         vae = vae_of(one_hot, max_states=0)
         start = [w.numpy() for w in vae.trainable_weights]
-        vae.compile(keras.optimizers.Adam(0.02), objective, jit_compile=True)
+        vae.compile(keras.optimizers.Adam(0.02), objective, jit_compile=False)
         history = vae.fit(x, epochs=15, batch_size=16, verbose=0).history
         assert np.mean(history["elbo"][-3:]) > history["elbo"][0]
         changed = [
@@ -249,14 +263,21 @@ def test_trains_by_draws_too(one_hot, tmp_path):
     np.testing.assert_allclose(scored, vae.terms(x, 5, [3, 4]).elbo, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.xla
+def test_trains_under_xla_given_a_context():
+    vae = tfvae.VAE(encoder(False), decoder(False), make(context_size=2), seed=0)
+    context = np.eye(2, dtype="float32")[np.arange(12) % 2]
+    assert_trains_under_xla(vae, {"x": binary_data(12), "context": context})
+
+
 def test_life_with_a_context(tmp_path):
     prior = make(context_size=2)
     vae = tfvae.VAE(encoder(False), decoder(False), prior, seed=0)
     assert vae.context_shape == (2,)
     context = np.eye(2, dtype="float32")[np.arange(20) % 2]
     data = {"x": binary_data(20), "context": context}
-    vae.compile(keras.optimizers.Adam(0.02), jit_compile=True)
+    vae.compile(keras.optimizers.Adam(0.02), jit_compile=False)
     vae.fit(data, epochs=2, verbose=0)
     exact = vae.exact_log_p_x(**data)
     assert not np.allclose(exact, vae.exact_log_p_x(data["x"], context[::-1]))
