@@ -71,6 +71,7 @@ def test_digits_are_binary_by_default():
     assert data.y_train.dtype == np.int32
 
 
+@pytest.mark.slow
 def test_digits_fit_the_bernoulli_vae_as_they_come():
     import tfvae
 
@@ -145,6 +146,7 @@ def test_mnist_from_a_folder(mnist_folder, monkeypatch, by):
     assert data.x_train.max() == 1.0
 
 
+@pytest.mark.slow
 def test_mnist_binarized(mnist_folder):
     data = datasets.mnist(mnist_folder, binarize=0.5)
     levels = np.arange(10_000) % 256
@@ -217,6 +219,7 @@ def test_binarized_mnist_missing(tmp_path):
         datasets.binarized_mnist(tmp_path)
 
 
+@pytest.mark.slow
 def test_binarized_mnist_not_packed(tmp_path):
     x = np.zeros((50_000, 784), np.uint8)
     np.savez_compressed(tmp_path / "binarized_mnist.npz", train=x, valid=x, test=x)

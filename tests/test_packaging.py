@@ -23,6 +23,7 @@ def distributions(tmp_path_factory):
     return wheel, sdist
 
 
+@pytest.mark.slow
 def test_wheel_and_sdist_hold_the_package(distributions):
     wheel, sdist = distributions
     assert wheel.name == f"tfvae-{tfvae.__version__}-py3-none-any.whl"
@@ -41,6 +42,7 @@ def test_wheel_and_sdist_hold_the_package(distributions):
     assert {"tfvae/py.typed", "setup.cfg", "pyproject.toml", "README.md", "LICENSE"} <= names
 
 
+@pytest.mark.slow
 def test_wheel_alone_works(distributions, tmp_path):
     wheel, _ = distributions
     site = tmp_path / "site"

@@ -434,6 +434,7 @@ def test_missing_matplotlib_names_the_remedy(monkeypatch):
         plots.training_curves(history(2))
 
 
+@pytest.mark.slow
 def test_import_works_without_matplotlib():
     code = "import sys; sys.modules['matplotlib'] = None; import tfvae, tfvae.plots"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=300, capture_output=True)

@@ -28,6 +28,7 @@ def start(code, **environment):
     )
 
 
+@pytest.mark.slow
 def test_import_is_silent_and_names_a_wrong_backend():
     # All at once: importing TensorFlow takes most of the time.
     processes = {

@@ -48,6 +48,7 @@ def computed(recorded, tmp_path_factory):
 
 
 # The tolerance is that of sums of 64 logarithms in float32; draws of one seed are the same draws.
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["log_p_x_given_z_mean", "elbo", "log_prob"])
 def test_kept_model_scores_as_recorded(recorded, computed, name):
     np.testing.assert_allclose(computed[name], recorded["per_point"][name], rtol=0, atol=1e-3)

@@ -20,6 +20,7 @@ _spec.loader.exec_module(benchmark)
 TINY = ["--hidden", "4", "--latents", "2", "--batch", "8"]
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 def test_reports_time_and_memory_of_each(tmp_path, capsys):
     output = tmp_path / "objectives.json"

@@ -16,6 +16,7 @@ _spec.loader.exec_module(benchmark)
 TINY = ["--hidden", "4", "--latents", "2", "--batch", "8"]
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 def test_reports_cost_and_memory_of_each(tmp_path, capsys):
     output = tmp_path / "priors.json"
@@ -32,6 +33,7 @@ def test_reports_cost_and_memory_of_each(tmp_path, capsys):
     assert max(map(len, printed.splitlines())) <= 80
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 def test_a_peak_is_that_of_the_steps(capsys):
     benchmark.main([*TINY, "--peak", "GaussianMixture 7"])

@@ -121,6 +121,7 @@ def test_batch_must_divide(monkeypatch):
         train.main(["--points", "100", "--batch", "30"])
 
 
+@pytest.mark.slow
 def test_small_run_end_to_end(tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("TFVAE_DATA", raising=False)
     monkeypatch.setitem(train.CONTENDERS, "pythae", (train.Pythae, ("package_of_nobody",)))

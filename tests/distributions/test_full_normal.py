@@ -27,6 +27,7 @@ def scored(cls, loc, tril, x):
     return log_prob, tape.gradient(total, [loc, tril])
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 def test_densities_and_gradients_are_those_of_tfp():
     loc, tril = factors(5)

@@ -11,6 +11,7 @@ from tfvae.distributions.mixture import ReparameterizedMixture
 tfd = tfp.distributions
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 @pytest.mark.parametrize("layer", [layers.MixtureNormal(4, 3), layers.MixtureLogistic(4)])
 def test_draws_and_gradients_are_those_of_tfp(layer):

@@ -91,6 +91,7 @@ CAUSES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cause", CAUSES)
 def test_a_planted_cause_is_named(cause):
     report = measure_collapse(*collapsed(cause))
@@ -105,6 +106,7 @@ def test_a_planted_cause_is_named(cause):
         assert abs(report.shuffle_cost) < 1e-5
 
 
+@pytest.mark.slow
 def test_a_model_that_uses_its_latents_is_left_alone():
     """All numbers of a linear model are known: E_q of squares of Gaussians."""
     exact = analytic.LinearGaussian.with_exact_posterior()
@@ -126,6 +128,7 @@ def test_a_model_that_uses_its_latents_is_left_alone():
     assert max(map(len, str(report).splitlines())) <= 80
 
 
+@pytest.mark.slow
 def test_a_part_that_says_nothing_is_told_in_its_own_words():
     vae, x = two_levels(), binary_data(60)
     top = vae.encoder.networks[1].layers[-2]
@@ -148,6 +151,7 @@ def test_a_part_that_says_nothing_is_told_in_its_own_words():
     assert "2 of 3 dimensions of z say nothing" in report.message
 
 
+@pytest.mark.slow
 def test_activity_is_that_of_means_where_there_are_none():
     """Flows have no mean, and numbered categories none that says anything."""
     flow = tfvae.layers.TransformedDistribution(

@@ -150,6 +150,7 @@ def test_categories_get_the_most_probable_one_over_all_latents():
         assert abs(result.x[i, 0] - mean) < 5 * spread / np.sqrt(result.ess[i])
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 def test_any_form_of_data_and_family():
     """Draws of this family do not compile, and entries of this table are whole."""

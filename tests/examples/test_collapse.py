@@ -9,6 +9,7 @@ def example():
     return load_example("collapse")
 
 
+@pytest.mark.slow
 def test_prints_one_row_for_each_way_of_training(example, capsys, tmp_path):
     arguments = ["--epochs", "1", "--num-samples", "2", "--output", str(tmp_path)]
     example.main([*arguments, "--kinds", "plain", "blind"])

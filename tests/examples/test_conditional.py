@@ -11,6 +11,7 @@ def example():
     return load_example("conditional")
 
 
+@pytest.mark.slow
 def test_prints_evidence_and_labels_and_writes_what_it_says(example, tmp_path, capsys):
     arguments = ["--epochs", "1", "--hidden", "16", "--num-samples", "2"]
     folder, export = tmp_path / "pictures", tmp_path / "model" / "1"

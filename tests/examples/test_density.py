@@ -10,6 +10,7 @@ def example():
     return load_example("density")
 
 
+@pytest.mark.slow
 def test_prints_one_row_for_each_density(example, capsys):
     names = ["kernel density", "autoregressive", "VAE"]
     example.main(["--epochs", "1", "--num-samples", "3", "--models", *names])

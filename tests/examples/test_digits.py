@@ -53,6 +53,7 @@ def run(digits_example, tmp_path_factory):
     return folder, "\n".join(lines)
 
 
+@pytest.mark.slow
 def test_prints_ledger_likelihood_and_differences(run):
     _, printed = run
     for expected in ("ELBO ledger of 447 points", "Log-likelihood of 447 points, 20 samples each"):
@@ -60,6 +61,7 @@ def test_prints_ledger_likelihood_and_differences(run):
     assert max(len(line) for line in printed.splitlines() if "/" not in line) <= 80
 
 
+@pytest.mark.slow
 def test_writes_four_pictures(run):
     folder, _ = run
     pictures = {path.name for path in (folder / "pictures").iterdir()}
@@ -73,6 +75,7 @@ def test_writes_four_pictures(run):
         assert (folder / "pictures" / name).read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_export_says_the_same_as_the_model(digits_example, run):
     folder, _ = run
     x = datasets.digits().x_test[:20]
@@ -85,6 +88,7 @@ def test_export_says_the_same_as_the_model(digits_example, run):
     assert max(digits_example.compare(vae, folder / "other" / "1", x).values()) < 1e-4
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_the_export(digits_example, run):
     folder, _ = run
     recorded = json.loads((folder / "scores.json").read_text())
@@ -97,6 +101,7 @@ def test_scores_are_those_of_the_export(digits_example, run):
         np.testing.assert_allclose(np.mean(recorded["per_point"][name]), mean, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_serves_with_tensorflow_alone(run):
     folder, _ = run
     arguments = [str(folder / "model" / "1"), "--num-samples", "20"]
@@ -108,6 +113,7 @@ def test_serves_with_tensorflow_alone(run):
     assert max(len(line) for line in first.stdout.splitlines() if "/" not in line) <= 80
 
 
+@pytest.mark.slow
 def test_serves_digits_from_a_file(run, tmp_path, monkeypatch, capsys):
     folder, _ = run
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "2")

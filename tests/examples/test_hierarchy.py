@@ -10,6 +10,7 @@ def example():
     return load_example("hierarchy")
 
 
+@pytest.mark.slow
 def test_prints_one_row_for_each_model(example, capsys):
     arguments = ["--epochs", "1", "--hidden", "8", "--num-samples", "4"]
     example.main([*arguments, "--kinds", "2, top-down", "1, plain"])

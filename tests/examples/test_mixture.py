@@ -10,6 +10,7 @@ def example():
     return load_example("mixture")
 
 
+@pytest.mark.slow
 def test_prints_one_row_for_each_way(example, capsys, tmp_path):
     arguments = ["--components", "3", "--epochs", "1", "--output", str(tmp_path)]
     example.main(arguments)

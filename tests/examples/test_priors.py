@@ -14,6 +14,7 @@ def example():
     return load_example("priors")
 
 
+@pytest.mark.slow
 def test_prints_one_row_for_each_prior_and_saves_the_picture(example, capsys, tmp_path):
     arguments = ["--epochs", "1", "--prior-epochs", "2", "--hidden", "8", "--num-samples", "4"]
     example.main([*arguments, "--priors", "RealNVP", "--output", str(tmp_path)])

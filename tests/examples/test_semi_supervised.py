@@ -10,6 +10,7 @@ def example():
     return load_example("semi_supervised")
 
 
+@pytest.mark.slow
 def test_prints_one_row_for_each_number_of_labels(example, capsys, tmp_path, monkeypatch):
     alone = example.classifier_alone
     monkeypatch.setattr(example, "classifier_alone", lambda *a: alone(*a, epochs=1))

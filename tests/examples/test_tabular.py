@@ -9,6 +9,7 @@ def example():
     return load_example("tabular")
 
 
+@pytest.mark.slow
 def test_prints_all_methods_and_draws(example, tmp_path, capsys):
     arguments = ["--epochs", "1", "--hidden", "8", "--num-samples", "5", "--splits", "1"]
     example.main([*arguments, "--output", str(tmp_path)])

@@ -122,6 +122,7 @@ def test_all_weights_get_a_gradient(cls):
     assert flow.weights == flow.trainable_weights
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 def test_eager_graph_and_xla_agree():
     flows = [made(cls, 3, 2, scale=0.5, dtype="float32") for cls in FLOWS]
@@ -280,6 +281,7 @@ def wave(num: int, seed: int) -> np.ndarray:
     return np.stack([first, second], axis=-1).astype("float32")
 
 
+@pytest.mark.slow
 def test_flows_fit_a_known_density():
     """Nats of held-out points, against the entropy log(2 pi e) + log 0.3."""
     entropy = math.log(2 * math.pi * math.e) + math.log(0.3)

@@ -29,6 +29,7 @@ def test_one_transform_keeps_one_half(cls, size):
     assert np.all(found[kept:, :kept] != 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", [RealNVP, NeuralSpline])
 @pytest.mark.parametrize("size", [2, 7])
 def test_transforms_mix_all_dimensions(cls, size):

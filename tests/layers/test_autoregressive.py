@@ -147,6 +147,7 @@ def test_draws_by_whole_passes_have_their_probabilities():
     assert np.all(chi_squared(naive.sample(20_000, seed=5), p, 2, (2, 2)) > 1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 @pytest.mark.parametrize("make", [dense, pixels], ids=["dense", "pixels"])
 def test_eager_graph_and_xla_agree(make):
@@ -173,6 +174,7 @@ def test_eager_graph_and_xla_agree(make):
     assert layer(context[0, 0]).sample(seed=1).shape == (2, 2, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [dense, pixels], ids=["dense", "pixels"])
 def test_gradients(make):
     few = {"num_blocks": 1} if make is pixels else {}
@@ -204,6 +206,7 @@ def test_gradients(make):
     np.testing.assert_allclose(slopes, (np.array(up) - np.array(down)) / 4e-3, rtol=2e-2, atol=2e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [dense, pixels], ids=["dense", "pixels"])
 def test_fit_recovers_any_distribution_given_its_context(make):
     """Its divergence from two tables of random probabilities, one for each context."""
@@ -227,6 +230,7 @@ def test_fit_recovers_any_distribution_given_its_context(make):
     assert -1e-4 <= float(loss) - entropy < 0.02
 
 
+@pytest.mark.slow
 def test_without_a_context_in_stock_keras(tmp_path):
     """A model of x alone: the input holds nothing but the batch."""
     layer = dense((3,), context_size=None)
@@ -248,6 +252,7 @@ def test_without_a_context_in_stock_keras(tmp_path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [dense, pixels], ids=["dense", "pixels"])
 def test_as_the_density_of_a_model(make, tmp_path):
     x = binary_data(1, (2, 2, 1))[[0] * 40]
@@ -346,6 +351,7 @@ def test_precision_policies():
         assert layer(keras.KerasTensor((None, 2))).dtype == tf.convert_to_tensor(p).dtype.name
 
 
+@pytest.mark.slow
 def test_a_vae_with_a_pixelcnn(tmp_path):
     """From fit to the exported file: where a mean is asked for, a draw stands in."""
     shape, x = (4, 4, 1), binary_data(16, (4, 4, 1))
@@ -393,6 +399,7 @@ def standard_normal(t):
     return tfd.MultivariateNormalDiag(loc=loc, scale_diag=[1.0, 1.0])
 
 
+@pytest.mark.slow
 def test_documented_transform():
     """TFP's example of `AutoregressiveTransform`."""
     n, generator = 2000, np.random.default_rng(0)

@@ -183,6 +183,7 @@ def test_any_parameters_give_finite_values_and_gradients(case):
     check()
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 def test_eager_graph_and_xla_agree():
     cases = [family[0] for family in CASES.values()]
@@ -204,6 +205,7 @@ def test_eager_graph_and_xla_agree():
         np.testing.assert_allclose(values[2], values[0], rtol=1e-5, atol=1e-5, err_msg=case.label)
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 def test_draws_compile_where_the_table_of_layers_says_so():
     rows = (Path(__file__).parents[2] / "docs" / "layers.md").read_text().splitlines()
@@ -326,6 +328,7 @@ class AllFamilies(keras.Model):
         return inputs
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 def test_fit_reaches_the_likelihood_of_known_parameters():
     """By Wilks' theorem twice the surplus over the true parameters is chi-squared, and positive."""

@@ -148,6 +148,7 @@ def test_precision():
     assert layer(np.zeros([3, 2], "float32")).dtype == tf.float32
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 def test_plain_functions_as_losses_and_metrics():
     """Keras hands them a tensor: it answers as the distribution that it was drawn from."""

@@ -121,6 +121,7 @@ def test_whole_rows_and_whole_columns_may_be_missing():
             assert np.all(np.isfinite(log_prob))
 
 
+@pytest.mark.slow
 def test_complete_data_has_the_density_of_the_layer_itself():
     for family in CASES.values():
         case = family[0]
@@ -157,6 +158,7 @@ def test_impute_fills_from_the_centre_or_a_draw():
     assert drawn[0, 1] != 2.0
 
 
+@pytest.mark.slow
 def test_stock_keras_trains_on_missing_targets():
     y = np.random.default_rng(0).normal([3.0, -1.0], size=[200, 2]).astype("float32")
     y[::2, 0], y[1::3, 1], y[6] = np.nan, np.nan, np.nan

@@ -160,6 +160,7 @@ def test_no_closed_form_is_made_up():
     assert np.all(estimate.value > -5 * estimate.standard_error)
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 def test_eager_graph_and_xla_agree():
     classes = (flows.RealNVP, flows.InverseAutoregressive)  # all are compiled in tests/flows
@@ -288,6 +289,7 @@ def posterior_vae(cls, seed=1):
     return tfvae.VAE(encoder, mlp_decoder(), seed=seed)
 
 
+@pytest.mark.slow
 def test_life_of_a_vae_with_a_flow_as_posterior(tmp_path):
     x = binary_data(32)
     vae = posterior_vae(flows.InverseAutoregressive)
@@ -315,6 +317,7 @@ def test_life_of_a_vae_with_a_flow_as_posterior(tmp_path):
     np.testing.assert_allclose(elbo, vae.terms(x, 5, seed).elbo, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_flow_reaches_posteriors_that_a_gaussian_does_not():
     """The posterior of x = z_1**2 + z_2 + noise is bent; a grid gives log p(x)."""
     x, noise = np.array([[0.5], [2.0], [4.0]], "float32"), 0.3

@@ -110,6 +110,7 @@ def test_trains_every_model(name, scheme):
     assert "val_sleep" not in history
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 @pytest.mark.parametrize("scheme", SCHEMES[1:], ids=lambda s: type(s).__name__)
 def test_compiled_steps_are_the_eager_ones(scheme):
@@ -133,6 +134,7 @@ def test_compiled_steps_are_the_eager_ones(scheme):
         np.testing.assert_allclose(state[key], other_state[key], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", SCHEMES, ids=lambda s: type(s).__name__)
 def test_resumes_to_the_bit(scheme, tmp_path):
     vae = mlp_vae()
@@ -150,6 +152,7 @@ def test_resumes_to_the_bit(scheme, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 def test_loss_scaling_keeps_the_turns():
     keras.config.set_dtype_policy("mixed_float16")

@@ -64,6 +64,7 @@ def test_steps_are_those_of_gradient_ascent():
     assert vae.fit(x, verbose=0).history["elbo"][0] == pytest.approx(refined, rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 @pytest.mark.parametrize("backpropagate", [True, False])
 def test_gradients_match_finite_differences(backpropagate):
@@ -103,6 +104,7 @@ def test_decoder_learns_at_the_refined_posterior():
         np.testing.assert_allclose(new, old - 0.1 * gradient, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_many_steps_leave_the_approximation_gap_alone():
     model, vae, x = linear(3)
     scheme = SemiAmortised(120, 0.05, backpropagate=False)

@@ -52,6 +52,7 @@ def trained(use_ema, scheme=None, **settings):
     return vae, recorder, history
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "scheme"),
     [
@@ -113,6 +114,7 @@ def test_a_checkpoint_holds_both(tmp_path):
         np.testing.assert_array_equal(one, same)
 
 
+@pytest.mark.slow
 def test_weights_come_back_after_an_error_and_stay_without_updates():
     vae = mlp_vae()
     optimizer = keras.optimizers.LossScaleOptimizer(

@@ -115,6 +115,7 @@ def test_bad_batches(binary_vae, x, message):
     assert all(np.all(np.isfinite(w)) for w in weights)
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 def test_checks_of_batches_hold_under_xla_and_for_many_steps_per_execution():
     vae = mlp_vae()
@@ -134,6 +135,7 @@ def test_large_batches_of_half_precision_are_finite(binary_vae):
     assert np.all(np.isfinite(outputs["z_mean"]))
 
 
+@pytest.mark.slow
 def test_all_numbers_train_like_floats_to_the_bit():
     x = binary_data(12)
     vae = mlp_vae()

@@ -58,6 +58,7 @@ def warnings_of(vae, **compile_arguments):
     return [str(w.message) for w in caught]
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 def test_layers_that_refuse_xla_are_named_once():
     layer = keras.layers.Dense(5, name="slow_layer")
@@ -71,6 +72,7 @@ def test_layers_that_refuse_xla_are_named_once():
     assert warnings_of(vae, jit_compile=False) == []
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 def test_operations_without_kernels_are_named_once_and_cost_no_batch():
     vae = vae_with(ThroughPython(name="detour"))
@@ -92,6 +94,7 @@ def compiled_by_xla(vae):
     return called[0]
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 def test_auto_compiles_and_says_nothing():
     vae = mlp_vae()
@@ -162,6 +165,7 @@ def test_demanded_compilation_fails_loudly():
         vae.fit(binary_data(4), verbose=0)
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 def test_compiled_steps_do_what_plain_steps_do():
     """With z known up to rounding, XLA and plain steps take the same way."""
@@ -192,6 +196,7 @@ class BatchCounter(keras.callbacks.Callback):
         self.batches.append(batch)
 
 
+@pytest.mark.slow
 def test_steps_are_taken_together_where_no_callback_asks_for_batches(tmp_path):
     x = binary_data(84)
     settings = {"batch_size": 4, "epochs": 2, "shuffle": False, "verbose": 0}
@@ -221,6 +226,7 @@ def test_steps_are_taken_together_where_no_callback_asks_for_batches(tmp_path):
     assert counter.batches[42:] == list(range(21))
 
 
+@pytest.mark.slow
 def test_steps_taken_together_stop_at_the_limit_that_is_asked_for():
     vae, data = mlp_vae(), tf.data.Dataset.from_tensors(binary_data(4)).repeat()
     vae.compile("adam")

@@ -164,6 +164,7 @@ POSTERIORS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONDITIONAL)
 def test_any_prior_may_depend_on_a_context(name):
     def network(size, params, head):
@@ -248,6 +249,7 @@ def test_vamp_prior_needs_an_encoder_without_context():
     assert vae.terms(**DATA).log_p_z.shape == (1, 24)
 
 
+@pytest.mark.slow
 def test_networks_may_name_their_inputs_or_be_classes():
     x, c = keras.Input((6,), name="x"), keras.Input((3,), name="context")
     params = keras.layers.Dense(4)(keras.layers.Concatenate()([x, c]))

@@ -186,6 +186,7 @@ def test_every_row_of_the_exact_posterior_weighs_the_evidence_of_what_is_given()
     np.testing.assert_allclose(found["y_mean"], np.exp(log_joint - log_p_x[:, None]), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_sums_have_the_mean_of_draws_and_their_gradient():
     model, x = two_latents(), tf.constant(binary_data(5))
 
@@ -218,6 +219,7 @@ def test_holds_the_plain_vae():
     _compare(plain, directed, {"x": binary_data(12)})
 
 
+@pytest.mark.slow
 def test_holds_the_conditional_vae_and_the_density_of_its_context():
     """Given as a context or as an observed node, c does the same; as a node it has a density."""
     encoder, decoder = normal("z_1", "x", "context"), bernoulli("z_1", "context")
@@ -266,6 +268,7 @@ def test_holds_the_conditional_vae_and_the_density_of_its_context():
         as_node.prior_distribution()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("top_down", [True, False])
 def test_holds_the_hierarchical_vae(top_down):
     posteriors = (
@@ -308,6 +311,7 @@ def _compare(one, other, data):
         np.testing.assert_allclose(trained[0][name], trained[1][name], rtol=1e-5, err_msg=name)
 
 
+@pytest.mark.slow
 def test_all_observed_nodes_reach_the_closed_form_of_the_maximum_likelihood():
     """Classes and a Gaussian for each: shares, means and deviations of the data."""
     rng = np.random.default_rng(0)

@@ -36,6 +36,7 @@ CLIENT = """
 """
 
 
+@pytest.mark.slow
 def test_serves_the_same_numbers_with_tensorflow_alone(tmp_path, capsys):
     model = analytic.LinearGaussian.random()
     vae, x = model.vae(), model.draw(6)

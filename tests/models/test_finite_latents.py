@@ -70,12 +70,14 @@ def test_bound_evidence_and_ledger_are_exact(name):
     assert np.all(np.abs(log_w.mean(axis=0) - elbo) <= 5 * error + 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 @pytest.mark.parametrize("name", MODELS)
 def test_trains_under_xla(name):
     assert_trains_under_xla(MODELS[name](), binary_data(24))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_life_of_a_model_with_finite_latents(name, tmp_path):
     vae, x = MODELS[name](), binary_data(24)

@@ -248,6 +248,7 @@ def test_rates_by_level_match_their_closed_forms(reads):
     assert (vae.terms(x).kl is None) == (reads is not TOP_DOWN)
 
 
+@pytest.mark.slow
 def test_one_level_is_the_plain_vae():
     encoder, decoder, x = mlp_encoder(), mlp_decoder(), binary_data(20)
     start = [w.numpy() for w in encoder.weights + decoder.weights]
@@ -274,6 +275,7 @@ def test_one_level_is_the_plain_vae():
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_scores_are_those_of_the_joint_distributions(kind):
     vae, x = three_levels(kind), tf.constant(binary_data(8))
@@ -339,6 +341,7 @@ def test_three_levels_train_and_are_stored(kind, tmp_path):
     np.testing.assert_array_equal(loaded.terms(x, 3, 5).log_w, vae.terms(x, 3, 5).log_w)
 
 
+@pytest.mark.slow
 def test_three_levels_are_served_by_tensorflow_alone(tmp_path):
     vae, x = three_levels("ladder"), binary_data(5)
     vae.export(tmp_path / "export", verbose=False)
@@ -430,6 +433,7 @@ def test_contexts_enter_where_networks_name_them():
         vae.terms(x)
 
 
+@pytest.mark.slow
 def test_levels_may_be_discrete():
     """A mixture of Gaussian latents: p(y) p(z|y) p(x|z), q(y|x) q(z|x, y)."""
     vae = tfvae.HierarchicalVAE(

@@ -229,6 +229,7 @@ def test_a_saved_model_continues_to_the_bit(make, tmp_path):
     np.testing.assert_array_equal(loaded.sample(3), vae.sample(3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [conv_images, subclassed_encoder])
 def test_runs_of_one_seed_are_equal_to_the_bit(make):
     whole, x = start(make)
@@ -340,6 +341,7 @@ def test_terms_score_one_draw_under_all_densities():
     np.testing.assert_allclose(given.log_q_z, other.log_prob(given.z), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_every_form_of_validation_data():
     vae, x = mlp_vae(), binary_data(8)
     vae.compile(keras.optimizers.SGD(0.0), jit_compile=False)
@@ -364,6 +366,7 @@ def test_every_form_of_validation_data():
             assert history["val_elbo"] == pytest.approx(expected["val_elbo"], rel=1e-5), name
 
 
+@pytest.mark.slow
 def test_tuples_are_unpacked_like_batches():
     vae, x = mlp_vae(), binary_data(8)
     vae.compile("adam", jit_compile=False)
@@ -422,6 +425,7 @@ def test_sample_weights_weigh_the_gradient_and_the_logs():
         np.testing.assert_allclose(one, other * 5.0 / 8.0, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_ways_of_running_steps_take_the_same_way():
     x, results = binary_data(10), []
     for arguments in ({}, {"steps_per_execution": 3}, {"run_eagerly": True}):
@@ -435,6 +439,7 @@ def test_ways_of_running_steps_take_the_same_way():
         assert_same(weights, results[0], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_callbacks_follow_the_elbo(tmp_path):
     vae, x = mlp_vae(), binary_data(12)
     vae.compile(keras.optimizers.SGD(0.0), jit_compile=False)  # nothing gets better but by chance
@@ -454,6 +459,7 @@ def test_callbacks_follow_the_elbo(tmp_path):
     assert_same(keras.models.load_model(path).get_weights(), vae.get_weights())
 
 
+@pytest.mark.slow
 def test_mixed_precision_scales_the_loss(tmp_path):
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_float16")
@@ -522,6 +528,7 @@ def test_weighted_objectives_leave_the_logged_elbo_alone():
     assert log["loss"] == pytest.approx(log["distortion"] + 4.0 * log["rate"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_dropout_acts_in_training_only():
     vae, x = subclassed_encoder(seed=1)
     vae.compile("adam", jit_compile=False)
@@ -551,6 +558,7 @@ def test_models_without_known_input_say_so_or_build_themselves(tmp_path):
     assert loaded.sample(3).shape == (3, 6)
 
 
+@pytest.mark.slow
 def test_training_learns():
     """One bit in six copies: the ELBO must come close to -log 2, far from 6 log 2."""
     x = np.repeat(binary_data(64, (1,)), 6, axis=1)
@@ -562,6 +570,7 @@ def test_training_learns():
     assert log["mutual_information"] == pytest.approx(np.log(2.0), abs=0.2)
 
 
+@pytest.mark.slow
 def test_a_compiled_model_is_stored_before_its_first_fit(tmp_path):
     vae = mlp_vae()
     vae.compile("adam")

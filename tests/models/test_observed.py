@@ -62,6 +62,7 @@ def test_linear_regression_reaches_least_squares():
     assert result.mean == pytest.approx(exact, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_classifier_is_a_conditional_model(tmp_path):
     rng = np.random.default_rng(0)
     inputs = rng.normal(size=(200, 2)).astype("float32")
@@ -113,9 +114,12 @@ DENSITIES = {
 @pytest.mark.parametrize("name", DENSITIES)
 def test_trains_under_xla(name):
     density, x = DENSITIES[name]()
-    assert_trains_under_xla(tfvae.DensityModel(density, seed=0), x)
+    model = tfvae.DensityModel(density, seed=0)
+    model.build(x.shape)
+    assert_trains_under_xla(model, x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DENSITIES)
 def test_life_of_a_density(name, tmp_path):
     density, x = DENSITIES[name]()

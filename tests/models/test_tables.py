@@ -129,6 +129,7 @@ def test_rows_that_do_not_belong_are_unlikely(trained):
     assert stats.mannwhitneyu(*scores).statistic / 200**2 > 0.85
 
 
+@pytest.mark.slow
 def test_everything_else_takes_missing_entries(trained, tmp_path):
     vae, _ = trained
     x = with_gaps(table(40, seed=6))
@@ -169,6 +170,7 @@ def small():
     return make([DataEncoder(columns())], hidden=4)
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 def test_batches_may_lack_whole_columns_and_rows():
     x = with_gaps(table(40, seed=6))

@@ -46,6 +46,7 @@ def reached(height, width, channels, first, reach, num_blocks):
     return left | (same & channel)  # [H, W, C, H, W, C]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "first", "num_blocks", "kernel"),
     [((5, 6, 1), 3, 2, 3), ((4, 5, 3), 5, 1, 3), ((3, 7, 1), 3, 1, 5)],
@@ -62,6 +63,7 @@ def test_values_depend_on_exactly_the_values_before_within_reach(shape, first, n
     assert np.any(flat)
 
 
+@pytest.mark.slow
 def test_all_earlier_pixels_within_reach_there_is_no_blind_spot():
     """The first PixelCNN missed a wedge of pixels above and to the right."""
     shape = (4, 4, 2)
@@ -86,6 +88,7 @@ def test_any_leading_axes():
     assert net((x > 0).astype("int32"), context=context).dtype == tf.float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "compiled", [False, pytest.param(True, marks=pytest.mark.xla)], ids=["eager", "XLA"]
 )
@@ -117,6 +120,7 @@ def test_generated_images_are_those_of_whole_passes(shape, options, compiled):
     np.testing.assert_allclose(x, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_generation_has_gradients():
     net, context = network(1, (2, 3, 2), context_size=2, filters=6), tf.constant(normal(2, 2))
     net.build((None, 2, 3, 2), (None, 2))
@@ -138,6 +142,7 @@ def test_generation_has_gradients():
     assert slope == pytest.approx((up - down) / 2e-2, rel=1e-2, abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("context_size", [None, 2])
 def test_files(context_size, tmp_path):
     x, context = normal(3, 4, 4, 1), normal(3, 2)

@@ -44,6 +44,7 @@ def test_abstract_classes_say_so():
         Schedule()(0)
 
 
+@pytest.mark.slow
 def test_a_new_objective_trains_and_is_stored(tmp_path):
     x = binary_data(8)
     vae = mlp_vae()

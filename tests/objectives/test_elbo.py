@@ -112,6 +112,7 @@ class Stairs(Schedule):
         return tf.gather(tf.constant(self.values), index)
 
 
+@pytest.mark.slow
 def test_a_sweep_of_beta_traces_reverse_water_filling():
     """Units go out one after another, as their eigenvalues fall below beta s2 (E1)."""
     linear, betas = LinearModel(), (0.5, 1.0, 2.0, 4.0)

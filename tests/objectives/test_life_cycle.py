@@ -165,6 +165,7 @@ def data_of(make):
     return context.DATA if make is conditional_vae else X
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 @pytest.mark.parametrize(("make", "objective"), TOGETHER)
 def test_trains_under_xla(make, objective):

@@ -33,6 +33,7 @@ def shifted(shift, batch, num_samples=1, size=3, seed=(1, 2)):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shift", [0.0, 0.7])
 def test_mmd_is_unbiased(shift):
     """E k between Gaussians of unit variance whose means differ by m, for an RBF of variance h."""
@@ -79,6 +80,7 @@ def test_noise_is_a_function_of_seed_and_step():
         assert np.all(first != make(1)(terms, 1))
 
 
+@pytest.mark.slow
 def test_sliced_wasserstein_of_a_shift():
     """A shift by m moves each projection by u . m: on average over u, |m|**2 / K."""
     near, far = (shifted(shift, 4000) for shift in (0.0, 2.0))

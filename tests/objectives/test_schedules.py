@@ -139,6 +139,7 @@ def _own(objective, state):
     return {key: value for key, value in state.items() if key in initial_state_of(objective)}
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 def test_plateau_in_a_model(tmp_path):
     """At a learning rate of zero nothing rises but noise: the weight climbs, and is stored."""

@@ -77,6 +77,7 @@ def vae_of(one_hot, **kwargs):
     return tfvae.VAE(encoder(one_hot), decoder(one_hot), make(one_hot), seed=0, **kwargs)
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 @both_forms
 @pytest.mark.parametrize("context_size", [None, 2])
@@ -194,6 +195,7 @@ def gradients(vae, x, objective, num, seed):
     return np.array([one(tf.constant([seed, k])) for k in range(num)])
 
 
+@pytest.mark.slow
 def test_gradients_of_draws():
     """Against that of the exact sum: leave-one-out has its mean, and so has the straight-through
     rate where log p(z) is linear in each draw, as it is for independent variables."""
@@ -271,6 +273,7 @@ def test_trains_under_xla_given_a_context():
     assert_trains_under_xla(vae, {"x": binary_data(12), "context": context})
 
 
+@pytest.mark.slow
 def test_life_with_a_context(tmp_path):
     prior = make(context_size=2)
     vae = tfvae.VAE(encoder(False), decoder(False), prior, seed=0)
@@ -293,6 +296,7 @@ def test_life_with_a_context(tmp_path):
         prior.distribution(np.zeros([4, 3]))
 
 
+@pytest.mark.slow
 def test_codes_may_have_any_shape_and_be_the_data():
     grid = priors.Autoregressive(4, (2, 3), hidden_units=[8]).distribution()
     assert grid.log_prob(grid.sample(5, seed=[1, 2])).shape == (5,)

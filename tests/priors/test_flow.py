@@ -118,6 +118,7 @@ def test_wrong_parts_are_explained():
         tfvae.VAE(mlp_encoder(latents=1), mlp_decoder(latents=1), priors.NeuralSpline())
 
 
+@pytest.mark.slow
 def test_life_of_a_vae(tmp_path):
     x, prior = binary_data(32), priors.MaskedAutoregressive(hidden_units=[8])
     vae = tfvae.VAE(mlp_encoder(), mlp_decoder(), prior, seed=1)
@@ -149,6 +150,7 @@ def test_life_of_a_vae(tmp_path):
     np.testing.assert_allclose(new["z"], vae.generate(4, seed)["z"], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_prior_learns_the_aggregated_posterior():
     """Of codes in two clusters, which a standard normal scores 3.9 nats below their own density."""
     generator = np.random.default_rng(0)
