@@ -28,6 +28,7 @@ __all__ = [
     "make_vae",
     "memory_of_each",
     "peak_megabytes",
+    "resident_megabytes",
     "take_turns",
 ]
 
@@ -113,13 +114,19 @@ def peak_megabytes(step: Callable[[], float]) -> float:
     """
     for _ in range(_STEPS):
         step()
-    ctypes.CDLL("libc.so.6").malloc_trim(0)  # gives back what is free
-    before = _status("VmRSS")
+    before = resident_megabytes(trim=True)
     # Linux begins to watch anew.
     Path("/proc/self/clear_refs").write_text("5")
     for _ in range(_STEPS):
         step()
-    return (_status("VmHWM") - before) / 1024
+    return _status("VmHWM") / 1024 - before
+
+
+def resident_megabytes(*, trim: bool = False) -> float:
+    """Returns the memory of this process, with `trim` after giving back all that is free in it."""
+    if trim:
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    return _status("VmRSS") / 1024
 
 
 def largest_array(vae: tfvae.VAE, batch: int) -> tuple[float, str]:
@@ -144,11 +151,20 @@ def _status(name: str) -> int:
     return int(next(line for line in lines if line.startswith(name)).split()[1])
 
 
-def memory_of_each(script: str, names: Sequence[str], arguments: Sequence[str] = ()) -> Any:
-    """Returns by name the peak memory of a process of its own, that of `script --peak name`."""
+def memory_of_each(
+    script: str, names: Sequence[str], arguments: Sequence[str] = (), option: str = "--peak"
+) -> Any:
+    """Returns by name what a process of its own says of its memory, that of `script --peak name`.
+
+    Args:
+        script: The file of a benchmark.
+        names: Its cases.
+        arguments: Others that it takes.
+        option: What takes the name of a case.
+    """
     found = {}
     for name in tqdm(names, desc="memory", unit=" processes"):
-        command = [sys.executable, script, "--peak", name, *arguments]
+        command = [sys.executable, script, option, name, *arguments]
         run = subprocess.run(command, capture_output=True, text=True, check=False)
         if run.returncode:
             raise RuntimeError(f"{' '.join(command)} failed:\n{run.stderr[-2000:]}")
