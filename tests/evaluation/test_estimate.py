@@ -25,6 +25,12 @@ def test_one_point_has_no_standard_error():
     assert np.isnan(estimate.standard_error)
 
 
+def test_what_is_not_finite_has_no_standard_error():
+    estimate = Estimate.of(np.array([2.0, -np.inf]))
+    assert estimate.mean == -np.inf
+    assert np.isnan(estimate.standard_error)
+
+
 def test_tables_keep_square_brackets_and_eighty_columns():
     text = render_table(
         "Title", ["name", "mean", "± s.e."], [["H[z|x]", "1.0", "0.1"] for _ in "ab"]

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import scipy.special
 import tensorflow as tf
+import tensorflow_probability as tfp
 
+import tfvae
 from tests.conftest import binary_data, mlp_vae
 from tfvae._random import fold_in, stateless_seed
 from tfvae.models.importance import importance_evidence
@@ -26,7 +28,62 @@ def test_blocks_are_one_estimate(num_samples, block):
     ):
         np.testing.assert_allclose(evidence.log_p_x, expected, rtol=1e-5)
         np.testing.assert_allclose(evidence.ess, ess, rtol=1e-4)
-        if num_samples > 1:
-            # Delta method: the standard error of a log mean is that of the mean, over the mean.
-            error = w.std(axis=0, ddof=1) / np.sqrt(num_samples) / w.mean(axis=0)
-            np.testing.assert_allclose(evidence.standard_error, error, rtol=1e-3, atol=1e-5)
+        if num_samples == 1:
+            assert np.all(np.isnan(evidence.standard_error))
+            continue
+        # The log of the mean weight, less that of the mean less its standard error.
+        mean, error = w.mean(axis=0), w.std(axis=0, ddof=1) / np.sqrt(num_samples)
+        below = np.log(mean) - np.log(mean - error)
+        np.testing.assert_allclose(evidence.standard_error, below, rtol=1e-3, atol=1e-5)
+
+
+class Weighed:
+    """Stands in for a model: its draws have these log weights `[S, B]`."""
+
+    def __init__(self, log_w):
+        self.log_w = tf.constant(log_w, tf.float32)
+
+    def exact_log_p_x(self, x):
+        return None
+
+    def encode(self, x):
+        return tfp.distributions.MultivariateNormalDiag(tf.zeros_like(x), tf.ones_like(x))
+
+    def prior_of(self, batch):
+        return None
+
+    def terms(self, x, **settings):
+        zeros = tf.zeros_like(self.log_w)
+        return tfvae.Terms(self.log_w, zeros, zeros, None, zeros[..., None], None, None)
+
+
+@pytest.mark.parametrize(
+    ("log_w", "error"),
+    [
+        ([-1.0, -1.0], 0.0),
+        ([0.0, -10.0], 10.0 - np.log(2.0)),  # two draws: as far as the smaller weight
+        ([0.0, -np.inf], np.inf),  # one draw carries all
+        ([0.0, -np.inf, -np.inf, -np.inf], np.inf),
+        ([-np.inf, -np.inf], np.inf),
+        ([-5.0], np.nan),
+    ],
+)
+def test_error_says_what_the_draws_can_tell(log_w, error):
+    log_w = np.array(log_w)[:, None]
+    batch = {"x": tf.zeros([1, 2])}
+    evidence = importance_evidence(Weighed(log_w), batch, len(log_w), stateless_seed(0), len(log_w))
+    with np.errstate(divide="ignore"):
+        expected = np.log(np.mean(np.exp(log_w)))
+    np.testing.assert_allclose(evidence.log_p_x, [expected], rtol=1e-5)
+    np.testing.assert_allclose(evidence.standard_error, [error], rtol=1e-3, atol=1e-3)
+
+
+def test_one_draw_has_no_standard_error():
+    vae, x = mlp_vae(), binary_data(5)
+    vae.compile("sgd", jit_compile=False)
+    result = tfvae.log_likelihood(vae, x, 1, verbose=False)
+    assert np.all(np.isfinite(result.per_point))
+    assert np.all(np.isnan(result.per_point_standard_error))
+    assert np.isnan(result.monte_carlo_error)
+    assert np.isfinite(result.standard_error)  # over points, which are five
+    assert "nan" in str(result)

@@ -33,8 +33,10 @@ class Estimate:
     def of(cls, per_point: np.ndarray) -> Estimate:
         """Summarises values `[N]`, in float64."""
         values = np.asarray(per_point, np.float64)
-        deviation = values.std(ddof=1) if len(values) > 1 else float("nan")
-        return cls(per_point, float(values.mean()), float(deviation / np.sqrt(len(values))))
+        # The mean of values that are not all finite is none either, and has no error.
+        with np.errstate(invalid="ignore"):
+            deviation = values.std(ddof=1) if len(values) > 1 else float("nan")
+            return cls(per_point, float(values.mean()), float(deviation / np.sqrt(len(values))))
 
     def __float__(self) -> float:
         return self.mean

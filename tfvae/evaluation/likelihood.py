@@ -32,7 +32,9 @@ class LogLikelihood(Estimate):
         per_point: log p(x) `[N]`, nats.
         mean: Mean over the points, nats.
         standard_error: Of the mean, nats, over the choice of the points and of the draws.
-        per_point_standard_error: `[N]`, nats: of each estimate, over its draws alone.
+        per_point_standard_error: `[N]`, nats: of each estimate, over its draws alone. NaN with one
+            draw, which says nothing of it; large, up to infinity, where one of several carries the
+            estimate. Zero only where log p(x) is known.
         ess: Effective sample size `[N]`, between 1 and `num_samples`. A value near 1 says that
             one draw carries the estimate, which is then likely too low.
         num_samples: Draws per point.

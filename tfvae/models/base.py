@@ -187,11 +187,13 @@ class LatentVariableModel(keras.Model):
                 `model.decode(model.prior_distribution().sample(N)).mean()`.
 
         Raises:
-            ValueError: `num_samples` is smaller than 1, or `context` has other rows.
+            ValueError: `num_samples` is smaller than 1, or `context` has other rows, or is given
+                to a model that reads none.
         """
         if num_samples < 1:
             raise ValueError(f"`num_samples` must be >= 1. Received: num_samples={num_samples}")
         if context is not None:
+            self._refuse_surplus(context)
             context = tf.convert_to_tensor(context)
             if context.shape.rank == 0 or context.shape[0] not in (1, num_samples):
                 raise ValueError(
@@ -770,6 +772,15 @@ class LatentVariableModel(keras.Model):
         """Returns parts as what `terms` takes, and the assertions that it has to wait for."""
         self._describe_data(**parts)
         return check_batch(parts, self.event_shape, self.support, self.context_shape)
+
+    def _refuse_surplus(self, context: Any) -> None:
+        """Checks that a context is given to a model that reads one.
+
+        Raises:
+            ValueError: It is not: what is computed would be the same for any.
+        """
+        if context is not None and self.built and self.context_shape is None:
+            check_context(None, tf.convert_to_tensor(context), context_shape=None)
 
     def _describe_data(self, x: Tensor, context: Tensor | None = None) -> None:
         """Sets `event_shape` and `support`, where building the model had to wait for data."""

@@ -306,6 +306,7 @@ class DirectedModel(LatentVariableModel):
         Its draws are `[..., *x_event]` of `observed_parts`.
         """
         self._check_built()
+        self._refuse_surplus(context)
         z = tf.convert_to_tensor(z)
         leading = tf.shape(z)[: z.shape.rank - len(self.latent_shape)]
         folded = tf.reshape(z, [-1, *self.latent_shape])
@@ -356,6 +357,7 @@ class DirectedModel(LatentVariableModel):
         """See `LatentVariableModel.terms`. Where nodes are summed over there are more rows than S:
         S for each state.
         """
+        self._refuse_surplus(context)
         q_z = self.encode(x, context, training=training) if posterior is None else posterior
         data = self._split_data(tf.convert_to_tensor(x))
         if not self.latents:
@@ -631,6 +633,7 @@ class DirectedModel(LatentVariableModel):
     def _prior(
         self, data: Mapping[str, Tensor], context: Tensor | None, training: bool
     ) -> Distribution:
+        self._refuse_surplus(context)
         if not self.latents:
             return nothing(tf.constant([], tf.int32))
         reads = self.conditions

@@ -156,6 +156,7 @@ class HierarchicalVAE(VAE):
         training: bool = False,
     ) -> Terms:
         """See `LatentVariableModel.terms`. Posteriors that are no hierarchy are scored as any."""
+        self._refuse_surplus(context)
         q_z = self.encode(x, context, training=training) if posterior is None else posterior
         p_z = self._joint_prior(context, training) if prior is None else prior
         if not isinstance(q_z, Hierarchy) or not isinstance(p_z, Hierarchy):

@@ -22,7 +22,9 @@ class Evidence(NamedTuple):
     Attributes:
         log_p_x: log p(x) `[B]`, nats: a lower bound in expectation, or exact where the model
             knows it; then the standard error is zero and `ess` the number of draws.
-        standard_error: Of `log_p_x` `[B]`, nats, by the delta method.
+        standard_error: Of `log_p_x` `[B]`, nats: log(m / (m - s)) for weights of mean m with
+            standard error s. To first order s / m, the delta method, which saturates at one nat
+            where one draw carries all; this grows beyond all bounds there. NaN for one draw.
         ess: Effective sample size `[B]`, from 1 to the number of draws.
         elbo: Mean over the draws of log p(x, z) - log q(z|x) `[B]`, nats.
     """
@@ -110,10 +112,27 @@ def importance_evidence(
     )
     count = tf.cast(num_samples, proposal.dtype)
     ess = tf.math.divide_no_nan(tf.square(total), squares)
-    excess = tf.maximum(tf.math.divide_no_nan(count, ess) - 1.0, 0.0)
-    relative_variance = excess / tf.maximum(count - 1.0, 1.0)
     log_p_x = peak + tf.math.log(total / count)
-    return Evidence(log_p_x, tf.sqrt(relative_variance), ess, logs / count)
+    return Evidence(log_p_x, _standard_error(count, ess), ess, logs / count)
+
+
+def _standard_error(count: Tensor, ess: Tensor) -> Tensor:
+    """Returns that of the log of a mean weight, `[B]`, nats.
+
+    With S weights of mean m and sample variance v, S / ess - 1 = (S - 1) / S * v / m**2, so that
+    the relative standard error of the mean is
+
+        r = sqrt(v / S) / m = sqrt((S / ess - 1) / (S - 1)) <= 1
+
+    and one standard error below the mean lies log(m / (m - r m)) = -log(1 - r) below log m: for two
+    weights, at the smaller one. One weight says nothing of its error, and weights of zero tell that
+    all of p(x) lies where none was drawn.
+    """
+    excess = tf.maximum(tf.math.divide_no_nan(count, ess) - 1.0, 0.0)
+    relative = tf.sqrt(tf.math.divide_no_nan(excess, count - 1.0))
+    error = -tf.math.log1p(-tf.minimum(relative, 1.0))
+    error = tf.where(ess > 0.0, error, float("inf"))
+    return tf.where(count > 1.0, error, float("nan"))
 
 
 def rescaled(peak: Tensor, log_w: Tensor) -> tuple[Tensor, Tensor, Tensor]:

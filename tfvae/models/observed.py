@@ -55,6 +55,7 @@ class _ObservedModel(LatentVariableModel):
 
     def prior_distribution(self, context: Tensor | None = None) -> Distribution:
         """Returns the distribution of nothing, batch shape `[]`."""
+        self._refuse_surplus(context)
         return nothing(tf.constant([], tf.int32))
 
     def terms(
@@ -153,6 +154,7 @@ class DensityModel(_ObservedModel):
 
     def p_x(self, context: Tensor | None = None, *, training: bool = False) -> Distribution:
         """Returns p(x), batch shape `[]`."""
+        self._refuse_surplus(context)
         return self.density.distribution()
 
     def describe(self, x: Tensor, context: Tensor | None = None) -> dict[str, Tensor]:

@@ -163,6 +163,7 @@ class VAE(LatentVariableModel):
                 is the last of the leading axes of `z`.
             training: Whether the decoder runs in training mode.
         """
+        self._refuse_surplus(context)
         z = tf.convert_to_tensor(z)
         latent = self.latent_shape
         num_leading = z.shape.rank - len(latent)
@@ -183,6 +184,7 @@ class VAE(LatentVariableModel):
 
     def prior_distribution(self, context: Tensor | None = None) -> Distribution:
         """Returns p(z), event shape `E`: batch shape `[]`, or `[B]` where it reads a context."""
+        self._refuse_surplus(context)
         if not takes_context(self.prior):
             return self.prior.distribution()
         return self.prior.distribution(self._required(context))
@@ -216,6 +218,7 @@ class VAE(LatentVariableModel):
         training: bool = False,
     ) -> Terms:
         """See `LatentVariableModel.terms`."""
+        self._refuse_surplus(context)
         q_z = self.encode(x, context, training=training) if posterior is None else posterior
         p_z = self.prior_distribution(context) if prior is None else prior
         sums = self._sums_over(q_z) and (objective is None or objective.takes_all_states)

@@ -32,7 +32,8 @@ class MMD(Objective):
         bound = -(E k(z, z') - 2 E k(z, y) + E k(y, y')),   z, z' ~ q(z),   y, y' ~ p(z)
 
     Unbiased from each batch, as pairs of a draw with itself are left out; it may come out below
-    zero. `ELBO(beta=0.0) + 100.0 * MMD()` is a Wasserstein autoencoder.
+    zero. A batch of one point has no pairs and counts as zero, with no gradient.
+    `ELBO(beta=0.0) + 100.0 * MMD()` is a Wasserstein autoencoder.
 
     Args:
         kernel: k.
@@ -42,7 +43,7 @@ class MMD(Objective):
             `Reparameterised`, or that of a sum.
 
     Call arguments:
-        terms: `Terms`; reads `z` and `p_z`. At least two points.
+        terms: `Terms`; reads `z` and `p_z`.
         step: Number of updates made so far.
 
     Returns:
@@ -96,7 +97,7 @@ class InfoVAE(Objective):
             `Reparameterised`, or that of a sum.
 
     Call arguments:
-        terms: `Terms`; reads `distortion`, `rate`, `z` and `p_z`. At least two points.
+        terms: `Terms`; reads `distortion`, `rate`, `z` and `p_z`. See `MMD` for one point alone.
         step: Number of updates made so far.
 
     Returns:
@@ -226,14 +227,19 @@ def draws_and_prior_draws(terms: Terms, seed: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def squared_mmd(terms: Terms, kernel: Kernel, seed: Tensor) -> Tensor:
-    """Returns `[B]`, whose mean is the unbiased estimate of the squared discrepancy."""
-    z, y = draws_and_prior_draws(terms, seed)
-    count = tf.cast(tf.shape(z)[1], z.dtype)
+    """Returns `[B]`, whose mean is the unbiased estimate of the squared discrepancy.
 
-    def others(draws: Tensor) -> Tensor:
+    Zero for a batch of one point, in which there is no pair to estimate E k(z, z') from.
+    """
+    z, y = draws_and_prior_draws(terms, seed)
+    others = tf.cast(tf.shape(z)[1] - 1, z.dtype)
+
+    def of_others(draws: Tensor) -> Tensor:
         within = kernel(draws, draws)  # [S, B, B]
         total = tf.reduce_sum(within, axis=2) - tf.linalg.diag_part(within)
-        return total / (count - 1.0)  # [S, B]
+        return total / tf.maximum(others, 1.0)  # [S, B]
 
     across = tf.reduce_mean(kernel(z, y), axis=2)
-    return tf.reduce_mean(others(z) - 2.0 * across + others(y), axis=0)
+    distance = tf.reduce_mean(of_others(z) - 2.0 * across + of_others(y), axis=0)
+    # What is across alone would pull the draw of a single point to the middle of the prior.
+    return tf.minimum(others, 1.0) * distance
