@@ -7,9 +7,10 @@ import tensorflow as tf
 
 import tfvae
 from tests import analytic
-from tests.conftest import binary_data, mlp_vae
+from tests.conftest import binary_data, mlp_decoder, mlp_vae
 from tests.evaluation.test_refinement import approximation_gap, wrong_encoder
 from tests.learning.test_base import ladder
+from tfvae import layers
 from tfvae.learning import SemiAmortised
 from tfvae.objectives import ELBO, ImportanceWeighted, LeaveOneOut, PathDerivative
 
@@ -131,8 +132,44 @@ def test_what_cannot_be_refined_is_refused():
     objective = ELBO(analytic_kl=False, gradient=PathDerivative())
     with pytest.raises(ValueError, match=r"`PathDerivative` does not.*backpropagate=False"):
         mlp_vae().compile("adam", objective, scheme=SemiAmortised(1, 0.1))
+    grouped = ImportanceWeighted(4, encoder_groups=2)
+    for objective in (grouped, 2.0 * grouped):
+        with pytest.raises(ValueError, match=r"second derivatives.*`encoder_groups`"):
+            mlp_vae().compile("adam", objective, scheme=SemiAmortised(1, 0.1))
+    mlp_vae().compile("adam", grouped, scheme=SemiAmortised(1, 0.1, backpropagate=False))
     with pytest.raises(ValueError, match=r"one layer of `tfvae.layers`.*HierarchicalVAE"):
         ladder().compile("adam", scheme=SemiAmortised(1, 0.1))
     density = tfvae.DensityModel(tfvae.priors.Normal(3))
     with pytest.raises(ValueError, match=r"no latents"):
         density.compile("adam", scheme=SemiAmortised(1, 0.1))
+
+
+# Families whose draws carry gradients: those that are drawn by gamma variables, and others.
+WITH_SECOND = [
+    layers.MultivariateNormalTriL,
+    layers.RelaxedOneHotCategorical,
+]
+WITHOUT_SECOND = [layers.IndependentStudentT, layers.IndependentBeta, layers.PowerSpherical]
+
+
+def vae_of(layer):
+    head = keras.layers.Dense(layer.params_size(2))
+    encoder = keras.Sequential([keras.Input((6,)), head, layer(2)])
+    return tfvae.VAE(encoder, mlp_decoder(), seed=0)
+
+
+@pytest.mark.parametrize("layer", WITHOUT_SECOND)
+def test_families_without_second_derivatives_are_refused_at_compile(layer):
+    vae = vae_of(layer)
+    with pytest.raises(ValueError, match=r"second derivatives.*RandomGammaGrad.*backpropagate=Fa"):
+        vae.compile("sgd", scheme=SemiAmortised(1, 0.01), jit_compile=False)
+    scheme = SemiAmortised(1, 0.01, backpropagate=False)
+    vae.compile("sgd", scheme=scheme, run_eagerly=True)
+    assert np.isfinite(vae.fit(X, verbose=0).history["loss"][0])
+
+
+@pytest.mark.parametrize("layer", WITH_SECOND)
+def test_other_families_pass(layer):
+    vae = vae_of(layer)
+    vae.compile("sgd", scheme=SemiAmortised(1, 0.01), run_eagerly=True)
+    assert np.isfinite(vae.fit(X, verbose=0).history["loss"][0])

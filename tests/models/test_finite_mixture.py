@@ -9,7 +9,7 @@ from sklearn import mixture as sklearn_mixture
 
 import tfvae
 from tests.conftest import binary_data
-from tfvae import layers
+from tfvae import layers, priors
 
 # Means, and raw scales of standard deviation 2.
 START = np.hstack([[[-1.0, 0.0], [1.0, 1.0], [1.0, -1.0]], np.log(np.expm1(np.full([3, 2], 2.0)))])
@@ -140,6 +140,98 @@ def test_fit_maximises_log_p_x_itself(tmp_path):
         served["encode"](x=tf.constant(x))["z_mean"], model.encode(x).mean(), rtol=1e-4, atol=1e-6
     )
     assert model.sample(5, seed=1).shape == (5, 2)
+
+
+def fixed():
+    """Weights 1/3 that are not learned."""
+    return priors.OneHot(learn_weights=False)
+
+
+def any_other():
+    """Weights that are parameters of any layer."""
+    return priors.Parametric(layers.OneHotCategorical(3))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("component", ["bernoulli", "network"])
+def test_em_learns_the_weights_of_every_prior(component):
+    make, x = COMPONENTS[component]
+    x = x[:60] if component == "network" else (x[:60] < 0.5).astype("float32")
+    x[:40] = x[0]  # most points alike: their component weighs more than a third
+    model = tfvae.FiniteMixture(make(), 3, any_other(), seed=0)
+    model.compile("sgd", jit_compile=False)
+    result = model.fit_em(x, max_iterations=15)
+    assert np.all(np.diff(result.log_likelihood) >= 0.0)
+    # The maximum given the rest: each weight is the mean responsibility of its component.
+    weights = np.exp(model.prior_distribution().log_prob(np.eye(3, dtype="float32")))
+    np.testing.assert_allclose(weights, np.mean(model.encode(x).mean(), axis=0), atol=0.03)
+    assert np.ptp(weights) > 0.1
+
+
+def test_em_leaves_weights_that_are_not_learned():
+    model = tfvae.FiniteMixture(layers.IndependentBernoulli(6), 3, fixed(), seed=0)
+    model.compile("sgd", jit_compile=False)
+    model.fit_em(binary_data(30), max_iterations=3)
+    np.testing.assert_allclose(model.prior_distribution().mean(), np.full(3, 1 / 3), rtol=1e-6)
+
+
+def test_fit_prior_gains_what_the_evidence_rises_by():
+    x, _ = clusters(300)
+    model = tfvae.FiniteMixture(layers.IndependentNormal(2), 3, fixed(), seed=0)
+    model.decoder.layers[0].kernel.assign(START)
+    model.compile("sgd", jit_compile=False)
+    kernel, before = model.decoder.layers[0].kernel.numpy(), model.exact_log_p_x(x).numpy()
+    prior = priors.OneHot()
+    gain = model.fit_prior(
+        prior, x, validation_data=x, epochs=40, optimizer=keras.optimizers.Adam(0.1)
+    )
+    rise = model.exact_log_p_x(x).numpy() - before
+    assert model.prior is prior
+    assert gain.nats == pytest.approx(rise.mean(), abs=1e-5)
+    assert gain.standard_error == pytest.approx(stats.sem(rise), rel=1e-4)
+    np.testing.assert_array_equal(model.decoder.layers[0].kernel, kernel)
+    # At the maximum of the weights they are the mean responsibilities.
+    found = np.mean(model.encode(x).mean(), axis=0)
+    np.testing.assert_allclose(prior.distribution().mean(), found, atol=0.02)
+    assert gain.nats > 0.01
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: priors.VampPrior(3), "VampPrior, one that is made of posteriors"),
+        (lambda: priors.StandardNormal(), "StandardNormal, one over a continuum"),
+        (
+            lambda: priors.Conditional(
+                keras.Sequential(
+                    [keras.Input((2,)), keras.layers.Dense(3), layers.OneHotCategorical(3)]
+                )
+            ),
+            "Conditional, one that reads a context",
+        ),
+    ],
+)
+def test_priors_that_are_no_weights_of_components_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        tfvae.FiniteMixture(layers.IndependentBernoulli(6), 3, make())
+    model = tfvae.FiniteMixture(layers.IndependentBernoulli(6), 3)
+    old = model.prior
+    with pytest.raises(ValueError, match=message):
+        model.replace_prior(make())
+    assert model.prior is old
+
+
+def test_components_that_cannot_differ_are_refused():
+    alone = layers.Autoregressive(6, layers.IndependentBernoulli(), hidden_units=[4])
+    with pytest.raises(ValueError, match=r"Autoregressive of 0 parameters\. Give.*`context_size`"):
+        tfvae.FiniteMixture(alone, 3)
+    each = layers.Autoregressive(6, layers.IndependentBernoulli(), 2, hidden_units=[4])
+    model, x = tfvae.FiniteMixture(each, 3, seed=0), binary_data(5)
+    parts = []
+    for state in np.eye(3, dtype="float32"):
+        alone = model.decode(np.tile(state, (5, 1))).log_prob(x)
+        parts.append(alone + model.prior_distribution().log_prob(state))
+    np.testing.assert_allclose(model.exact_log_p_x(x), np.logaddexp.reduce(parts), rtol=1e-5)
 
 
 def test_bad_arguments():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from tfvae._typing import Distribution, Tensor, register
 from tfvae.layers.origin import Origin, origin_of
 from tfvae.learning.base import Scheme, Update, check_encoder
 from tfvae.objectives import Objective
+from tfvae.objectives.base import call_objective, initial_state_of
 from tfvae.objectives.gradients import Reparameterised
 
 if TYPE_CHECKING:
@@ -46,8 +48,9 @@ class SemiAmortised(Scheme):
 
     Raises:
         ValueError: `steps` is smaller than 1, or `learning_rate` not positive. At `compile`, the
-            encoder does not end in a layer of parameters, or the objective's gradient estimator
-            says nothing of second derivatives.
+            encoder does not end in a layer of parameters, or there are no second derivatives: of
+            the objective's gradient estimator, of draws whose gradients are scaled, or of draws by
+            TensorFlow's gamma sampler, as of Student-t and beta posteriors.
 
     Example:
         >>> vae.compile("adam", scheme=tfvae.learning.SemiAmortised(3, learning_rate=0.1))
@@ -76,7 +79,16 @@ class SemiAmortised(Scheme):
                 f"`{type(gradient).__name__}` does not estimate. Pass `backpropagate=False`, or "
                 "an objective without `gradient`."
             )
+        if self.backpropagate and objective.scales_draws:
+            raise ValueError(
+                "The gradient through the steps takes second derivatives of the objective, and one "
+                "that scales the gradients of its draws, as with `encoder_groups`, has no more "
+                f"than first ones. Received: {objective}. Pass `backpropagate=False`, or leave "
+                "`encoder_groups` out."
+            )
         refinable(model)
+        if self.backpropagate:
+            _check_second_derivatives(model, objective)
 
     def posterior(
         self,
@@ -125,14 +137,58 @@ def refinable(model: LatentVariableModel) -> None:
     Raises:
         ValueError: It has not.
     """
-    specs = {"x": tf.TensorSpec([2, *model.event_shape], model.data_dtype)}
-    if model.context_shape is not None:
-        specs["context"] = tf.TensorSpec([2, *model.context_shape], tf.float32)
 
     def look(**batch: Tensor) -> Tensor:
         return checked_origin(model, model.encode(**batch)).params
 
-    tf.function(look, autograph=False).get_concrete_function(**specs)
+    _trace(model, look)
+
+
+def _trace(model: LatentVariableModel, function: Callable[..., Tensor]) -> None:
+    specs = {"x": tf.TensorSpec([2, *model.event_shape], model.data_dtype)}
+    if model.context_shape is not None:
+        specs["context"] = tf.TensorSpec([2, *model.context_shape], tf.float32)
+    tf.function(function, autograph=False).get_concrete_function(**specs)
+
+
+def _check_second_derivatives(model: LatentVariableModel, objective: Objective) -> None:
+    """Checks that TensorFlow knows the second derivatives of an objective, by tracing them.
+
+    Raises:
+        ValueError: It does not.
+    """
+    state = {name: tf.constant(value) for name, value in initial_state_of(objective).items()}
+    families = []
+
+    def look(**batch: Tensor) -> Tensor:
+        q_z = model.encode(**batch)
+        families.append(type(q_z).__name__)
+        origin = checked_origin(model, q_z)
+        params = origin.params
+        with tf.GradientTape() as outer:
+            outer.watch(params)
+            with tf.GradientTape() as inner:
+                inner.watch(params)
+                terms = model.terms(
+                    num_samples=objective.num_samples,
+                    seed=(0, 0),
+                    posterior=origin.make(params),
+                    objective=objective,
+                    **batch,
+                )
+                total = tf.reduce_sum(call_objective(objective, terms, 0, state))
+            slope = inner.gradient(total, params)
+        return outer.gradient(slope, params)
+
+    try:
+        _trace(model, look)
+    except LookupError as error:  # of TensorFlow's table of gradients
+        raise ValueError(
+            "The gradient through the steps takes second derivatives of draws of the posterior, "
+            f"and TensorFlow has none of an operation that makes them or scores them: {error}. "
+            f"Received: a posterior {families[-1]}. Pass `backpropagate=False`, or end the encoder "
+            "with another family, such as `MultivariateNormalDiag`."
+        ) from error
 
 
 def checked_origin(model: LatentVariableModel, q_z: Distribution) -> Origin:

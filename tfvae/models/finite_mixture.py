@@ -9,15 +9,18 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 from tfvae import layers
 from tfvae._config import check_count
 from tfvae._typing import Distribution, Tensor, register
 from tfvae.models.checks import check_distribution
-from tfvae.models.vae import VAE
+from tfvae.models.vae import VAE, checked_prior
 from tfvae.priors import OneHot, Prior
 
 __all__ = ["EMResult", "FiniteMixture"]
+
+tfd = tfp.distributions
 
 # A component of less than this many points keeps its parameters: there is nothing to learn from.
 _LEAST_COUNT = 1e-6
@@ -56,7 +59,8 @@ class FiniteMixture(VAE):
         **kwargs: See `LatentVariableModel`.
 
     Raises:
-        ValueError: `num_components` is smaller than 1, or does not fit `component`.
+        ValueError: `num_components` is smaller than 1, or does not fit `component`, which takes no
+            parameters; or the prior is none over one-hot vectors, or made of posteriors.
         TypeError: `component` is neither a layer nor a model.
 
     Example:
@@ -85,13 +89,18 @@ class FiniteMixture(VAE):
         self.num_components = int(num_components)
         decoder = component
         if isinstance(component, layers.DistributionLayer):
+            size = component._params_size()
+            if not size:
+                raise ValueError(
+                    "`component` takes no parameters by which components could differ. Received: "
+                    f"{type(component).__name__} of 0 parameters. Give an autoregressive layer a "
+                    "`context_size`, which is then learned for each component."
+                )
             start: Any = keras.initializers.RandomNormal(stddev=0.5, seed=seed)
-            table = keras.layers.Dense(
-                component._params_size(), use_bias=False, kernel_initializer=start, name="table"
-            )
+            table = keras.layers.Dense(size, use_bias=False, kernel_initializer=start, name="table")
             decoder = keras.Sequential([keras.Input((self.num_components,)), table, component])
         encoder = _Responsibilities(self._log_joint, self.num_components)
-        prior = OneHot() if prior is None else prior
+        prior = self._checked_prior(OneHot() if prior is None else prior)
         super().__init__(
             encoder, decoder, prior, max_states=self.num_components, seed=seed, **kwargs
         )
@@ -113,9 +122,10 @@ class FiniteMixture(VAE):
         """Raises log p(x) by expectation maximisation; it never falls.
 
         The E step takes exact responsibilities of all points. The M step has a closed form for
-        the weights of the mixture, and for components that are a layer of one of the families
-        Bernoulli, categorical, Poisson and diagonal Gaussian. Other components take gradient steps
-        on the expected log-likelihood instead, undone and shortened where they went too far.
+        the weights of the mixture where they are those of `OneHot`, and for components that are a
+        layer of one of the families Bernoulli, categorical, Poisson and diagonal Gaussian. Other
+        components, and other priors, take gradient steps on the expected log-likelihood instead,
+        undone and shortened where they went too far.
 
         Args:
             x: Array `[N, *x_event]`, all of which each iteration reads.
@@ -134,6 +144,9 @@ class FiniteMixture(VAE):
         self.check_data(x, "x")
         x = np.asarray(x, keras.config.floatx())
         maximise = _closed_form(self._component)
+        components = [] if maximise is not None else self.decoder.trainable_weights
+        # Those of `OneHot` have a closed form.
+        weights = [] if isinstance(self.prior, OneHot) else self.prior.trainable_weights
         optimizer = keras.optimizers.Adam(0.05)
         expect = self.compiled_function("expect", lambda: self._statistics)
         totals = _summed(expect, x, batch_size)
@@ -142,9 +155,18 @@ class FiniteMixture(VAE):
             before = self.get_weights()
             if maximise is not None:
                 self._maximise_table(maximise, totals)
-            else:
-                responsibilities = self._responsibilities(x, batch_size)
-                self._ascend(optimizer, x, responsibilities, gradient_steps, batch_size)
+            if components or weights:
+                optimizer.build([*components, *weights])
+                ascents = []
+                if components:
+                    responsibilities = self._responsibilities(x, batch_size)
+                    ascents.append(lambda r=responsibilities: self._slopes(x, r, batch_size))
+                if weights:
+                    share = totals["count"] / len(x)
+                    ascents.append(lambda s=share: self._slopes_of_weights(s, weights))
+                for _ in range(gradient_steps):
+                    slopes = [slope for ascent in ascents for slope in ascent()]
+                    optimizer.apply_gradients(zip(slopes, [*components, *weights], strict=True))
             self._maximise_weights(totals["count"])
             totals = _summed(expect, x, batch_size)
             rise = float(totals["log_p_x"]) / len(x) - history[-1]
@@ -152,7 +174,7 @@ class FiniteMixture(VAE):
                 # Rounding at the top, or a gradient step that went too far.
                 self.set_weights(before)
                 totals = _summed(expect, x, batch_size)
-                if maximise is None and float(optimizer.learning_rate) > 1e-6:
+                if (components or weights) and float(optimizer.learning_rate) > 1e-6:
                     optimizer = keras.optimizers.Adam(float(optimizer.learning_rate) / 2)
                     continue
                 rise = 0.0
@@ -161,6 +183,22 @@ class FiniteMixture(VAE):
                 converged = True
                 break
         return EMResult(tuple(history), converged)
+
+    def with_prior(self, prior: Prior) -> FiniteMixture:
+        """Returns a new mixture of the same components, not copies, with another prior."""
+        return FiniteMixture(self.decoder, self.num_components, prior, seed=self.seed)
+
+    def replace_prior(self, prior: Prior) -> None:
+        """Sets another prior as it is: the responsibilities follow it."""
+        super().replace_prior(self._checked_prior(prior))
+
+    def gain_of_prior(
+        self, new: VAE, batch: dict[str, Tensor], num_samples: int, seed: Tensor
+    ) -> Tensor:
+        """Returns log p_new(x) - log p(x) `[B]`, nats: with the prior its posterior is another."""
+        del num_samples, seed
+        exact: Any = new.exact_log_p_x(**batch)
+        return exact - self.exact_log_p_x(**batch)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments as plain data."""
@@ -182,6 +220,31 @@ class FiniteMixture(VAE):
             )
         return cls(**config)
 
+    def _checked_prior(self, prior: Any) -> Prior:
+        """Returns a prior that responsibilities can be made of.
+
+        Raises:
+            TypeError: It is no prior.
+            ValueError: It is made of the posteriors itself, reads a context, or is a density.
+        """
+        prior = checked_prior(prior)
+        problem = None
+        if prior.needs_model:
+            problem = "one that is made of posteriors, which in a mixture are made of the prior"
+        elif prior.takes_context:
+            problem = "one that reads a context"
+        else:
+            prior.build((self.num_components,))
+            kinds = tf.nest.flatten(prior.distribution().reparameterization_type)
+            if all(kind == tfd.FULLY_REPARAMETERIZED for kind in kinds):
+                problem = "one over a continuum"
+        if problem is not None:
+            raise ValueError(
+                "The prior of a finite mixture gives the weights of its components: it is one over "
+                f"one-hot vectors, such as `OneHot()`. Received: {type(prior).__name__}, {problem}."
+            )
+        return prior
+
     def _components(self, states: Tensor) -> Tensor:
         p_x = self.decoder(states)
         return check_distribution(
@@ -190,10 +253,13 @@ class FiniteMixture(VAE):
 
     def _log_joint(self, x: Tensor) -> Tensor:
         """Returns log p(k) + log p(x|k), `[B, K]`, nats."""
-        states = tf.eye(self.num_components)
-        p_x = self.decoder(states)
-        log_p_x = p_x.log_prob(tf.cast(x, p_x.dtype)[:, None])
-        return log_p_x + self.prior.distribution().log_prob(states)
+        log_p_k = self.prior.distribution().log_prob(tf.eye(self.num_components))
+        return self._log_p_x_of_components(x) + log_p_k
+
+    def _log_p_x_of_components(self, x: Tensor) -> Tensor:
+        """Returns log p(x|k), `[B, K]`, nats."""
+        p_x = self.decoder(tf.eye(self.num_components))
+        return p_x.log_prob(tf.cast(x, p_x.dtype)[:, None])
 
     def _statistics(self, x: Tensor, valid: Tensor) -> dict[str, Tensor]:
         """Returns the sums over a chunk that EM needs, in float64."""
@@ -232,32 +298,30 @@ class FiniteMixture(VAE):
         params[seen] = found
         kernel.assign(params)
 
-    def _ascend(
-        self,
-        optimizer: Any,
-        x: np.ndarray,
-        responsibilities: list[np.ndarray],
-        steps: int,
-        batch_size: int,
-    ) -> None:
+    def _slopes(
+        self, x: np.ndarray, responsibilities: list[np.ndarray], batch_size: int
+    ) -> list[Tensor]:
+        """Returns the gradient of -E_r log p(x|k), a mean over points, in the components."""
         weights = self.decoder.trainable_weights
-        optimizer.build(weights)
 
         def expected(x: Tensor, r: Tensor) -> list[Tensor]:
             with tf.GradientTape() as tape:
-                p_x = self.decoder(tf.eye(self.num_components))
-                log_p_x = p_x.log_prob(tf.cast(x, p_x.dtype)[:, None])
-                loss = -tf.reduce_sum(r * log_p_x)
+                loss = -tf.reduce_sum(r * self._log_p_x_of_components(x))
             return tape.gradient(loss, weights)
 
         compute = self.compiled_function("expected gradient", lambda: expected)
-        for _ in range(steps):
-            parts = [
-                compute(tf.constant(x[i * batch_size : (i + 1) * batch_size]), tf.constant(r))
-                for i, r in enumerate(responsibilities)
-            ]
-            gradients = [tf.add_n(part) / len(x) for part in zip(*parts, strict=True)]
-            optimizer.apply_gradients(zip(gradients, weights, strict=True))
+        parts = [
+            compute(tf.constant(x[i * batch_size : (i + 1) * batch_size]), tf.constant(r))
+            for i, r in enumerate(responsibilities)
+        ]
+        return [tf.add_n(part) / len(x) for part in zip(*parts, strict=True)]
+
+    def _slopes_of_weights(self, share: np.ndarray, weights: list[Any]) -> list[Tensor]:
+        """Returns the gradient of -sum_k share_k log p(k) in the weights of the prior."""
+        with tf.GradientTape() as tape:
+            log_p = self.prior.distribution().log_prob(tf.eye(self.num_components))
+            loss = -tf.reduce_sum(tf.cast(share, log_p.dtype) * log_p)
+        return tape.gradient(loss, [weight.value for weight in weights])
 
 
 class _Responsibilities(keras.layers.Layer):

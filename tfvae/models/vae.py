@@ -285,6 +285,24 @@ class VAE(LatentVariableModel):
         """
         return fit_prior(self, prior, x, **settings)
 
+    def gain_of_prior(
+        self, new: VAE, batch: dict[str, Tensor], num_samples: int, seed: Tensor
+    ) -> Tensor:
+        """Returns E_q[log p_new(z) - log p(z)] `[B]`, nats: how much the ELBO of `new` is higher.
+
+        Args:
+            new: Made by `with_prior`.
+            batch: `x` `[B, ...]`, and `context` for a model with one.
+            num_samples: Draws per point, S.
+            seed: Int32 pair `[2]`.
+        """
+        q_z = self.encode(**batch)
+        terms = [
+            model.terms(num_samples=num_samples, seed=seed, posterior=q_z, **batch)
+            for model in (new, self)
+        ]
+        return terms[0].expect(terms[0].log_p_z - terms[1].log_p_z)
+
     def with_prior(self, prior: Prior) -> VAE:
         """Returns a new model of the same networks, not copies, with another prior."""
         return type(self)(
