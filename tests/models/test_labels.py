@@ -9,7 +9,7 @@ import tensorflow_probability as tfp
 
 import tfvae
 from tests.models.tables import SIZES, Graph
-from tests.models.test_gradients import FINITE, MIXED
+from tests.objectives.test_levels import FINITE, MIXED
 from tfvae.distributions.hierarchy import Factor, Hierarchy
 from tfvae.objectives import ELBO, Enumerated, LeaveOneOut
 

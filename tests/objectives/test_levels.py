@@ -1,4 +1,4 @@
-"""Every gradient estimator on every kind of graph, against the exact gradient of its bound."""
+"""Every gradient estimator on latents of several levels, against the exact gradient of a bound."""
 
 import numpy as np
 import pytest
