@@ -226,6 +226,35 @@ def test_other_points_are_never_the_point_itself(points, size):
         Pool(Stream(gaussian_vae(), x[:1], 5), tf.constant([0, 1]))
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_few_points_are_no_collapse(seed):
+    """z says 0.8 nats of 12 points: one draw of each leaves noise of a third of a nat."""
+    exact = analytic.LinearGaussian(
+        w=np.ones((1, 1)),
+        b=np.zeros(1),
+        s2=0.5,
+        a=np.full((1, 1), 2.0 / 3.0),
+        c=np.zeros(1),
+        s=np.full(1, 1.0 / 3.0),
+    )
+    vae = exact.vae()
+    vae.compile("adam", run_eagerly=True)
+    report = measure_collapse(vae, exact.draw(12), evidence_samples=1, seed=seed)
+    assert report.mutual_information > 0.3
+    assert not report.collapsed
+
+
+def test_scores_that_are_not_finite_are_said_to_be_that():
+    exact = analytic.LinearGaussian.with_exact_posterior()
+    vae, x = exact.vae(), (1e19 * exact.draw(6)).astype("float32")
+    vae.compile("adam", run_eagerly=True)
+    report = measure_collapse(vae, x, evidence_samples=2)
+    assert not report.collapsed
+    assert "not finite (distortion inf, rate inf)" in report.message
+    assert report.cause is None
+    assert not np.isfinite(tfvae.evaluation.refine(vae, x, steps=1, verbose=False).elbo.mean)
+
+
 def test_data_and_models_that_cannot_be_measured_are_refused():
     with pytest.raises(ValueError, match="At least two points"):
         measure_collapse(mlp_vae(), binary_data(1))

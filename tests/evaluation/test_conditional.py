@@ -184,6 +184,7 @@ def of_integers():
 BITS = np.random.default_rng(0).integers(0, 2, (20, 6)).astype("float32")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [by_observed_node, in_levels, finite, of_integers])
 def test_information_given_the_condition_keeps_its_bounds(make):
     model, given = make()

@@ -35,6 +35,9 @@ _NOTHING = 0.05
 _SHOWS_SOMETHING = 0.99 * math.log(2.0)
 # Draws of each half by which the variance of means is estimated where means are not known.
 _DRAWS = 32
+# Draws of all points together behind the mutual information: of few points one draw each would
+# leave more noise than `_NOTHING`.
+_LEAST_DRAWS = 1000
 # Scales within this share of their floor lie on it.
 _ON_FLOOR = 0.05
 _REMEDY_OF_PARTS = "a warm-up of `beta`, or `FreeBits`"
@@ -94,8 +97,10 @@ class CollapseReport:
 
         They do not where the rate, which is the most that the mutual information can be, is as
         small; nor where the mutual information is. Where too few points have the same c to show
-        it, `shuffle_cost` decides.
+        it, `shuffle_cost` decides. Of scores that are not finite nothing can be said.
         """
+        if not self._finite:
+            return False
         if self.rate < _NOTHING:
             return True
         if self.mutual_information is None or self.information_ceiling < _SHOWS_SOMETHING:
@@ -110,6 +115,12 @@ class CollapseReport:
     @property
     def message(self) -> str | None:
         """One line on what has collapsed, with cause and remedy; None where nothing has."""
+        if not self._finite:
+            return (
+                f"The scores of this model are not finite (distortion {self.distortion:.3g}, rate "
+                f"{self.rate:.3g}): of its latents nothing can be said. Look at its weights, and "
+                "at the scale of the data."
+            )
         if self.collapsed:
             found = f"x is told as well with the z of others ({self.shuffle_cost:.2f} nats)"
             if self.mutual_information is not None:
@@ -131,6 +142,10 @@ class CollapseReport:
                 f"Where more should be said, try: {_REMEDY_OF_PARTS}; else a smaller z will do."
             )
         return None
+
+    @property
+    def _finite(self) -> bool:
+        return math.isfinite(self.rate) and math.isfinite(self.distortion)
 
     def to_dict(self) -> dict[str, float]:
         """Returns what is one number each and known, as plain numbers."""
@@ -228,7 +243,7 @@ def measure_collapse(
     ledger = decompose(
         model,
         data,
-        num_samples=1,
+        num_samples=-(-_LEAST_DRAWS // pool.num_points),
         evidence_samples=evidence_samples,
         batch_size=batch_size,
         seed=fold_in(seed, 1),
@@ -236,11 +251,13 @@ def measure_collapse(
     )
     information = ledger.mutual_information
     rates = values.get("dimension_rates")
+    with np.errstate(invalid="ignore"):  # infinite scores
+        shuffle_cost = float(np.mean(values["shuffled_distortion"] - values["distortion"]))
     report = CollapseReport(
         mutual_information=None if information is None else float(information),
         rate=float(ledger.rate),
         distortion=float(ledger.distortion),
-        shuffle_cost=float(np.mean(values["shuffled_distortion"] - values["distortion"])),
+        shuffle_cost=shuffle_cost,
         gap=float(ledger.gap),
         activity=_activity(values["mean"], values["other_mean"]),
         dimension_rates=None if rates is None else rates.mean(axis=0),

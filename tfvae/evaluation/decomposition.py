@@ -315,11 +315,8 @@ def _ledger(
         for name in _OF_AGGREGATED:
             points.pop(name, None)
     p = {name: value.astype(np.float64) for name, value in points.items()}
-    residuals = {
-        identity: np.sum([sign * p[name] for sign, name in terms], axis=0)
-        for identity, terms in _IDENTITIES.items()
-        if all(name in p for _, name in terms)
-    }
+    with np.errstate(invalid="ignore"):  # infinite scores
+        residuals = _residuals(p)
     del points["sampled_elbo"]
     entries: dict[str, Any] = {name: Estimate.of(value) for name, value in points.items()}
     rates = {name: entries.pop(name) for name in rate_names}
@@ -330,6 +327,15 @@ def _ledger(
         level_rates=rates,
         **settings,
     )
+
+
+def _residuals(p: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns left side minus right side of each identity of which both are there, `[N]`."""
+    return {
+        identity: np.sum([sign * p[name] for sign, name in terms], axis=0)
+        for identity, terms in _IDENTITIES.items()
+        if all(name in p for _, name in terms)
+    }
 
 
 # Entries that compare points with each other.

@@ -141,10 +141,12 @@ def refine(
             bar.update(count)
     values = {name: np.concatenate(parts) for name, parts in points.items()}
     origin = checked_origin(model, model.encode(**(first or {})))
+    with np.errstate(invalid="ignore"):  # infinite scores
+        gap = values["refined"] - values["elbo"]
     return Refinement(
         elbo=Estimate.of(values["elbo"]),
         refined_elbo=Estimate.of(values["refined"]),
-        amortisation_gap=Estimate.of(values["refined"] - values["elbo"]),
+        amortisation_gap=Estimate.of(gap),
         params=values["params"],
         make=origin.make,
     )
