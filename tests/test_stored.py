@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import tfvae
 from tfvae import flows, layers, networks, priors
-from tfvae._stored import part_config
+from tfvae._stored import made_again, objects_config, part_config
 
 # All arguments that take a function.
 FUNCTIONS = {
@@ -113,3 +113,13 @@ def test_parts_of_keras_are_stored_as_keras_does():
     with pytest.raises(ValueError, match=r"It cannot be stored as data: .*relu"):
         part_config(relu, "It")
     assert tfvae.networks.MADE(2, 3, activation="elu").get_config()["activation"] == "elu"
+
+
+def test_objects_and_lists_of_objects_come_back():
+    dense, both = keras.layers.Dense(3), [keras.layers.ReLU(), keras.layers.Dense(1)]
+    stored = json.loads(json.dumps({**objects_config(first=dense, both=both, none=None), "n": 5}))
+    again = made_again(stored, "first", "both", "none", "absent")
+    assert again["first"].get_config() == dense.get_config()
+    assert [layer.get_config() for layer in again["both"]] == [p.get_config() for p in both]
+    assert (again["none"], again["n"]) == (None, 5)
+    assert isinstance(stored["first"], dict)

@@ -6,7 +6,14 @@ from typing import Any
 
 import keras
 
-__all__ = ["function_config", "function_from_config", "part_config", "parts_config"]
+__all__ = [
+    "function_config",
+    "function_from_config",
+    "made_again",
+    "objects_config",
+    "part_config",
+    "parts_config",
+]
 
 
 def function_config(function: Any, name: str, remedy: str) -> dict[str, Any]:
@@ -64,3 +71,20 @@ def parts_config(owner: Any, *names: str) -> dict[str, Any]:
     return {
         name: part_config(getattr(owner, name), f"The `{name}` of '{owner.name}'") for name in names
     }
+
+
+def objects_config(**parts: Any) -> dict[str, Any]:
+    """Returns Keras objects, or lists of them, as plain data under the same names."""
+    return {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
+
+
+def made_again(
+    config: dict[str, Any], *names: str, custom_objects: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Returns a config with the objects that `objects_config` stored under some of these names."""
+    parts = {
+        name: keras.saving.deserialize_keras_object(config[name], custom_objects=custom_objects)
+        for name in names
+        if name in config
+    }
+    return {**config, **parts}

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfvae._shapes import with_event
 from tfvae._typing import Distribution, Tensor
 from tfvae.distributions.factors import as_factors
 from tfvae.distributions.gaussian import as_diagonal_normal
@@ -152,8 +153,8 @@ class Terms(NamedTuple):
         values = q.log_prob(self.z) - p.log_prob(self.z)  # [S, B, *E]
         if self.log_weights is None:
             return tf.reduce_mean(values, axis=0)
-        shape = tf.concat([tf.shape(self.log_weights), [1] * (len(values.shape) - 2)], axis=0)
-        return tf.reduce_sum(_weighed(tf.reshape(self.log_weights, shape), values), axis=0)
+        log_weights = with_event(self.log_weights, [1] * (values.shape.rank - 2), axes=0)
+        return tf.reduce_sum(_weighed(log_weights, values), axis=0)
 
     def scale_gradient(self, bound: Tensor, scale: Tensor) -> Tensor:
         """Returns `bound` as it is, with the gradient through each draw of z multiplied.

@@ -43,12 +43,14 @@ def _(distribution: Distribution) -> Distribution:
     return distribution if whole and distribution.scale.shape == shape else _elements(distribution)
 
 
-@as_diagonal_normal.register(tfd.MultivariateNormalDiag)
 def _elements(distribution: Distribution) -> Distribution:
     shape = tf.concat([distribution.batch_shape_tensor(), distribution.event_shape_tensor()], 0)
     static = distribution.batch_shape + distribution.event_shape
     moments = distribution.mean(), distribution.stddev()
     return tfd.Normal(*(_broadcast(moment, shape, static) for moment in moments))
+
+
+as_diagonal_normal.register(tfd.MultivariateNormalDiag, _elements)
 
 
 @as_diagonal_normal.register(Independent)

@@ -10,6 +10,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfvae._random import fold_in
+from tfvae._shapes import with_event
 from tfvae._typing import Distribution, Shape, Tensor
 from tfvae.distributions.finite import num_states, weighted_states
 from tfvae.distributions.gaussian import as_diagonal_normal
@@ -233,12 +234,11 @@ class Hierarchy(tfd.Distribution, Composed):
 
     def join(self, values: Mapping[str, Tensor]) -> Tensor:
         """Returns `[..., K]` of levels `[..., *E_l]`: what `split` takes apart."""
-        parts = []
-        for name, event in self._shapes.items():
-            value = values[name]
-            flat = tf.reshape(value, _joined(_leading(value, len(event)), [math.prod(event)]))
-            static = value.shape[: value.shape.rank - len(event)]
-            parts.append(tf.cast(tf.ensure_shape(flat, [*static, math.prod(event)]), self.dtype))
+        parts = [
+            with_event(values[name], [math.prod(event)], axes=len(event))
+            for name, event in self._shapes.items()
+        ]
+        parts = [tf.cast(part, self.dtype) for part in parts]
         return tf.concat(parts, axis=-1)
 
     def draw(
@@ -520,16 +520,9 @@ def _slopes(
 def split_levels(z: Tensor, event_shapes: Mapping[str, Shape]) -> dict[str, Tensor]:
     """Returns the levels `[..., *E_l]` of draws `[..., K]`, by name."""
     sizes = [math.prod(event) for event in event_shapes.values()]
-    leading, static = tf.shape(z)[:-1], z.shape[:-1]
-    parts = tf.split(z, sizes, axis=-1)
+    parts = zip(tf.split(z, sizes, axis=-1), event_shapes.items(), strict=True)
     return {
-        name: part
-        if len(event) == 1
-        else tf.ensure_shape(
-            tf.reshape(part, _joined(leading, event)),
-            static.concatenate(event),
-        )
-        for part, (name, event) in zip(parts, event_shapes.items(), strict=True)
+        name: part if len(event) == 1 else with_event(part, event) for part, (name, event) in parts
     }
 
 

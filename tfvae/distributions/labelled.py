@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfvae._shapes import with_event
 from tfvae._typing import Distribution, Tensor
 from tfvae.distributions.broadcast import over_batch
 from tfvae.distributions.finite import States, element_states, weighted_states
@@ -87,8 +88,7 @@ class Labelled(tfd.Distribution, Composed):
         return self.fill_in(centre(self.distribution))
 
     def _over_events(self, known: Tensor) -> Tensor:
-        ones = [1] * self.event_shape.rank
-        return tf.reshape(known, tf.concat([tf.shape(known), tf.constant(ones, tf.int32)], axis=0))
+        return with_event(known, [1] * self.event_shape.rank, axes=0)
 
     def _event_shape(self) -> tf.TensorShape:
         return self.distribution.event_shape

@@ -7,6 +7,7 @@ import math
 
 import tensorflow as tf
 
+from tfvae._shapes import with_event
 from tfvae._typing import Distribution, Tensor
 from tfvae.distributions.factors import as_factors
 from tfvae.distributions.gaussian import as_diagonal_normal
@@ -83,8 +84,7 @@ def pairwise_log_prob_of_elements(q_z: Distribution, z: Tensor) -> Tensor | None
     if factors is None or not q_z.event_shape.rank:
         return None
     each = factors.log_prob(tf.expand_dims(z, 2))  # [S, B, M, *E]
-    size = q_z.event_shape.num_elements()
-    return tf.reshape(each, tf.concat([tf.shape(each)[:3], [size]], axis=0))
+    return with_event(each, [q_z.event_shape.num_elements()], axes=q_z.event_shape.rank)
 
 
 def aggregated_log_prob(log_q: Tensor) -> Tensor:

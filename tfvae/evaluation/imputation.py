@@ -14,6 +14,7 @@ import tensorflow_probability as tfp
 
 from tfvae._config import check_count
 from tfvae._random import fold_in, stateless_seed
+from tfvae._shapes import with_event
 from tfvae._typing import Distribution, Seed, Tensor
 from tfvae.distributions.heterogeneous import Heterogeneous
 from tfvae.distributions.masked import Masked
@@ -294,8 +295,7 @@ def _repeated(value: Tensor, times: Tensor) -> Tensor:
 
 def _like(value: Tensor, other: Tensor) -> Tensor:
     """Returns `value` with axes of size one for those that `other` has behind it."""
-    more = [1] * (other.shape.rank - value.shape.rank)
-    return tf.reshape(value, tf.concat([tf.shape(value), more], axis=0)) if more else value
+    return with_event(value, [1] * (other.shape.rank - value.shape.rank), axes=0)
 
 
 def _times(w: Tensor, value: Tensor) -> Tensor:

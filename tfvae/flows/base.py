@@ -11,7 +11,8 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfvae._precision import uncast
+from tfvae._shapes import with_event
+from tfvae._snapshots import values_of, with_values
 from tfvae._typing import Shape, Tensor, event_tuple
 
 __all__ = ["Flow", "FlowBijector", "register_flow"]
@@ -99,9 +100,7 @@ class Flow(keras.layers.Layer):
                 + f". Received: {received}. Set the size by `context_size` of `build`, or of the "
                 "layer that holds the flow."
             )
-        with uncast():  # Else a layer of half precision around rounds them.
-            weights = tuple(tf.convert_to_tensor(v.value) for v in self.variables)
-        return FlowBijector(self, weights, context)
+        return FlowBijector(self, tuple(values_of(self)), context)
 
     @property
     def size(self) -> int:
@@ -206,17 +205,10 @@ class FlowBijector(tfp.bijectors.AutoCompositeTensorBijector):
 
     def _mapped(self, function: Any, value: Tensor) -> tuple[Tensor, Tensor]:
         flow, event = self.flow, self.flow.event_shape or ()
-        leading = value.shape[: value.shape.rank - len(event)]
-        dynamic = tf.shape(value)[: value.shape.rank - len(event)]
-        flat = tf.reshape(value, tf.concat([dynamic, [flow.size]], axis=0))
-        flat = tf.ensure_shape(flat, leading.concatenate(flow.size))
-        values = list(zip(flow.variables, self.weights, strict=True))
-        # Else a layer of half precision around this map rounds the weights.
-        with uncast(), keras.StatelessScope(values):
+        flat = with_event(value, [flow.size], axes=len(event))
+        with with_values(flow, self.weights):
             image, log_det = function(flat, self.context)
-        dynamic = tf.concat([tf.shape(image)[:-1], tf.constant(event, tf.int32)], axis=0)
-        image = tf.ensure_shape(tf.reshape(image, dynamic), image.shape[:-1].concatenate(event))
-        return image, log_det
+        return with_event(image, event), log_det
 
 
 def _size_of_context(value: Any) -> int:

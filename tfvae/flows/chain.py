@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 import tensorflow as tf
 
+from tfvae._stored import made_again, objects_config
 from tfvae._typing import Tensor
 from tfvae.flows.base import Flow, register_flow
 
@@ -49,13 +49,11 @@ class Chain(Flow):
         self.flows = list(flows)
 
     def get_config(self) -> dict[str, Any]:
-        flows = [keras.saving.serialize_keras_object(flow) for flow in self.flows]
-        return {**super().get_config(), "flows": flows}
+        return {**super().get_config(), **objects_config(flows=self.flows)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Chain:
-        flows = [keras.saving.deserialize_keras_object(flow) for flow in config["flows"]]
-        return cls(**{**config, "flows": flows})
+        return cls(**made_again(config, "flows"))
 
     def _build(self, size: int, context_size: int) -> None:
         for flow in self.flows:

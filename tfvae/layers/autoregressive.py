@@ -14,9 +14,11 @@ import tensorflow_probability as tfp
 from tensorflow_probability.python.bijectors.bijector import AutoCompositeTensorBijector
 
 from tfvae import distributions
-from tfvae._precision import full_dtype, full_precision, uncast
+from tfvae._precision import full_dtype, full_precision
 from tfvae._random import fold_in
-from tfvae._stored import function_config, function_from_config
+from tfvae._shapes import with_event
+from tfvae._snapshots import values_of, with_values
+from tfvae._stored import function_config, function_from_config, made_again, objects_config
 from tfvae._typing import Distribution, Tensor, register
 from tfvae.distributions.support import support_of
 from tfvae.layers.base import (
@@ -285,14 +287,9 @@ class Autoregressive(_AutoregressiveLayer):
         }
 
     def _params(self, x: Tensor, context: Tensor, weights: Sequence[Tensor]) -> Tensor:
-        leading = x.shape[: x.shape.rank - len(self.event_shape)]
-        dynamic = tf.shape(x)[: len(leading)]
-        size = math.prod(self.event_shape)
-        flat = tf.reshape(x, tf.concat([dynamic, [size]], axis=0))
-        params = super()._params(tf.ensure_shape(flat, [*leading, size]), context, weights)
-        event = [*self.event_shape, self._element_size]
-        shape = tf.concat([tf.shape(params)[:-2], event], axis=0)
-        return tf.ensure_shape(tf.reshape(params, shape), params.shape[:-2].concatenate(event))
+        flat = with_event(x, [math.prod(self.event_shape)], axes=len(self.event_shape))
+        params = super()._params(flat, context, weights)
+        return with_event(params, [*self.event_shape, self._element_size], axes=2)
 
 
 @register
@@ -477,12 +474,11 @@ class AutoregressiveTransform(DistributionLayer):
         return keras.KerasTensor(distribution.shape, dtype=distribution.dtype)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "made": keras.saving.serialize_keras_object(self.made)}
+        return {**super().get_config(), **objects_config(made=self.made)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> DistributionLayer:
-        made = keras.saving.deserialize_keras_object(config["made"])
-        return super().from_config({**config, "made": made})
+        return super().from_config(made_again(config, "made"))
 
     def _structure(self) -> dict[str, Any]:
         return {}
@@ -541,14 +537,3 @@ def _checked_element(element: Any, layer: str) -> int:
             f"`IndependentBernoulli()`. Received: {received}"
         )
     return element._params_size()
-
-
-def values_of(network: keras.layers.Layer) -> list[Tensor]:
-    """Returns the weights of a network as tensors, in their own precision."""
-    with uncast():
-        return [tf.convert_to_tensor(variable.value) for variable in network.variables]
-
-
-def with_values(network: keras.layers.Layer, values: Sequence[Tensor]) -> Any:
-    """Returns the scope in which the weights of a network have these values."""
-    return keras.StatelessScope(state_mapping=list(zip(network.variables, values, strict=True)))

@@ -13,6 +13,7 @@ import tensorflow_probability as tfp
 
 from tfvae._precision import full_dtype, full_precision, uncast
 from tfvae._random import next_seed
+from tfvae._shapes import with_event
 from tfvae._stored import function_config, function_from_config, part_config
 from tfvae._typing import Distribution, Shape, Tensor, event_tuple, positive_int
 from tfvae.layers.coercible import Coercer
@@ -345,9 +346,7 @@ def split_parameters(
     shape = event_shape + inner_shape
     if len(shape) == 1:
         return parts
-    dynamic = tf.concat([tf.shape(params)[:-1], tf.constant(shape, tf.int32)], axis=0)
-    static = params.shape[:-1].concatenate(shape)
-    return [tf.ensure_shape(tf.reshape(part, dynamic), static) for part in parts]
+    return [with_event(part, shape) for part in parts]
 
 
 def split_components(params: Tensor, num_components: int) -> tuple[Tensor, Tensor]:
@@ -355,9 +354,7 @@ def split_components(params: Tensor, num_components: int) -> tuple[Tensor, Tenso
     num_components = positive_int("num_components", num_components)
     logits, rest = params[..., :num_components], params[..., num_components:]
     size = -1 if rest.shape[-1] is None else rest.shape[-1] // num_components
-    dynamic = tf.concat([tf.shape(rest)[:-1], [num_components, size]], axis=0)
-    static = rest.shape[:-1].concatenate([num_components, None if size == -1 else size])
-    return logits, tf.ensure_shape(tf.reshape(rest, dynamic), static)
+    return logits, with_event(rest, [num_components, size])
 
 
 def traced_spec(function: Any, *inputs: Any) -> keras.KerasTensor:

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfvae._shapes import with_event
 from tfvae._typing import Distribution, Shape, Tensor, register
 from tfvae.distributions.support import support_of
 from tfvae.layers.base import DistributionLayer, inspected
@@ -145,8 +146,7 @@ class DataEncoder(keras.layers.Layer):
             # NaN becomes no number among the categories, and so a row of zeros.
             index = tf.where(tf.math.is_nan(part), -tf.ones_like(part), part)
             one_hot = tf.one_hot(tf.cast(index, tf.int32), kind, dtype=x.dtype)  # [..., width, L]
-            shape = tf.concat([tf.shape(x)[:-1], [width * kind]], axis=0)
-            features.append(tf.reshape(one_hot, shape))
+            features.append(with_event(one_hot, [width * kind], axes=2))
         if self.indicators:
             features.append(tf.cast(tf.math.is_nan(x), x.dtype))
         encoded = tf.concat(features, axis=-1)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
-
 from tfvae import distributions
+from tfvae._stored import made_again, objects_config
 from tfvae._typing import Distribution, Tensor, register
 from tfvae.distributions.masked import check_marginals
 from tfvae.layers.base import DistributionLayer, inspected
@@ -75,13 +74,11 @@ class Masked(DistributionLayer):
         super().build(input_shape)
 
     def get_config(self) -> dict[str, Any]:
-        stored = keras.saving.serialize_keras_object(self.layer)
-        return {**super().get_config(), "layer": stored}
+        return {**super().get_config(), **objects_config(layer=self.layer)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> DistributionLayer:
-        layer = keras.saving.deserialize_keras_object(config["layer"])
-        return super().from_config({**config, "layer": layer})
+        return super().from_config(made_again(config, "layer"))
 
     def _structure(self) -> dict[str, Any]:
         return {"layer": self.layer}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-import keras
 import tensorflow_probability as tfp
 
 from tfvae._precision import full_precision
+from tfvae._stored import made_again, objects_config
 from tfvae._typing import Distribution, Tensor, register
 from tfvae.flows import Flow
 from tfvae.layers.base import DistributionLayer, positive_int
@@ -126,17 +126,12 @@ class TransformedDistribution(DistributionLayer):
         self.flow.build(self.event_shape, self.context_size)
 
     def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        parts = {"base": self.base, "flow": self.flow}
-        stored = {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
-        return {**config, **stored, "context_size": self.context_size}
+        stored = objects_config(base=self.base, flow=self.flow)
+        return {**super().get_config(), **stored, "context_size": self.context_size}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> DistributionLayer:
-        parts = {
-            name: keras.saving.deserialize_keras_object(config[name]) for name in ("base", "flow")
-        }
-        return super().from_config({**config, **parts})
+        return super().from_config(made_again(config, "base", "flow"))
 
     def _structure(self) -> dict[str, Any]:
         return {"base": self.base, "flow": self.flow, "context_size": self.context_size}

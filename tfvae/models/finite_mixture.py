@@ -13,6 +13,7 @@ import tensorflow_probability as tfp
 
 from tfvae import layers
 from tfvae._config import check_count
+from tfvae._stored import made_again, objects_config
 from tfvae._typing import Distribution, Tensor, register
 from tfvae.models.checks import check_distribution
 from tfvae.models.vae import VAE, checked_prior
@@ -202,10 +203,9 @@ class FiniteMixture(VAE):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments as plain data."""
-        parts = {"component": self._component, "prior": self.prior}
         return {
             **super(VAE, self).get_config(),
-            **{name: keras.saving.serialize_keras_object(part) for name, part in parts.items()},
+            **objects_config(component=self._component, prior=self.prior),
             "num_components": self.num_components,
             "seed": self.seed,
         }
@@ -213,12 +213,7 @@ class FiniteMixture(VAE):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> FiniteMixture:
         """Makes the model again from the output of `get_config`, without its weights."""
-        config = dict(config)
-        for name in ("component", "prior"):
-            config[name] = keras.saving.deserialize_keras_object(
-                config[name], custom_objects=custom_objects
-            )
-        return cls(**config)
+        return cls(**made_again(config, "component", "prior", custom_objects=custom_objects))
 
     def _checked_prior(self, prior: Any) -> Prior:
         """Returns a prior that responsibilities can be made of.

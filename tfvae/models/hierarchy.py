@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfvae._stored import made_again, objects_config
 from tfvae._typing import Distribution, Seed, Shape, Tensor, event_tuple, register
 from tfvae.distributions.gaussian import as_diagonal_normal
 from tfvae.distributions.hierarchy import (
@@ -209,14 +210,15 @@ class HierarchicalVAE(VAE):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments as plain data."""
-        serialize: Any = keras.saving.serialize_keras_object
-        encoder, features = self.encoder, self.encoder.features
+        encoder = self.encoder
         return {
             **super(VAE, self).get_config(),
-            "posteriors": [serialize(part) for part in encoder.networks],
-            "decoders": [serialize(p) for p in (self.decoder.network, *self.prior.networks)],
-            "prior": serialize(self.prior.top),
-            "features": None if features is None else serialize(features),
+            **objects_config(
+                posteriors=list(encoder.networks),
+                decoders=[self.decoder.network, *self.prior.networks],
+                prior=self.prior.top,
+                features=encoder.features,
+            ),
             "precision_weighted": encoder.precision_weighted,
             "seed": self.seed,
         }
@@ -224,12 +226,8 @@ class HierarchicalVAE(VAE):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> HierarchicalVAE:
         """Makes the model again from the output of `get_config`, without its weights."""
-        parts = ("posteriors", "decoders", "prior", "features")
-        made = {
-            name: keras.saving.deserialize_keras_object(config[name], custom_objects=custom_objects)
-            for name in parts
-        }
-        return cls(**{**config, **made})
+        names = ("posteriors", "decoders", "prior", "features")
+        return cls(**made_again(config, *names, custom_objects=custom_objects))
 
     def _joint_prior(self, context: Tensor | None, training: bool) -> Distribution:
         if not self.prior.takes_context:

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfvae._stored import made_again, objects_config
 from tfvae._typing import Distribution, Seed, Shape, Tensor, register
 from tfvae.distributions.statistics import statistic
 from tfvae.distributions.support import support_of
@@ -163,16 +164,13 @@ class DensityModel(_ObservedModel):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments as plain data."""
-        density = keras.saving.serialize_keras_object(self.density)
-        return {**super().get_config(), "density": density, "seed": self.seed}
+        stored = objects_config(density=self.density)
+        return {**super().get_config(), **stored, "seed": self.seed}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> DensityModel:
         """Makes the model again from the output of `get_config`, without its weights."""
-        density = keras.saving.deserialize_keras_object(
-            config["density"], custom_objects=custom_objects
-        )
-        return cls(**{**config, "density": density})
+        return cls(**made_again(config, "density", custom_objects=custom_objects))
 
     def _describe_data(self, x: Tensor, context: Tensor | None = None) -> None:
         if not self.built:
@@ -253,16 +251,13 @@ class ConditionalModel(_ObservedModel):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments as plain data."""
-        network = keras.saving.serialize_keras_object(self.network)
-        return {**super().get_config(), "network": network, "seed": self.seed}
+        stored = objects_config(network=self.network)
+        return {**super().get_config(), **stored, "seed": self.seed}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> ConditionalModel:
         """Makes the model again from the output of `get_config`, without its weights."""
-        network = keras.saving.deserialize_keras_object(
-            config["network"], custom_objects=custom_objects
-        )
-        return cls(**{**config, "network": network})
+        return cls(**made_again(config, "network", custom_objects=custom_objects))
 
     def _build_for(self, context_shape: Any, dtype: Any) -> None:
         self.context_shape = tuple(context_shape[1:])

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfvae._stored import made_again, objects_config
 from tfvae._typing import Distribution, Seed, Shape, Tensor, event_tuple, register
 from tfvae.distributions.finite import all_states, num_states
 from tfvae.distributions.support import support_of
@@ -362,10 +363,9 @@ class VAE(LatentVariableModel):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments as plain data."""
-        parts = {"encoder": self.encoder, "decoder": self.decoder, "prior": self.prior}
         return {
             **super().get_config(),
-            **{name: keras.saving.serialize_keras_object(part) for name, part in parts.items()},
+            **objects_config(encoder=self.encoder, decoder=self.decoder, prior=self.prior),
             "max_states": self.max_states,
             "seed": self.seed,
         }
@@ -373,12 +373,8 @@ class VAE(LatentVariableModel):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> VAE:
         """Makes the model again from the output of `get_config`, without its weights."""
-        config = dict(config)
-        for name in ("encoder", "decoder", "prior"):
-            config[name] = keras.saving.deserialize_keras_object(
-                config[name], custom_objects=custom_objects
-            )
-        return cls(**config)
+        names = ("encoder", "decoder", "prior")
+        return cls(**made_again(config, *names, custom_objects=custom_objects))
 
     def _set_prior(self, prior: Prior) -> None:
         # Keras locks the parts of a built model, and keeps all that it was ever given; this one is

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfvae._shapes import with_event
 from tfvae._stored import parts_config
 from tfvae._typing import Shape, Tensor, event_tuple, positive_int, register
 
@@ -90,7 +91,7 @@ class ConditionalMLP(keras.layers.Layer):
         rows = tf.reshape(h, [-1, self.hidden_units[0]])
         for layer in self._layers_above:
             rows = layer(rows)
-        return _with_leading_axes(rows, leading, self.output_event)
+        return with_event(rows, self.output_event, like=leading)
 
     def compute_output_spec(self, x: Any, context: Any = None) -> keras.KerasTensor:
         leading = tf.TensorShape(x.shape[:-1])
@@ -111,10 +112,4 @@ class ConditionalMLP(keras.layers.Layer):
 def _by_rows(layer: keras.layers.Layer, x: Tensor) -> Tensor:
     """Applies a dense layer to `[..., D]` as one matrix product."""
     rows: Any = layer(tf.reshape(x, [-1, x.shape[-1]]))
-    return _with_leading_axes(rows, x, (rows.shape[-1],))
-
-
-def _with_leading_axes(rows: Tensor, like: Tensor, event: Shape) -> Tensor:
-    """Gives rows `[N, ...]` the leading axes of `like` `[..., D]`, and the shape `event` after."""
-    dynamic = tf.concat([tf.shape(like)[:-1], tf.constant(event, tf.int32)], axis=0)
-    return tf.ensure_shape(tf.reshape(rows, dynamic), like.shape[:-1].concatenate(event))
+    return with_event(rows, (rows.shape[-1],), like=x)

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfvae._shapes import with_event
 from tfvae._stored import parts_config
 from tfvae._typing import Shape, Tensor, event_tuple, positive_int, register
 from tfvae.networks.activation import elementwise_activation
@@ -357,18 +358,15 @@ class MADE(keras.layers.Layer):
         if self.levels is None:
             return scaled(keras.ops.cast(x, self.compute_dtype), self.input_range)
         one_hot = tf.one_hot(tf.cast(x, tf.int32), self.levels, dtype=self.compute_dtype)
-        shape = tf.concat([tf.shape(one_hot)[:-2], [one_hot.shape[-2] * self.levels]], axis=0)
-        return tf.reshape(one_hot, shape)
+        return with_event(one_hot, [one_hot.shape[-2] * self.levels], axes=2)
 
     def from_features(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Returns the parameters `[..., D, P]` of what `features` returns, or of values between."""
         check_context(context, self.context_size)
         for layer in self.masked_layers:
             x = layer(x, context=context) if self.context_size else layer(x)
-        flat: Any = tf.convert_to_tensor(x)
         event: Any = [self.event_size, self.params]
-        shape = tf.concat([tf.shape(flat)[:-1], event], axis=0)
-        return tf.ensure_shape(tf.reshape(flat, shape), flat.shape[:-1].concatenate(event))
+        return with_event(tf.convert_to_tensor(x), event)
 
     def generate(self, draw: Draw, num: int | Tensor, context: Tensor) -> Tensor:
         """Draws all elements in their order, for about the cost of one pass.

@@ -8,6 +8,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfvae._config import NUMBERS, Configured
+from tfvae._shapes import with_event
 from tfvae._typing import Distribution, Tensor, register
 from tfvae.distributions.detached import detached_log_prob
 from tfvae.distributions.factors import as_factors
@@ -508,8 +509,7 @@ def scalable(z: Tensor, scores: Tensor) -> tuple[tuple[Tensor, Tensor], object]:
         # Without any gradient there is nothing to scale: z was read, but by no bound.
         used = unscaled != 0.0
         scale = tf.where(used, scaled / tf.where(used, unscaled, 1.0), 1.0)
-        event = [1] * (dz.shape.rank - scale.shape.rank)
-        return dz * tf.reshape(scale, tf.concat([tf.shape(scale), event], axis=0)), None
+        return dz * with_event(scale, [1] * (dz.shape.rank - scale.shape.rank), axes=0), None
 
     return (tf.identity(z), zeros), backward
 

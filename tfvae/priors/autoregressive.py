@@ -11,10 +11,11 @@ import tensorflow as tf
 
 from tfvae import distributions, layers
 from tfvae._config import check_count
+from tfvae._shapes import with_event
+from tfvae._snapshots import values_of, with_values
 from tfvae._stored import parts_config
 from tfvae._typing import Distribution, Shape, Tensor, event_tuple
 from tfvae.distributions.one_hot import OneHot
-from tfvae.layers.autoregressive import values_of, with_values
 from tfvae.priors.base import Prior
 
 __all__ = ["Autoregressive"]
@@ -147,14 +148,11 @@ class Autoregressive(Prior):
     def _params(self, z: Tensor, context: Tensor, weights: Sequence[Tensor]) -> Tensor:
         """Returns logits `[..., *D, L]` of latents `[..., *D, L]`."""
         event = self.known_event_shape()
-        leading = z.shape[: z.shape.rank - len(event)]
-        shape = tf.concat([tf.shape(z)[: len(leading)], [math.prod(event)]], axis=0)
         network = self.layer.network
-        flat = tf.reshape(tf.cast(z, network.compute_dtype), shape)
-        flat = tf.ensure_shape(flat, [*leading, math.prod(event)])
+        flat = with_event(tf.cast(z, network.compute_dtype), [math.prod(event)], axes=len(event))
         with with_values(network, weights):
             params = network.from_features(flat, context if self.takes_context else None)
-        return tf.reshape(params, tf.concat([tf.shape(params)[:-2], event], axis=0))
+        return with_event(params, event, axes=2)
 
     def _sample(
         self, num: Tensor, context: Tensor, weights: Sequence[Tensor], seed: Tensor

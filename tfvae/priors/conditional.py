@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from tfvae._stored import made_again, objects_config
 from tfvae._typing import Distribution, Shape, Tensor, register
 from tfvae.priors.base import Prior
 
@@ -68,15 +69,11 @@ class Conditional(Prior):
         return p_z
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "network": keras.saving.serialize_keras_object(self.network),
-        }
+        return {**super().get_config(), **objects_config(network=self.network)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Conditional:
-        network = keras.saving.deserialize_keras_object(config["network"])
-        return cls(**{**config, "network": network})
+        return cls(**made_again(config, "network"))
 
     def _build(self, event_shape: Shape) -> None:
         inputs = self.inputs

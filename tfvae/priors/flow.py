@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import keras
 import tensorflow_probability as tfp
 
 from tfvae import flows
+from tfvae._stored import made_again, objects_config
 from tfvae._typing import Distribution, Shape, Tensor, event_tuple, register
 from tfvae.priors.base import Prior
 from tfvae.priors.standard_normal import StandardNormal
@@ -81,14 +81,11 @@ class FlowPrior(Prior):
         return tfd.TransformedDistribution(self.base.distribution(), self.flow.bijector())
 
     def get_config(self) -> dict[str, Any]:
-        serialize: Any = keras.saving.serialize_keras_object
-        return {**super().get_config(), "flow": serialize(self.flow), "base": serialize(self.base)}
+        return {**super().get_config(), **objects_config(flow=self.flow, base=self.base)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Prior:
-        deserialize: Any = keras.saving.deserialize_keras_object
-        parts = {name: deserialize(config[name]) for name in ("flow", "base") if name in config}
-        return cls(**{**config, **parts})
+        return cls(**made_again(config, "flow", "base"))
 
     def _build(self, event_shape: Shape) -> None:
         self.flow.build(event_shape)

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from tfvae._precision import full_precision
-from tfvae._stored import parts_config
+from tfvae._stored import made_again, objects_config, parts_config
 from tfvae._typing import Distribution, Shape, Tensor, register
 from tfvae.layers.base import DistributionLayer
 from tfvae.priors.base import Prior
@@ -61,14 +61,13 @@ class Parametric(Prior):
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "layer": keras.saving.serialize_keras_object(self.layer),
+            **objects_config(layer=self.layer),
             **parts_config(self, "initializer"),
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Parametric:
-        layer = keras.saving.deserialize_keras_object(config["layer"])
-        return cls(**{**config, "layer": layer})
+        return cls(**made_again(config, "layer"))
 
     def _build(self, event_shape: Shape) -> None:
         shape = (self.layer._params_size(),)

@@ -1,0 +1,41 @@
+"""Reshapes that keep what is known of a shape before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tfvae._typing import Tensor
+
+__all__ = ["with_event"]
+
+
+def with_event(
+    x: Tensor, event: Sequence[int], *, axes: int = 1, like: Tensor | None = None
+) -> Tensor:
+    """Returns `x` with the leading axes of `like`, and then those of `event`.
+
+    Leading axes whose sizes are known stay known in graphs.
+
+    Args:
+        x: As many values as the result has.
+        event: Sizes of the last axes; one of them may be -1, whatever is left.
+        axes: How many of the last axes of `like` are no leading ones.
+        like: Where the leading axes are taken from; `x` itself by default.
+
+    Example:
+        >>> with_event(tf.zeros([5, 6]), [2, 3]).shape
+        TensorShape([5, 2, 3])
+        >>> with_event(tf.zeros([15]), [1], like=tf.zeros([5, 3, 2])).shape
+        TensorShape([5, 3, 1])
+    """
+    given: Any = x if like is None else like
+    rank = given.shape.rank - axes
+    leading, event = given.shape[:rank], [int(size) for size in event]
+    if leading.is_fully_defined():
+        return tf.reshape(x, [*leading, *event])
+    dynamic: Any = tf.concat([tf.shape(given)[:rank], tf.constant(event, tf.int32)], axis=0)
+    static = leading.concatenate([None if size == -1 else size for size in event])
+    return tf.ensure_shape(tf.reshape(x, dynamic), static)
