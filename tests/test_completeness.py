@@ -21,7 +21,6 @@ MODULES = sorted(
 # Modules that are tested by the tests of those who use them.
 TESTED_ELSEWHERE = {
     "tfvae._config": "objectives/test_base.py",
-    "tfvae._typing": "layers/test_base.py",
     "tfvae.distributions.autoregressive": "layers/test_autoregressive.py",
     "tfvae.distributions.kl": "test_divergences.py",
     "tfvae.distributions.normal_mixture": "priors/test_mixture.py",

@@ -9,6 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfvae._typing import whole_number
+
 __all__ = ["NUMBERS", "Configured", "check_amount", "check_count"]
 
 NUMBERS = (int, float, np.integer, np.floating)
@@ -46,9 +48,7 @@ def check_count(name: str, value: Any) -> int:
     Raises:
         ValueError: It is not.
     """
-    if not (isinstance(value, NUMBERS) and value % 1 == 0 and value >= 1):
-        raise ValueError(f"`{name}` must be a whole number >= 1. Received: {name}={value!r}")
-    return int(value)
+    return whole_number(name, value)
 
 
 def check_amount(

@@ -7,10 +7,20 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-__all__ = ["Distribution", "Seed", "Shape", "Tensor", "event_tuple", "positive_int", "register"]
+__all__ = [
+    "Distribution",
+    "Seed",
+    "Shape",
+    "Tensor",
+    "event_tuple",
+    "positive_int",
+    "register",
+    "whole_number",
+]
 
 Shape = tuple[int, ...]
 Tensor = Any  # tf.Tensor: TensorFlow ships no type information
@@ -42,16 +52,22 @@ def event_tuple(event_shape: int | Sequence[int] | tf.TensorShape) -> Shape:
     return sizes
 
 
-def positive_int(name: str, value: Any) -> int:
-    """Returns `value` as an int, also where it is a scalar array or eager tensor.
+def whole_number(name: str, value: Any, least: int = 1) -> int:
+    """Returns an argument as an int; floats without a fraction, such as 1e4, will do.
 
     Raises:
-        ValueError: It is no whole number >= 1.
+        ValueError: It is no whole number, or smaller than `least`.
     """
     try:
         number = operator.index(value)
     except TypeError:
-        number = 0
-    if number < 1:
-        raise ValueError(f"`{name}` must be a whole number >= 1. Received: {name}={value!r}")
+        whole = isinstance(value, (float, np.floating)) and value % 1 == 0
+        number = int(value) if whole else least - 1
+    if number < least:
+        raise ValueError(f"`{name}` must be a whole number >= {least}. Received: {name}={value!r}")
     return number
+
+
+def positive_int(name: str, value: Any) -> int:
+    """Returns `whole_number(name, value)`."""
+    return whole_number(name, value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ import tensorflow_probability as tfp
 
 from tfvae._shapes import with_event
 from tfvae._snapshots import values_of, with_values
-from tfvae._typing import Shape, Tensor, event_tuple
+from tfvae._typing import Shape, Tensor, event_tuple, whole_number
 
 __all__ = ["Flow", "FlowBijector", "register_flow"]
 
@@ -59,7 +58,7 @@ class Flow(keras.layers.Layer):
             ValueError: The flow is already built for others, or cannot map such latents.
         """
         event = event_tuple(event_shape)
-        context_size = _size_of_context(context_size)
+        context_size = whole_number("context_size", context_size, least=0)
         if self.event_shape is None:
             self._build(math.prod(event), context_size)
             self.event_shape, self.context_size = event, context_size
@@ -209,15 +208,3 @@ class FlowBijector(tfp.bijectors.AutoCompositeTensorBijector):
         with with_values(flow, self.weights):
             image, log_det = function(flat, self.context)
         return with_event(image, event), log_det
-
-
-def _size_of_context(value: Any) -> int:
-    try:
-        size = operator.index(value)
-    except TypeError:
-        size = -1
-    if size < 0:
-        raise ValueError(
-            f"`context_size` must be a whole number >= 0. Received: context_size={value!r}"
-        )
-    return size
