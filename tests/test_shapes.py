@@ -36,4 +36,5 @@ def test_values_stay_in_order_and_known_sizes_known(known, event, axes, shape):
 def test_rows_are_unfolded_like_another_tensor():
     rows, like = tf.range(30.0), tf.zeros([5, 3, 7])
     assert with_event(rows, [2], like=like).shape == (5, 3, 2)
+    assert with_event(rows, [None], like=like.numpy()).shape == (5, 3, 2)
     assert with_event(rows[:5], [], axes=2, like=like).shape == (5,)

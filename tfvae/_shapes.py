@@ -13,7 +13,7 @@ __all__ = ["with_event"]
 
 
 def with_event(
-    x: Tensor, event: Sequence[int], *, axes: int = 1, like: Tensor | None = None
+    x: Tensor, event: Sequence[int | None], *, axes: int = 1, like: Tensor | None = None
 ) -> Tensor:
     """Returns `x` with the leading axes of `like`, and then those of `event`.
 
@@ -21,7 +21,7 @@ def with_event(
 
     Args:
         x: As many values as the result has.
-        event: Sizes of the last axes; one of them may be -1, whatever is left.
+        event: Sizes of the last axes; one of them may be unknown, None or -1.
         axes: How many of the last axes of `like` are no leading ones.
         like: Where the leading axes are taken from; `x` itself by default.
 
@@ -31,9 +31,9 @@ def with_event(
         >>> with_event(tf.zeros([15]), [1], like=tf.zeros([5, 3, 2])).shape
         TensorShape([5, 3, 1])
     """
-    given: Any = x if like is None else like
+    given: Any = tf.convert_to_tensor(x if like is None else like)
     rank = given.shape.rank - axes
-    leading, event = given.shape[:rank], [int(size) for size in event]
+    leading, event = given.shape[:rank], [-1 if size is None else int(size) for size in event]
     if leading.is_fully_defined():
         return tf.reshape(x, [*leading, *event])
     dynamic: Any = tf.concat([tf.shape(given)[:rank], tf.constant(event, tf.int32)], axis=0)

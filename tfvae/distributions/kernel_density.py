@@ -13,7 +13,9 @@ from tensorflow_probability.python.distributions.distribution import (
     AutoCompositeTensorDistribution,
 )
 
+from tfvae._shapes import with_event
 from tfvae._typing import Shape, Tensor
+from tfvae.distributions.squares import pairwise_squares
 
 __all__ = ["KernelDensity"]
 
@@ -151,14 +153,11 @@ class KernelDensity(AutoCompositeTensorDistribution):
 
     def _squared_distances(self, x: Tensor) -> Tensor:
         """Returns |x - x_i|**2 `[..., N]`, float64."""
-        leading = tf.shape(x)[: x.shape.rank - len(self._points.shape) + 1]
         size = self._size()
         points = tf.reshape(tf.cast(self._points, tf.float64), [-1, size])
-        centre = tf.reduce_mean(points, axis=0)
-        points, x = points - centre, tf.reshape(tf.cast(x, tf.float64), [-1, size]) - centre
-        norms = [tf.reduce_sum(tf.square(rows), axis=-1) for rows in (x, points)]
-        squares = norms[0][:, None] + norms[1] - 2.0 * tf.matmul(x, points, transpose_b=True)
-        return tf.reshape(tf.maximum(squares, 0.0), tf.concat([leading, [-1]], axis=0))
+        squares = pairwise_squares(tf.reshape(tf.cast(x, tf.float64), [-1, size]), points)
+        squares = tf.maximum(squares, 0.0)
+        return with_event(squares, squares.shape[1:], axes=len(self._event()), like=x)
 
     def _from_squares(self, squares: Tensor, bandwidth: Any) -> Tensor:
         h = tf.cast(bandwidth, tf.float64)
@@ -167,9 +166,11 @@ class KernelDensity(AutoCompositeTensorDistribution):
         total = tf.reduce_logsumexp(-0.5 * squares / tf.square(h), axis=-1)
         return total - constant - tf.math.log(count)
 
+    def _event(self) -> Shape:
+        return tuple(self._points.shape[1:])  # pyright: ignore[reportReturnType]
+
     def _size(self) -> int:
-        event: Shape = tuple(self._points.shape[1:])  # pyright: ignore[reportAssignmentType]
-        return math.prod(event)
+        return math.prod(self._event())
 
     def _sample_n(self, n: Tensor, seed: Any = None) -> Tensor:
         which, noise = tfp.random.split_seed(seed, n=2)

@@ -11,7 +11,9 @@ from tensorflow_probability.python.distributions.distribution import (
     AutoCompositeTensorDistribution,
 )
 
+from tfvae._shapes import with_event
 from tfvae._typing import Shape, Tensor
+from tfvae.distributions.squares import pairwise_squares
 
 __all__ = ["NormalMixture"]
 
@@ -104,22 +106,14 @@ class NormalMixture(AutoCompositeTensorDistribution):
         z = tf.convert_to_tensor(z, dtype)
         event: Shape = tuple(self._loc.shape[1:])  # pyright: ignore[reportAssignmentType]
         size = math.prod(event)
-        leading = tf.shape(z)[: z.shape.rank - len(event)]
-        # The centre leaves the densities as they are and the terms that cancel small.
+        rows = tf.cast(tf.reshape(z, [-1, size]), tf.float64)  # [N, K]
         loc = tf.cast(tf.reshape(self._loc, [-1, size]), tf.float64)  # [M, K]
         scale = tf.cast(tf.reshape(self._scale, [-1, size]), tf.float64)
-        centre = tf.stop_gradient(tf.reduce_mean(loc, axis=0))
-        loc = loc - centre
-        centred = tf.cast(tf.reshape(z, [-1, size]), tf.float64) - centre  # [N, K]
-        precision = tf.math.reciprocal(tf.square(scale))
-        constant = tf.reduce_sum(
-            -0.5 * tf.square(loc) * precision - tf.math.log(scale) - 0.5 * math.log(2 * math.pi),
-            axis=-1,
-        ) + tf.nn.log_softmax(tf.cast(self._logits, tf.float64))
-        left = tf.concat([tf.square(centred), centred], axis=-1)
-        right = tf.concat([-0.5 * precision, loc * precision], axis=-1)
-        each = tf.matmul(left, right, transpose_b=True) + constant
-        return tf.reshape(tf.cast(each, dtype), tf.concat([leading, [-1]], axis=0))
+        squares = pairwise_squares(rows, loc, tf.math.reciprocal(tf.square(scale)))
+        constant = tf.reduce_sum(tf.math.log(scale) + 0.5 * math.log(2 * math.pi), axis=-1)
+        log_weights = tf.nn.log_softmax(tf.cast(self._logits, tf.float64))
+        each = tf.cast(-0.5 * squares - constant + log_weights, dtype)
+        return with_event(each, each.shape[1:], axes=len(event), like=z)
 
     def _event_shape(self) -> tf.TensorShape:
         return self._loc.shape[1:]

@@ -11,6 +11,7 @@ from tfvae._shapes import with_event
 from tfvae._typing import Distribution, Tensor
 from tfvae.distributions.factors import as_factors
 from tfvae.distributions.gaussian import as_diagonal_normal
+from tfvae.distributions.squares import pairwise_squares
 
 __all__ = [
     "aggregated_log_prob",
@@ -51,18 +52,11 @@ def pairwise_log_prob_fast(q_z: Distribution, z: Tensor) -> Tensor:
     normal = as_diagonal_normal(q_z)
     if normal is None or len(q_z.event_shape) != 1 or len(q_z.batch_shape) != 1:
         return pairwise_log_prob(q_z, z)
-    # Centring leaves the densities as they are and the terms that cancel small.
-    centre = tf.reduce_mean(normal.loc, axis=0)
-    loc, centred_z = normal.loc - centre, z - centre  # [M, K], [S, B, K]
+    size = z.shape[-1]
     precision = tf.math.reciprocal(tf.square(normal.scale))
-    constant = tf.reduce_sum(
-        0.5 * tf.square(loc) * precision
-        + tf.math.log(normal.scale)
-        + 0.5 * tf.constant(math.log(2 * math.pi), loc.dtype),
-        axis=-1,
-    )
-    quadratic = tf.einsum("sbk,mk->sbm", tf.square(centred_z), -0.5 * precision)
-    return quadratic + tf.einsum("sbk,mk->sbm", centred_z, loc * precision) - constant
+    squares = pairwise_squares(tf.reshape(z, [-1, size]), normal.loc, precision)  # [S * B, M]
+    constant = tf.reduce_sum(tf.math.log(normal.scale) + 0.5 * math.log(2 * math.pi), axis=-1)
+    return with_event(-0.5 * squares - constant, squares.shape[1:], like=z)
 
 
 def pairwise_log_prob_of_elements(q_z: Distribution, z: Tensor) -> Tensor | None:
