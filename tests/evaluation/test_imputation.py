@@ -243,6 +243,31 @@ def test_sums_over_few_states_are_exact():
         assert np.all(np.abs(result.draws[:, i].mean(axis=0) - mean)[~seen] < 5 * error[~seen])
 
 
+def test_a_mixture_likelihood_is_told_its_component_by_what_is_observed():
+    """p(x|z) does not look at z: means and draws are those of the mixture given the rest."""
+    loc = np.array([[-3.0, -3.0], [3.0, 3.0]])
+    raw = np.log(np.expm1(0.5))
+    bias = [0.0, 0.0, *loc[0], raw, raw, *loc[1], raw, raw]
+    head = layers.Masked(layers.MixtureNormal(2, 2, min_scale=0.0))
+    params = keras.layers.Dense(10, "linear", kernel_initializer="zeros")
+    decoder = keras.Sequential([keras.Input((1,)), params, head])
+    params.set_weights([np.zeros([1, 10]), np.array(bias)])
+    encoder = keras.Sequential(
+        [keras.Input((2,)), FillMissing(), keras.layers.Dense(2), layers.MultivariateNormalDiag(1)]
+    )
+    vae = tfvae.VAE(encoder, decoder, seed=0)
+    vae.compile("adam", jit_compile=False)
+    x = np.array([[3.0, np.nan], [np.nan, -3.0], [0.1, np.nan]], "float32")
+    result = tfvae.impute(vae, x, 50, num_draws=400, batch_size=2, verbose=False)
+    w = special.expit(stats.norm.logpdf(0.1, 3, 0.5) - stats.norm.logpdf(0.1, -3, 0.5))
+    means = np.array([3.0, -3.0, 6.0 * w - 3.0])
+    missing = np.array([1, 0, 1])
+    np.testing.assert_allclose(result.x[[0, 1, 2], missing], means, atol=1e-3)
+    drawn = result.draws[:, [0, 1, 2], missing]
+    stddev = np.sqrt(0.25 + np.array([0.0, 0.0, 36 * w * (1 - w)]))
+    assert np.all(np.abs(drawn.mean(axis=0) - means) < 5 * stddev / np.sqrt(400))
+
+
 def test_a_context_says_what_is_missing():
     """The decoder copies the context: nothing else is known of an empty row."""
     first, context = keras.Input((2,)), keras.Input((2,))

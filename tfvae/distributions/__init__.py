@@ -11,7 +11,7 @@ from tfvae.distributions.hierarchy import Hierarchy
 from tfvae.distributions.kernel_density import KernelDensity
 from tfvae.distributions.kl import closed_form_kl
 from tfvae.distributions.labelled import Labelled
-from tfvae.distributions.marginals import marginals_of
+from tfvae.distributions.marginals import given_observed, marginals_of
 from tfvae.distributions.masked import Masked
 from tfvae.distributions.normal_mixture import NormalMixture
 from tfvae.distributions.one_hot import OneHotMixture
@@ -43,6 +43,7 @@ __all__ = [
     "as_factors",
     "closed_form_kl",
     "element_states",
+    "given_observed",
     "known_centre",
     "marginals_of",
     "pairwise_log_prob",

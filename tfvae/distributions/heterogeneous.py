@@ -14,7 +14,7 @@ from tensorflow_probability.python.distributions.distribution import (
 
 from tfvae._typing import Distribution, Tensor
 from tfvae.distributions.broadcast import over_batch
-from tfvae.distributions.marginals import marginals_of
+from tfvae.distributions.marginals import given_observed, marginals_of
 from tfvae.distributions.statistics import Composed, centre
 from tfvae.distributions.support import Support, support_of
 
@@ -141,6 +141,12 @@ class Heterogeneous(Composed, AutoCompositeTensorDistribution):
 
         return log_marginal
 
+    def given_observed(self, x: Tensor) -> Heterogeneous:
+        """Returns the parts, each given its own observed entries, as `given_observed` does."""
+        pieces = zip(self._distributions, self.split(x), strict=True)
+        parts = [given_observed(part, own) for part, own in pieces]
+        return Heterogeneous(parts, self.names, self.dtype)
+
     def centre(self) -> Tensor:
         """Returns the means, and of categories the most probable one, `[..., D]`."""
         return self.join([centre(part) for part in self._distributions])
@@ -190,6 +196,7 @@ class Heterogeneous(Composed, AutoCompositeTensorDistribution):
 
 support_of.register(Heterogeneous, lambda p: p.support())
 marginals_of.register(Heterogeneous, lambda p: p.marginals())
+given_observed.register(Heterogeneous, lambda p, x: p.given_observed(x))
 
 
 def _dtype(distribution: Distribution) -> tf.DType:

@@ -1,4 +1,4 @@
-"""Densities of parts of an event: of what was observed, whatever the rest may be."""
+"""Parts of an event: the density of what was observed, and what that says of the rest."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 from tfvae._typing import Distribution, Tensor
+from tfvae.distributions.broadcast import over_batch
 from tfvae.distributions.factors import as_factors
 from tfvae.distributions.support import support_of
-from tfvae.distributions.wrappers import Independent, MixtureSameFamily
+from tfvae.distributions.wrappers import BatchBroadcast, Independent, MixtureSameFamily
 
-__all__ = ["marginals_of"]
+__all__ = ["given_observed", "marginals_of"]
+
+tfd = tfp.distributions
 
 
 @functools.singledispatch
@@ -56,14 +60,84 @@ def _(distribution: Distribution) -> Callable[[Tensor], Tensor]:
 def _(distribution: Distribution) -> Callable[[Tensor], Tensor]:
     if not distribution.event_shape.rank:
         return lambda x: _log_scalar(distribution, x)
+    log_joint = _joint_with_components(distribution)
+    return lambda x: tf.reduce_logsumexp(log_joint(x), axis=-1)
+
+
+@functools.singledispatch
+def given_observed(distribution: Distribution, x: Tensor) -> Distribution:
+    """Returns p(x_missing | x_observed): a distribution over whole events.
+
+    Its missing entries are distributed as the observed ones say; what it says of the observed
+    entries themselves does not matter. Where elements are independent that is `distribution`; of
+    mixtures, the observed entries tell which component they come from. Families whose elements
+    depend on each other take part by `given_observed.register`.
+
+    Args:
+        distribution: One that `marginals_of` knows, batch shape `[...]`.
+        x: Events `[..., *E]`, NaN where not observed.
+
+    Returns:
+        A distribution whose batch shape broadcasts with the leading axes of `x`.
+
+    Raises:
+        ValueError: What a part of an event says of the rest is not known.
+
+    Example:
+        >>> two = tfd.MixtureSameFamily(
+        ...     tfd.Categorical([0.0, 0.0]), tfd.MultivariateNormalDiag([[-5.0, -5.0], [5.0, 5.0]]))
+        >>> given = tfvae.distributions.given_observed(two, tf.constant([5.0, np.nan]))
+        >>> given.mean().numpy()[1].item()
+        5.0
+    """
+    if as_factors(distribution) is None:
+        raise ValueError(
+            "What the observed entries say of missing ones is not known for "
+            f"{type(distribution).__name__}: its elements depend on each other. A family of your "
+            "own takes part by `tfvae.distributions.given_observed.register`, or choose a "
+            "likelihood of independent elements, or a mixture of such."
+        )
+    return distribution
+
+
+@given_observed.register(BatchBroadcast)
+def _(distribution: Distribution, x: Tensor) -> Distribution:
+    found = given_observed(distribution.distribution, x)
+    if found.batch_shape.rank == distribution.batch_shape.rank:
+        return found
+    return tfd.BatchBroadcast(found, distribution.batch_shape_tensor())
+
+
+@given_observed.register(Independent)
+def _(distribution: Distribution, x: Tensor) -> Distribution:
+    num_axes = distribution.event_shape.rank - distribution.distribution.event_shape.rank
+    found = given_observed(distribution.distribution, x)
+    return distribution if found is distribution.distribution else tfd.Independent(found, num_axes)
+
+
+@given_observed.register(MixtureSameFamily)
+def _(distribution: Distribution, x: Tensor) -> Distribution:
+    if not distribution.event_shape.rank:
+        return distribution
+    logits: Any = _joint_with_components(distribution)(x)  # [..., C]
+    each = given_observed(distribution.components_distribution, _for_components(distribution, x))
+    each = over_batch(each, logits.shape, tf.shape(logits))
+    return tfd.MixtureSameFamily(tfd.Categorical(logits), each)
+
+
+def _joint_with_components(distribution: Distribution) -> Callable[[Tensor], Tensor]:
+    """Returns the function to log p(component, x_observed) `[..., C]`."""
     log_component = marginals_of(distribution.components_distribution)
 
-    def log_marginal(x: Tensor) -> Tensor:
-        x = tf.expand_dims(x, -1 - distribution.event_shape.rank)  # [..., 1, *E]
+    def log_joint(x: Tensor) -> Tensor:
         log_weights = tf.math.log_softmax(distribution.mixture_distribution.logits_parameter())
-        return tf.reduce_logsumexp(log_weights + log_component(x), axis=-1)
+        return log_weights + log_component(_for_components(distribution, x))
 
-    return log_marginal
+    return log_joint
+
+
+def _for_components(distribution: Distribution, x: Tensor) -> Tensor:
+    return tf.expand_dims(x, -1 - distribution.event_shape.rank)  # [..., 1, *E]
 
 
 def _over_event(log_probs: Tensor, num_axes: int) -> Tensor:

@@ -13,7 +13,8 @@ from tensorflow_probability.python.distributions.distribution import (
 
 from tfvae._random import stateless_seed
 from tfvae._typing import Distribution, Seed, Tensor
-from tfvae.distributions.marginals import marginals_of
+from tfvae.distributions.broadcast import over_batch
+from tfvae.distributions.marginals import given_observed, marginals_of
 from tfvae.distributions.statistics import Composed, centre
 from tfvae.distributions.support import Support, support_of
 
@@ -79,20 +80,30 @@ class Masked(Composed, AutoCompositeTensorDistribution):
         return self._distribution
 
     def impute(self, x: Tensor, seed: Seed = None) -> Tensor:
-        """Fills the missing entries of `x` `[..., *E]`.
+        """Fills the missing entries of `x` `[..., *E]` by p(x_missing | x_observed).
 
         Args:
             x: Events; NaN where an entry is missing.
-            seed: Int or pair of ints, for draws; None takes the mean, and the most probable of
-                unordered categories.
+            seed: Int or pair of ints, for draws, those of each event its own; None takes the mean,
+                and the most probable of unordered categories.
         """
         dtype: Any = self.dtype
         x = tf.cast(tf.convert_to_tensor(x), dtype)
+        given: Any = self.given_observed(x)
         if seed is None:
-            filler = centre(self.distribution)
+            filler = centre(given)
         else:
-            filler = self.distribution.sample(seed=stateless_seed(seed))
+            event: Any = self.event_shape
+            rank = x.shape.rank - event.rank
+            static = tf.broadcast_static_shape(x.shape[:rank], self.batch_shape)
+            shape = tf.broadcast_dynamic_shape(tf.shape(x)[:rank], self.batch_shape_tensor())
+            filler = over_batch(given, static, shape).sample(seed=stateless_seed(seed))
         return tf.where(tf.math.is_nan(x), filler, x)
+
+    def given_observed(self, x: Tensor) -> Distribution:
+        """Returns the distribution itself given what is observed, as `given_observed` does."""
+        dtype: Any = self.dtype
+        return given_observed(self.distribution, tf.cast(x, dtype))
 
     def support(self) -> Support:
         """Returns the support of the distribution itself, with NaN for what was not observed."""
@@ -135,6 +146,7 @@ class Masked(Composed, AutoCompositeTensorDistribution):
 
 
 marginals_of.register(Masked, lambda distribution: distribution.log_prob)
+given_observed.register(Masked, lambda distribution, x: distribution.given_observed(x))
 support_of.register(Masked, lambda distribution: distribution.support())
 
 

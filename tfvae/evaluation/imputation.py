@@ -17,7 +17,7 @@ from tfvae._random import fold_in, stateless_seed
 from tfvae._shapes import with_event
 from tfvae._typing import Distribution, Seed, Tensor
 from tfvae.distributions.heterogeneous import Heterogeneous
-from tfvae.distributions.masked import Masked
+from tfvae.distributions.marginals import given_observed
 from tfvae.distributions.statistics import probabilities, statistic
 from tfvae.evaluation.estimate import render_table
 from tfvae.evaluation.streaming import Stream, progress
@@ -89,11 +89,12 @@ def impute(
 ) -> Imputation:
     """Fills missing entries, NaN in the data, by importance sampling from the posterior.
 
-        E[x_missing | x_observed] ~ sum_s w_s E[x_missing | z_s] / sum_s w_s
+        E[x_missing | x_observed] ~ sum_s w_s E[x_missing | x_observed, z_s] / sum_s w_s
         w_s = p(x_observed | z_s) p(z_s) / q(z_s | x_observed),   z_s ~ q(z | x_observed)
 
-    Draws take a z_s with a probability proportional to its weight, then x_missing from p(x|z_s).
-    Streams: memory depends on `batch_size` and neither on the number of points nor on
+    Draws take a z_s with a probability proportional to its weight, then x_missing from
+    p(x_missing | x_observed, z_s): where elements are independent given z, observed entries say
+    nothing more. Streams: memory depends on `batch_size` and neither on the number of points nor on
     `num_samples`, but for the results.
 
     Args:
@@ -151,8 +152,8 @@ def impute(
             own = fold_in(seed, index)
             mean, z, ess = estimate(batch, fold_in(own, 0))
             # Apart from the rest: not all families have draws that compile.
-            drawn = model.decode(z, batch.get("context")).sample(seed=fold_in(own, 1))
-            x, mean, drawn = x.numpy(), mean.numpy(), drawn.numpy()
+            drawn = _completed(model, batch, z).sample(seed=fold_in(own, 1))
+            x, mean, drawn = x.numpy(), mean.numpy(), drawn.numpy().reshape(num_draws, *x.shape)
             missing = np.isnan(x)
             filled, drawn = np.where(missing, mean, x), np.where(missing, drawn, x)
             chunks.append((filled[:count], missing[:count], ess.numpy()[:count], drawn[:, :count]))
@@ -171,7 +172,7 @@ def _estimator(
         context = batch.get("context")
         posterior, prior = model.encode(**batch), model.prior_distribution(context)
         size, latent = tf.shape(batch["x"])[0], list(model.latent_shape)
-        like = model.decode(tf.zeros([size, *latent], posterior.dtype), context)
+        like = _completed(model, batch, tf.zeros([1, size, *latent], posterior.dtype))
         # Where z has few states, one block holds them all.
         exact = model.exact_log_p_x(**batch) is not None
         num_blocks = 1 if exact else (num_samples + block - 1) // block
@@ -201,12 +202,10 @@ def _estimator(
             total = total * kept + tf.reduce_sum(w, axis=0)
             squares = squares * tf.square(kept) + tf.reduce_sum(tf.square(w), axis=0)
             # The distributions of all draws and points stand in one axis.
-            num_rows = tf.shape(w)[0]
-            tiled = None if context is None else _repeated(context, num_rows)
-            p_x = model.decode(tf.reshape(terms.z, [num_rows * size, *latent]), tiled)
+            p_x, num_rows = _completed(model, batch, terms.z), tf.size(w)
             each = [
                 tf.reshape(value, tf.concat([tf.shape(w), tf.shape(value)[1:]], axis=0))
-                for value in _averages(p_x, num_rows * size, fold_in(own, 1))
+                for value in _averages(p_x, num_rows, fold_in(own, 1))
             ]
             sums = [
                 _times(kept, before) + tf.reduce_sum(_times(w, value), axis=0)
@@ -248,9 +247,17 @@ def _estimator(
     return estimate
 
 
+def _completed(model: LatentVariableModel, batch: dict[str, Tensor], z: Tensor) -> Distribution:
+    """Returns p(x_missing | x_observed, z) at `z` `[S, B, *E]`, batch shape `[S * B]`."""
+    num, size = tf.unstack(tf.shape(z)[:2])
+    rows = tf.reshape(z, [num * size, *model.latent_shape])
+    tiled = {name: _repeated(part, num) for name, part in batch.items()}
+    return given_observed(model.decode(rows, tiled.get("context")), tiled["x"])
+
+
 def _plain(p_x: Distribution) -> Distribution:
     """Returns the distribution of whole events; a model without latents has one for all rows."""
-    while isinstance(p_x, (Masked, tfd.BatchBroadcast)):
+    while isinstance(p_x, tfd.BatchBroadcast):
         p_x = p_x.distribution
     return p_x
 
