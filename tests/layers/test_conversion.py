@@ -1,0 +1,41 @@
+"""Distributions that become tensors by a property of their class."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow_probability as tfp
+
+from tfvae import layers
+
+tfd = tfp.distributions
+
+
+@pytest.mark.parametrize(
+    ("layer", "read"),
+    [
+        (
+            layers.IndependentBernoulli((2, 2), tfd.Bernoulli.logits),
+            lambda q: q.distribution.logits,
+        ),
+        (layers.IndependentNormal(2, tfd.Normal.loc), lambda q: q.mean()),
+        (layers.MultivariateNormalDiag(2, tfd.MultivariateNormalDiag.loc), lambda q: q.mean()),
+        (layers.OneHotCategorical(4, tfd.OneHotCategorical.logits), lambda q: q.logits),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_properties_convert(layer, read, tmp_path):
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, layer(inputs))
+    params = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
+    q = model(params)
+    np.testing.assert_array_equal(np.asarray(q), read(q))
+    assert model.output_shape == (None, *np.asarray(q).shape[1:])
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")  # in safe mode
+    np.testing.assert_array_equal(np.asarray(loaded(params)), np.asarray(q))
+
+
+def test_properties_that_are_not_there_are_named():
+    layer = layers.IndependentNormal(2, tfd.Bernoulli.logits)
+    with pytest.raises(AttributeError, match=r"reads `logits`.*class Independent does not"):
+        np.asarray(layer(np.zeros([1, 4], "float32")))
