@@ -234,12 +234,15 @@ def squared_mmd(terms: Terms, kernel: Kernel, seed: Tensor) -> Tensor:
     z, y = draws_and_prior_draws(terms, seed)
     others = tf.cast(tf.shape(z)[1] - 1, z.dtype)
 
-    def of_others(draws: Tensor) -> Tensor:
-        within = kernel(draws, draws)  # [S, B, B]
-        total = tf.reduce_sum(within, axis=2) - tf.linalg.diag_part(within)
-        return total / tf.maximum(others, 1.0)  # [S, B]
+    def of_others(pairs: Tensor) -> Tensor:
+        """Returns the mean `[S, B]` over all other points of what pairs `[S, B, B]` have."""
+        total = tf.reduce_sum(pairs, axis=2) - tf.linalg.diag_part(pairs)
+        return total / tf.maximum(others, 1.0)
 
-    across = tf.reduce_mean(kernel(z, y), axis=2)
-    distance = tf.reduce_mean(of_others(z) - 2.0 * across + of_others(y), axis=0)
+    pairs = kernel(z, y)
+    # Draws of q(z|x, c) and of p(z|c) for one point have its c in common: no independent pair.
+    across = of_others(pairs) if terms.p_z.batch_shape.rank else tf.reduce_mean(pairs, axis=2)
+    within = of_others(kernel(z, z)) + of_others(kernel(y, y))
+    distance = tf.reduce_mean(within - 2.0 * across, axis=0)
     # What is across alone would pull the draw of a single point to the middle of the prior.
     return tf.minimum(others, 1.0) * distance
