@@ -131,7 +131,7 @@ class VampPrior(Prior):
 
     def _build(self, event_shape: Shape) -> None:
         start, x_shape, support = self._start, self._x_shape, self._support
-        within = _Within(*_bounds(support))
+        within = _Within(*_bounds(support), support.norm)
         if start is not None and start.shape[1:] != x_shape:
             raise ValueError(
                 "`pseudo_inputs` must have the shape of the data. "
@@ -146,7 +146,7 @@ class VampPrior(Prior):
         self.pseudo_inputs = self.add_weight(
             shape=(self.num_components, *x_shape),
             initializer=(
-                (lambda shape, dtype=None: _noise(support, shape, dtype))
+                (lambda shape, dtype=None: within(_noise(support, shape, dtype)))
                 if start is None
                 else keras.initializers.Constant(cast(Any, start))
             ),
@@ -167,13 +167,19 @@ class _Within(keras.constraints.Constraint):
     Args:
         lower: Least value, of all or of each of the last axis, -infinity where there is none.
         upper: Greatest value, in the same way.
+        norm: See `Support.norm`.
     """
 
-    def __init__(self, lower: np.ndarray, upper: np.ndarray) -> None:
-        self.lower, self.upper = lower, upper
+    def __init__(self, lower: np.ndarray, upper: np.ndarray, norm: int | None = None) -> None:
+        self.lower, self.upper, self.norm = lower, upper, norm
 
     def __call__(self, w: Tensor) -> Tensor:
-        return tf.clip_by_value(w, tf.cast(self.lower, w.dtype), tf.cast(self.upper, w.dtype))
+        w = tf.clip_by_value(w, tf.cast(self.lower, w.dtype), tf.cast(self.upper, w.dtype))
+        if self.norm is None:
+            return w
+        # Vectors of zeros have no direction, nor shares.
+        w = tf.maximum(w, _MARGIN) if self.norm == 1 else w
+        return w / tf.norm(w, ord=self.norm, axis=-1, keepdims=True)
 
     def excludes(self, values: np.ndarray) -> bool:
         """Returns whether any of `values` lies outside; NaN does not."""
