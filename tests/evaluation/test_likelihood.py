@@ -83,6 +83,7 @@ def test_more_samples_raise_the_bound_towards_log_p_x():
         assert looser.mean() > tighter.mean() > 0
 
 
+@pytest.mark.slow
 def test_matches_quadrature_for_a_trained_nonlinear_decoder():
     rng = np.random.default_rng(0)
     angle = rng.uniform(0, np.pi, 500)

@@ -81,6 +81,7 @@ COMPONENTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMPONENTS)
 def test_em_never_lowers_the_likelihood(name):
     component, x = COMPONENTS[name]
@@ -102,6 +103,7 @@ def test_em_never_lowers_the_likelihood(name):
         assert np.max(np.abs(gradient)) < 5e-3
 
 
+@pytest.mark.slow
 def test_fit_maximises_log_p_x_itself(tmp_path):
     x, which = clusters()
     model = tfvae.FiniteMixture(layers.IndependentNormal(2), 3, seed=0)

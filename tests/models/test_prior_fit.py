@@ -9,6 +9,7 @@ from tests.conftest import binary_data, mlp_vae
 from tfvae import priors
 
 
+@pytest.mark.slow
 def test_gain_is_the_closed_form_of_the_best_gaussian():
     """N(0, I) becomes the Gaussian with the moments of the aggregated posterior."""
     model = analytic.LinearGaussian.random()
@@ -42,6 +43,7 @@ def test_gain_is_the_closed_form_of_the_best_gaussian():
     assert old - new == pytest.approx(exact, abs=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prior", [priors.VampPrior(5), priors.GaussianMixture(3)])
 def test_model_lives_on_with_its_new_prior(prior, tmp_path):
     vae, x = mlp_vae(), binary_data()

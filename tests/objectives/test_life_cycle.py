@@ -172,6 +172,7 @@ def test_trains_under_xla(make, objective):
     assert_trains_under_xla(make(), data_of(make), objective)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("make", "objective"), TOGETHER)
 def test_resumes_to_the_bit(make, objective, tmp_path):
     vae, data = make(), data_of(make)
