@@ -8,11 +8,13 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfvae._random import stateless_seed
 from tfvae._shapes import with_event
 from tfvae._typing import Distribution, Tensor
 from tfvae.distributions.broadcast import over_batch
 from tfvae.distributions.finite import States, element_states, weighted_states
 from tfvae.distributions.statistics import Composed, centre
+from tfvae.distributions.support import support_of
 
 __all__ = ["Labelled"]
 
@@ -48,7 +50,10 @@ class Labelled(tfd.Distribution, Composed):
         self.distribution = distribution
         self.known = ~tf.reduce_any(tf.math.is_nan(value), axis=axes)
         # NaN would come back by way of gradients, used or not.
-        self._value = tf.where(tf.math.is_nan(value), tf.zeros_like(value), value)
+        filler = tf.zeros_like(value)
+        if support_of(distribution).norm is not None:  # Zeros lie off the sphere and the simplex.
+            filler = tf.stop_gradient(distribution.sample(seed=stateless_seed(0)))
+        self._value = tf.where(self._over_events(self.known), value, filler)
         super().__init__(
             dtype=distribution.dtype,
             reparameterization_type=distribution.reparameterization_type,
@@ -88,7 +93,7 @@ class Labelled(tfd.Distribution, Composed):
         return self.fill_in(centre(self.distribution))
 
     def _over_events(self, known: Tensor) -> Tensor:
-        return with_event(known, [1] * self.event_shape.rank, axes=0)
+        return with_event(known, [1] * self.distribution.event_shape.rank, axes=0)
 
     def _event_shape(self) -> tf.TensorShape:
         return self.distribution.event_shape
