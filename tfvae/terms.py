@@ -10,6 +10,7 @@ import tensorflow_probability as tfp
 from tfvae._shapes import with_event
 from tfvae._typing import Distribution, Tensor
 from tfvae.distributions.factors import as_factors
+from tfvae.distributions.finite import weighed
 from tfvae.distributions.gaussian import as_diagonal_normal
 from tfvae.distributions.kl import closed_form_kl
 from tfvae.distributions.pairwise import aggregated_log_prob, pairwise_log_prob_fast
@@ -82,7 +83,7 @@ class Terms(NamedTuple):
         """Returns E_q of values `[S, B]`, `[B]`: a mean over draws, or the sum over all states."""
         if self.log_weights is None:
             return tf.reduce_mean(values, axis=0)
-        return tf.reduce_sum(_weighed(self.log_weights, values), axis=0)
+        return tf.reduce_sum(weighed(self.log_weights, values), axis=0)
 
     def log_expect(self, values: Tensor) -> Tensor:
         """Returns log E_q exp(values), `[B]`, of values `[S, B]`, without overflow."""
@@ -154,7 +155,7 @@ class Terms(NamedTuple):
         if self.log_weights is None:
             return tf.reduce_mean(values, axis=0)
         log_weights = with_event(self.log_weights, [1] * (values.shape.rank - 2), axes=0)
-        return tf.reduce_sum(_weighed(log_weights, values), axis=0)
+        return tf.reduce_sum(weighed(log_weights, values), axis=0)
 
     def scale_gradient(self, bound: Tensor, scale: Tensor) -> Tensor:
         """Returns `bound` as it is, with the gradient through each draw of z multiplied.
@@ -211,10 +212,3 @@ class Terms(NamedTuple):
         part = self._replace(log_weights=weights).expect(own - aggregated_log_prob(log_q))
         values = tf.gather(part, tf.range(size) * count // size)
         return tf.ensure_shape(values, self.z.shape[1:2])
-
-
-def _weighed(log_weights: Tensor, values: Tensor) -> Tensor:
-    """Returns exp(log_weights) * values; what is impossible counts nothing, also times infinity."""
-    weights = tf.exp(log_weights)
-    impossible = (weights == 0.0) & tf.math.is_inf(values)
-    return weights * tf.where(impossible, tf.zeros_like(values), values)

@@ -6,8 +6,8 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from scipy import stats
 
-from tfvae.distributions import Hierarchy, pairwise_log_prob
-from tfvae.distributions.hierarchy import Factor, precision_weighted
+from tfvae.distributions import Hierarchy, Labelled, pairwise_log_prob
+from tfvae.distributions.hierarchy import Factor, level_rates, precision_weighted
 from tfvae.distributions.statistics import centre, statistic
 
 tfd = tfp.distributions
@@ -163,3 +163,18 @@ def test_draws_that_carry_no_gradient_say_so():
         states * tf.nn.log_softmax(X).numpy(), axis=-1
     )
     np.testing.assert_allclose(q.log_prob(z), probs, rtol=1e-4)
+
+
+def test_states_that_cannot_be_count_nothing_in_rates():
+    """Of a latent that is known in one row and not in the other: no closed form, a sum."""
+    label = tf.constant([np.nan, 1.0])
+
+    def q_y(_):
+        logits = tf.constant([[0.0, 0.0, -np.inf]] * 2)
+        return Labelled(tfd.Categorical(logits, dtype=tf.float32), label)
+
+    q = Hierarchy([Factor("y", ("label",), q_y)], {"y": ()}, {"label": label})
+    uniform = tfd.Categorical(tf.zeros(3), dtype=tf.float32)
+    p = Hierarchy([Factor("y", (), lambda _: uniform)], {"y": ()})
+    rates = level_rates(q, p, q.draw(2, tf.constant([0, 1]), max_states=3)).rates["y"]
+    np.testing.assert_allclose(rates, [np.log(1.5), np.log(3.0)], rtol=1e-6)

@@ -149,10 +149,11 @@ class DiscretizedLogistic(AutoCompositeTensorDistribution):
         return tf.where(first, log_below, tf.where(last, log_above, between))
 
     def _mean(self) -> Tensor:
-        return self.low + self.step * self._moments()[0]
+        centre, mean, _ = self._moments()
+        return centre + self.step * mean
 
     def _variance(self) -> Tensor:
-        mean, square = self._moments()
+        _, mean, square = self._moments()
         return self.step**2 * tf.maximum(square - tf.square(mean), 0.0)
 
     def _mode(self) -> Tensor:
@@ -169,15 +170,26 @@ class DiscretizedLogistic(AutoCompositeTensorDistribution):
         index = tf.round((x - self.low) / self.step)
         return self.low + self.step * tf.clip_by_value(index, 0.0, self.levels - 1.0)
 
-    def _moments(self) -> tuple[Tensor, Tensor]:
-        """Returns E[K] and E[K**2] of the index K of the level, one level at a time."""
+    def _moments(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns the level nearest to `loc`, and E[N] and E[N**2] of the levels N above it.
+
+        Counted from there no digits are lost: squares of numbers of levels, such as 200**2, leave
+        none to the variance of a sharp distribution. One level at a time, by
+
+            E[N] = sum_{n > 0} P(N >= n) - sum_{n <= 0} P(N < n)
+            E[N**2] = sum_{n > 0} (2 n - 1) P(N >= n) + sum_{n <= 0} (1 - 2 n) P(N < n)
+        """
         dtype: Any = self.dtype
+        centre = tf.stop_gradient(self._nearest(self.loc))
+        start = tf.round((centre - self.low) / self.step)
 
         def add(k: Tensor, mean: Tensor, square: Tensor) -> tuple[Tensor, ...]:
             index = tf.cast(k, dtype)
-            edge = self.low + (index - 0.5) * self.step
-            at_least = tf.sigmoid((self.loc - edge) / self.scale)  # P(K >= k)
-            return k + 1, mean + at_least, square + (2.0 * index - 1.0) * at_least
+            above = (self.loc - (self.low + (index - 0.5) * self.step)) / self.scale
+            n = index - start
+            # P(N >= n) beyond the centre, and minus P(N < n) up to it.
+            share = tf.where(n > 0.0, tf.sigmoid(above), -tf.sigmoid(-above))
+            return k + 1, mean + share, square + (2.0 * n - 1.0) * share
 
         batch_shape: Any = self.batch_shape_tensor()
         zeros = tf.zeros(batch_shape, dtype)
@@ -188,7 +200,7 @@ class DiscretizedLogistic(AutoCompositeTensorDistribution):
             (tf.constant(1), zeros, zeros),
             maximum_iterations=self.levels - 1,
         )
-        return mean, square
+        return centre, mean, square
 
     def _default_event_space_bijector(self) -> None:
         return None

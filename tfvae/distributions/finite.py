@@ -13,7 +13,7 @@ import tensorflow_probability as tfp
 from tfvae._typing import Distribution, Tensor
 from tfvae.distributions.wrappers import Independent
 
-__all__ = ["States", "all_states", "element_states", "num_states", "weighted_states"]
+__all__ = ["States", "all_states", "element_states", "num_states", "weighed", "weighted_states"]
 
 tfd = tfp.distributions
 
@@ -125,3 +125,10 @@ def weighted_states(distribution: Distribution) -> States:
     )
     log_prob = distribution.log_prob(z)
     return States(z, log_prob, tf.zeros_like(log_prob))
+
+
+def weighed(log_weights: Tensor, values: Tensor) -> Tensor:
+    """Returns exp(log_weights) * values; what is impossible counts nothing, also times infinity."""
+    weights = tf.exp(log_weights)
+    impossible = (weights == 0.0) & tf.math.is_inf(values)
+    return weights * tf.where(impossible, tf.zeros_like(values), values)

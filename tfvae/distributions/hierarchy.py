@@ -12,7 +12,7 @@ import tensorflow_probability as tfp
 from tfvae._random import fold_in
 from tfvae._shapes import with_event
 from tfvae._typing import Distribution, Shape, Tensor
-from tfvae.distributions.finite import num_states, weighted_states
+from tfvae.distributions.finite import num_states, weighed, weighted_states
 from tfvae.distributions.gaussian import as_diagonal_normal
 from tfvae.distributions.kl import closed_form_kl
 from tfvae.distributions.pairwise import pairwise_log_prob, pairwise_log_prob_fast
@@ -123,7 +123,7 @@ class LevelDraws(NamedTuple):
         weights = self.log_weights
         if weights is None:
             return tf.reduce_mean(values, axis=0)
-        return tf.reduce_sum(tf.exp(weights) * values, axis=0)
+        return tf.reduce_sum(weighed(weights, values), axis=0)
 
 
 class LevelRates(NamedTuple):
