@@ -27,6 +27,7 @@ from tfvae.objectives import (
     StraightThrough,
 )
 from tfvae.objectives.gradients import zeros_with_gradient
+from tfvae.objectives.power_means import PowerMeans
 
 tfd = tfp.distributions
 
@@ -412,3 +413,14 @@ def test_gradients_of_a_model_are_those_of_the_estimator():
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-6)
     for one, other in zip(plain[1], doubly[1], strict=True):
         assert np.abs(one - other).max() > 1e-3
+
+
+def test_a_draw_of_weight_zero_leaves_the_baselines_of_all_finite():
+    """As of an x that is impossible at one z: by hand, from the others of each."""
+    log_w = np.array([-np.inf, 0.0, 1.0])
+    w = np.exp(log_w)
+    without = [
+        np.log(np.mean(np.append(np.delete(w, s), v))) for s, v in enumerate([np.e**0.5, 0.0, 0.0])
+    ]
+    signal = LeaveOneOut()._signal(tf.constant(log_w[:, None]), PowerMeans.of(order=1.0))
+    np.testing.assert_allclose(signal[:, 0], np.log(np.mean(w)) - without, rtol=1e-6)

@@ -296,10 +296,11 @@ class LeaveOneOut(ScoreFunction):
 
     def _signal(self, log_w: Tensor, means: PowerMeans) -> Tensor:
         num_samples = tf.shape(log_w)[0]
-        total = tf.reduce_sum(log_w, axis=0)
-        # A draw that is scored alone has no others: its baseline is the bound of weights of one.
-        others = (total - log_w) / tf.cast(tf.maximum(num_samples - 1, 1), log_w.dtype)  # [S, B]
         left_out = tf.expand_dims(tf.eye(num_samples, dtype=tf.bool), -1)  # [S, S, 1]
+        # Left out, not taken off the sum of all: a weight of zero has a logarithm of -infinity.
+        others = tf.reduce_sum(tf.where(left_out, tf.zeros_like(log_w), log_w[None]), axis=1)
+        # A draw that is scored alone has no others: its baseline is the bound of weights of one.
+        others /= tf.cast(tf.maximum(num_samples - 1, 1), log_w.dtype)  # [S, B]
         replaced = tf.where(left_out, others[:, None], log_w[None])  # [left out, S, B]
         without = means(tf.transpose(replaced, [1, 0, 2]))  # [left out, B]
         return means(log_w) - without
