@@ -1,4 +1,4 @@
-"""Distributions from functions: any input, weights that the function uses, and storage."""
+"""Distributions from functions: any input, Keras weights that the function uses, and storage."""
 
 import functools
 
@@ -12,7 +12,6 @@ from tfvae.layers import DistributionLambda, IndependentNormal, MixtureSameFamil
 
 tfd = tfp.distributions
 
-GLOBAL_VARIABLE = tf.Variable(1.0, name="global_scale")
 global_layer = VariableLayer([2], name="global_layer")
 
 
@@ -52,6 +51,26 @@ def test_several_inputs_and_file(tmp_path):
     loaded = keras.models.load_model(tmp_path / "model.keras")  # in safe mode
     inputs = [np.ones([4, 3], "float32"), np.zeros([4, 3], "float32")]
     np.testing.assert_array_equal(loaded(inputs).mean(), model(inputs).mean())
+
+
+def test_joint_distributions_of_a_variable():
+    """TFP's joint distribution without an input: its tensor is a list of tensors, part by part."""
+    inputs = keras.Input(())
+    params = VariableLayer([2, 4, 3], initializer="normal")(inputs)
+    joint = DistributionLambda(
+        lambda t: tfd.JointDistributionSequential(
+            [
+                tfd.Gamma(tf.exp(t[..., 0]), tf.exp(t[..., 1])),
+                tfd.Normal(t[..., 2], 1.0),
+                lambda m, s: tfd.Normal(loc=m, scale=s),
+            ]
+        )
+    )
+    model = keras.Model(inputs, joint(keras.layers.Dense(5, use_bias=False)(params)))
+    p = model(np.zeros([1]))
+    assert isinstance(p, tfd.JointDistributionSequential)
+    assert p.log_prob(p.sample()).shape == (2, 4)
+    assert len(model.trainable_weights) == 2
 
 
 def test_functions_that_are_not_registered_are_refused():
@@ -114,33 +133,6 @@ def test_functions_may_use_the_model_that_holds_them():
     model = Model()
     assert model(np.zeros([3, 2], "float32")).batch_shape == (3, 2)
     assert len(model.trainable_weights) == 1
-
-
-def test_weights_that_keras_cannot_train_are_refused():
-    variable = tf.Variable(1.0, name="scale")
-    positive = tfp.util.TransformedVariable(1.0, tfp.bijectors.Softplus(), name="positive")
-    bijector = tfp.bijectors.Scale(variable)
-    for part, name in [(variable, "scale"), (positive, "positive"), (bijector, "scale")]:
-        with pytest.raises(TypeError, match=rf"layer 'head' holds weights.*variable '{name}") as e:
-            DistributionLambda(lambda t, part=part: tfd.Normal(t, part), name="head")
-        assert "VariableLayer" in str(e.value)
-    with pytest.raises(TypeError, match="global_scale"):
-        DistributionLambda(lambda t: tfd.Normal(t, GLOBAL_VARIABLE))
-    # Out of sight in an attribute, it is seen when it is read.
-    hidden = type("Holder", (), {"variable": variable})()
-    with pytest.raises(TypeError, match=r"layer 'head' reads the variable 'scale:0'"):
-        DistributionLambda(lambda t: tfd.Normal(t, hidden.variable), name="head")(tf.zeros([2]))
-    # What is not trainable is a constant.
-    frozen = tf.Variable(2.0, trainable=False)
-    assert DistributionLambda(lambda t: tfd.Normal(t, frozen))(tf.zeros([2])).batch_shape == 2
-
-
-def test_networks_of_the_legacy_keras_are_refused():
-    import tf_keras
-
-    network = tf_keras.layers.Dense(2)
-    with pytest.raises(TypeError, match=r"a Dense of the legacy Keras 2"):
-        DistributionLambda(lambda t: tfd.Normal(network(t), 1.0))
 
 
 def test_precision():

@@ -72,6 +72,18 @@ def test_what_holds_code_is_refused(make):
         distribution_config(make(), "The prior")
 
 
+def test_variables_come_back_once_each():
+    loc, scale = tf.Variable(1.0), tf.Variable(2.0, trainable=False)
+    parts = [tfd.Normal(loc, scale), tfd.Normal(loc, 1.0)]
+    before = tfd.Mixture(tfd.Categorical(zeros(2)), parts)
+    config = json.loads(json.dumps(distribution_config(before, "It")))
+    after = distribution_from_config(config)
+    assert [(v.numpy(), v.trainable) for v in after.variables] == [(1.0, True), (2.0, False)]
+    code = tfd.Normal(0.0, tfp.util.TransformedVariable(1.0, tfp.bijectors.Exp()))
+    with pytest.raises(ValueError, match=r"The prior cannot be .* a TransformedVariable, which is"):
+        distribution_config(code, "The prior")
+
+
 def test_names_of_files_are_looked_up_among_distributions_alone():
     config = distribution_config(tfd.Normal(0.0, 1.0), "It")
     with pytest.raises(ValueError, match=r"Not a known distribution\. Received: 'RegisterKL'"):

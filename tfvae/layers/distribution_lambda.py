@@ -25,8 +25,9 @@ __all__ = ["DistributionLambda"]
 class DistributionLambda(DistributionLayer):
     """Turns tensors into the distribution that a function makes of them.
 
-    Keras layers and `keras.Variable`s that the function uses become parts of this layer: they
-    train and are stored with it.
+    Keras layers, `keras.Variable`s and `tf.Variable`s that the function uses, those inside a
+    `tfp.util.TransformedVariable`, a distribution or a bijector too, become parts of this layer:
+    they train and are stored with it.
 
     Args:
         make_distribution_fn: From the layer's input, a tensor or a structure of tensors, to a
@@ -44,7 +45,7 @@ class DistributionLambda(DistributionLayer):
 
     Raises:
         TypeError: The function returns no distribution, or uses weights that Keras 3 cannot
-            train, such as a `tf.Variable`.
+            train, such as a network of `tf_keras`.
 
     Example:
         >>> layer = tfvae.layers.DistributionLambda(
@@ -62,8 +63,9 @@ class DistributionLambda(DistributionLayer):
         super().__init__(None, convert_to_tensor_fn, **kwargs)
         self.make_distribution_fn = make_distribution_fn
         self._where = f"`make_distribution_fn` of layer '{self.name}'"
-        captured_parts(make_distribution_fn, self._where)  # Refuses early what cannot be trained.
-        self._parts: list[Any] = []
+        # What cannot be trained is refused early, and what can is there before the first call.
+        found = captured_parts(make_distribution_fn, self._where)
+        self._parts: list[Any] = [part for part in found if isinstance(part, keras.Variable)]
         self._outer_variables: Callable[[], list[Any]] = list
 
     @classmethod
@@ -127,7 +129,10 @@ class DistributionLambda(DistributionLayer):
     def _keep_parts(self) -> None:
         """Tracks what the function uses, except models that hold this layer themselves."""
         outer: list[Any] = []
+        kept = {id(part) for part in self._parts}
         for part in captured_parts(self.make_distribution_fn, self._where):
+            if id(part) in kept:
+                continue
             inside = isinstance(part, keras.layers.Layer) and self in part._flatten_layers()
             (outer if inside else self._parts).append(part)
         # Behind a function, where Keras does not look: those models track these variables.

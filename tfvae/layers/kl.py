@@ -16,7 +16,12 @@ from tfvae._stored import function_config, function_from_config
 from tfvae._typing import Distribution, Tensor, register
 from tfvae.distributions.kl import closed_form_kl
 from tfvae.layers.coercible import distribution_of
-from tfvae.layers.stored_distribution import distribution_config, distribution_from_config
+from tfvae.layers.stored_distribution import (
+    distribution_config,
+    distribution_from_config,
+    variable_config,
+    variable_from_config,
+)
 from tfvae.layers.tracking import captured_parts, checked_reads
 
 __all__ = ["KLDivergenceAddLoss", "KLDivergenceRegularizer"]
@@ -37,15 +42,17 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
     Args:
         distribution_b: p: a distribution; a Keras model, such as a `VariableLayer` followed by a
             distribution layer; an object of `tfvae.priors`; or a callable without arguments.
-            Keras layers and variables in it train with the layer that is regularized.
+            Keras layers and variables in it, also the `tf.Variable`s and
+            `tfp.util.TransformedVariable`s that a distribution is made from, train with the layer
+            that is regularized.
         use_exact_kl: Takes the closed form. False estimates the divergence at test points.
         test_points_reduce_axis: Axes of the test points to average over; the batch is averaged
             over in any case, so this changes nothing. Kept for programs that pass it.
         test_points_fn: From q to the test points of the estimate, draws from q; by default the
             tensor that q turns into.
-        weight: A number, a `keras.Variable`, a `tf.Variable` that does not train, a schedule (a
-            callable of the number of training steps so far, such as `tfvae.objectives.Linear`),
-            or a callable without arguments, for schedules.
+        weight: A number, a `keras.Variable` or `tf.Variable` (which trains if it is trainable), a
+            schedule (a callable of the number of training steps so far, such as
+            `tfvae.objectives.Linear`), or a callable without arguments, for schedules.
 
     Call arguments:
         distribution_a: q, batch shape `[...]`.
@@ -168,12 +175,7 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
         default_points = self.test_points_fn is tf.convert_to_tensor
         points = None if default_points else _stored(self.test_points_fn, "test_points_fn")
         if isinstance(self.weight, (keras.Variable, tf.Variable)):
-            weight: Any = {
-                "variable": np.asarray(self.weight).tolist(),
-                "dtype": tf.as_dtype(self.weight.dtype).name,
-                "trainable": bool(self.weight.trainable),
-                "keras": isinstance(self.weight, keras.Variable),
-            }
+            weight: Any = variable_config(self.weight)
         else:
             weight = _stored(self.weight, "weight") if callable(self.weight) else self.weight
         if isinstance(self.distribution_b, Distribution):
@@ -199,11 +201,7 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
         else:
             config["distribution_b"] = function_from_config(stored)
         if isinstance(weight, dict) and "variable" in weight:
-            # A file holds the values of weights, which a `tf.Variable` is not.
-            kind = keras.Variable if weight["keras"] else tf.Variable
-            config["weight"] = kind(
-                weight["variable"], dtype=weight["dtype"], trainable=weight["trainable"]
-            )
+            config["weight"] = variable_from_config(weight)
         else:
             config["weight"] = function_from_config(weight)
         points = config["test_points_fn"]

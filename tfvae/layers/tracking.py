@@ -1,68 +1,80 @@
 """Which weights a user's function reads: to be trained with the layer, or refused with a reason.
 
 Keras 3 trains and stores `keras.Variable`s that it finds in attributes of layers. What a function
-closes over, it does not see; a `tf.Variable` or a network of the legacy Keras, it never sees.
+closes over, and what a distribution was made from, it does not see; a `tf.Variable` it only sees
+with a `keras.Variable` around it; a network of the legacy Keras, never.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
+import gc
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-__all__ = ["captured_parts", "checked_reads", "refuse_untrained"]
+from tfvae._typing import Distribution
+
+__all__ = ["adopted", "captured_parts", "checked_reads"]
 
 _REMEDY = (
-    "Keras 3 would neither train nor store it. Make it a `keras.Variable` or the weight of a Keras "
-    "layer, such as `tfvae.layers.VariableLayer`, and use that in the function: it becomes a "
-    "weight of the layer."
+    "Use a `keras.Variable`, a `tf.Variable` or the weight of a Keras layer, such as "
+    "`tfvae.layers.VariableLayer`, and let the function name it or close over it, by itself or in "
+    "a `tf.Module`: it becomes a weight of the layer."
 )
 
 
-def refuse_untrained(value: Any, where: str) -> None:
-    """Raises where `value` holds weights that Keras 3 cannot train.
+def adopted(variables: Sequence[tf.Variable]) -> list[keras.Variable]:
+    """Returns for each `tf.Variable` the `keras.Variable` that stands for it, the only one.
+
+    It has no value of its own: optimizers and files of weights change what the user's objects
+    read. Only a `keras.StatelessScope` does not, because these objects do not ask Keras.
 
     Args:
-        value: Anything that was handed to a layer.
-        where: What it was handed to, for the message.
+        variables: Of any type and static shape.
 
-    Raises:
-        TypeError: `value` is a trainable `tf.Variable`, or a `tf.Module` with such variables: a
-            `tfp.util.TransformedVariable`, a distribution or bijector made from variables, or a
-            network of `tf_keras`.
+    Returns:
+        As many, the one that lives already where there is one.
+
+    Example:
+        >>> loc = tf.Variable([0.0, 1.0])
+        >>> (weight,) = adopted([loc])
+        >>> _ = weight.assign([2.0, 3.0])
+        >>> loc.numpy()
+        array([2., 3.], dtype=float32)
     """
-    # Networks of the legacy Keras hold no variables before their first call.
-    legacy = any(cls.__module__.split(".")[0] == "tf_keras" for cls in type(value).__mro__)
-    variables = _trainable_variables(value)
-    if legacy or variables:
-        what = f"a {type(value).__name__}"
-        if legacy:
-            what += " of the legacy Keras 2"
-        if variables:
-            what += f" with the variable '{variables[0].name}'"
-        raise TypeError(f"{where} holds weights outside of Keras 3. Received: {what}. {_REMEDY}")
+    if not variables:
+        return []
+    # Two on one variable would train it twice, and Keras leaves no way back from it to the first.
+    holders = gc.get_referrers(*variables)
+    fields = [holder for holder in holders if isinstance(holder, dict) and "_value" in holder]
+    holders += gc.get_referrers(*fields) if fields else []
+    living = {id(h._value): h for h in holders if isinstance(h, keras.Variable)}
+    return [living[id(v)] if id(v) in living else _around(v) for v in variables]
 
 
 def captured_parts(function: Any, where: str) -> list[Any]:
     """Returns the Keras layers and variables that a function can reach, to be tracked.
 
     Looks at what it closes over, its default and bound arguments, the globals it names, and the
-    same of the functions found so.
+    same of the functions found so. The variables of a `tf.Variable`, a
+    `tfp.util.TransformedVariable`, a distribution, a bijector or any other `tf.Module` are adopted.
 
     Args:
-        function: Any callable; a Keras layer is a part by itself.
+        function: Any callable, or a distribution; a Keras layer is a part by itself.
         where: What it was handed to, for messages.
 
     Returns:
         `keras.Variable`s and `keras.layers.Layer`s, each once.
 
     Raises:
-        TypeError: See `refuse_untrained`.
+        TypeError: It can reach a network of `tf_keras`, a distribution made from the value of a
+            `keras.Variable`, or a variable to train of unknown shape.
     """
     parts: list[Any] = []
+    variables: dict[int, tf.Variable] = {}
     seen: set[int] = set()
 
     def visit(value: Any) -> None:
@@ -72,12 +84,16 @@ def captured_parts(function: Any, where: str) -> list[Any]:
         if isinstance(value, (keras.Variable, keras.layers.Layer)):
             parts.append(value)
             return
-        refuse_untrained(value, where)
+        _refuse_untrained(value, where)
+        for variable in _variables(value):
+            variables[id(variable)] = variable
         for inner in _reached_from(value):
             visit(inner)
 
     visit(function)
-    return parts
+    weights = adopted([variable for variable in variables.values() if _is_weight(variable, where)])
+    known = {id(part) for part in parts}
+    return parts + [weight for weight in weights if id(weight) not in known]
 
 
 def checked_reads(
@@ -100,7 +116,7 @@ def checked_reads(
         result = function()
     tracked = {id(variable._value) for variable in known()}
     # A distribution keeps variables that it is given, and reads them only later.
-    for variable in (*tape.watched_variables(), *_trainable_variables(result)):
+    for variable in (*tape.watched_variables(), *(v for v in _variables(result) if v.trainable)):
         if id(variable) not in tracked:
             raise TypeError(
                 f"{where} reads the variable '{variable.name}', which is no weight of the layer. "
@@ -109,12 +125,50 @@ def checked_reads(
     return result
 
 
-def _trainable_variables(value: Any) -> list[Any]:
+def _around(variable: tf.Variable) -> keras.Variable:
+    # Keras keeps a `tf.Variable` that it is given as the value. Its names hold no "/".
+    name = variable.name.split(":")[0].replace("/", "_")
+    return keras.Variable(variable, trainable=variable.trainable, autocast=False, name=name)
+
+
+def _is_weight(variable: tf.Variable, where: str) -> bool:
+    """Returns whether Keras can keep a variable; those that do not train may stay constants."""
+    if variable.shape.is_fully_defined() and (variable.dtype.is_numeric or variable.dtype.is_bool):
+        return True
+    if variable.trainable:
+        raise TypeError(
+            f"{where} holds the variable '{variable.name}', which Keras 3 cannot train. Expected "
+            "numbers of a known shape. "
+            f"Received: {variable.dtype.name} of shape {variable.shape}. {_REMEDY}"
+        )
+    return False
+
+
+def _refuse_untrained(value: Any, where: str) -> None:
+    """Raises where `value` is, or holds, what neither trains here nor becomes a weight."""
+    parts: list[Any] = [value, *(value.submodules if isinstance(value, tf.Module) else ())]
+    for part in parts:
+        # By the class: such a network holds no variables before its first call.
+        if any(cls.__module__.split(".")[0] == "tf_keras" for cls in type(part).__mro__):
+            raise TypeError(
+                f"{where} holds weights outside of Keras 3, which would neither train nor store "
+                f"them. Received: a {type(part).__name__} of the legacy Keras 2. Make it of layers "
+                "of `keras`, or of `tfvae.networks`."
+            )
+        given = part.parameters.values() if isinstance(part, Distribution) else ()
+        for variable in given:
+            if isinstance(variable, keras.Variable) and variable.trainable:
+                raise TypeError(
+                    f"{where} holds a {type(part).__name__} made from the value that the "
+                    f"`keras.Variable` '{variable.path}' had then: TFP reads it once, and it would "
+                    "not train. Make the distribution of its `.value`, or within the function."
+                )
+
+
+def _variables(value: Any) -> list[tf.Variable]:
     if isinstance(value, tf.Variable):
-        return [value] if value.trainable else []
-    if isinstance(value, tf.Module):
-        return list(value.trainable_variables)
-    return []
+        return [value]
+    return list(value.variables) if isinstance(value, tf.Module) else []
 
 
 def _reached_from(value: Any) -> Iterator[Any]:

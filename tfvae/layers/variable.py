@@ -9,6 +9,7 @@ import keras
 
 from tfvae._stored import parts_config
 from tfvae._typing import Shape, Tensor, event_tuple, register
+from tfvae.layers.tracking import captured_parts
 
 __all__ = ["VariableLayer"]
 
@@ -22,7 +23,8 @@ class VariableLayer(keras.layers.Layer):
     Args:
         shape: Shape of the weight.
         dtype: Type of the weight; by default Keras's `floatx`.
-        activation: Applied to the weight, by name or as a callable.
+        activation: Applied to the weight, by name or as a callable. Variables that it uses train
+            with the layer.
         initializer: First value of the weight.
         regularizer: Regularizer of the weight.
         constraint: Constraint of the weight.
@@ -64,6 +66,8 @@ class VariableLayer(keras.layers.Layer):
             regularizer=self.regularizer,
             constraint=self.constraint,
         )
+        where = f"`activation` of layer '{self.name}'"
+        self._activation_parts = captured_parts(self.activation, where)
         self.built = True
 
     def call(self, inputs: Any) -> Tensor:
