@@ -10,11 +10,13 @@ import tensorflow_probability as tfp
 
 from tfvae.layers import (
     DistributionLambda,
+    IndependentBernoulli,
     IndependentNormal,
     KLDivergenceAddLoss,
     KLDivergenceRegularizer,
     MixtureSameFamily,
     MultivariateNormalDiag,
+    MultivariateNormalTriL,
     VariableLayer,
 )
 
@@ -241,6 +243,30 @@ def test_functions_with_variables_are_stored(tmp_path):
     loaded = keras.models.load_model(tmp_path / "model.keras")  # in safe mode
     np.testing.assert_array_equal(loaded(np.zeros([1, 2])).stddev(), [[3.0, 3.0]])
     GLOBAL_VARIABLE.assign(1.0)
+
+
+def test_all_variables_of_tfp_s_functional_autoencoder_train():
+    """Two draws of z each, a trainable prior, and a weight of the penalty that does not train."""
+    given, variables = prior()
+    beta = tf.Variable(0.9, trainable=False)
+    images = keras.Input((2, 2, 1))
+    params = keras.layers.Dense(MultivariateNormalTriL.params_size(2))(
+        keras.layers.Flatten()(images)
+    )
+    z = MultivariateNormalTriL(2, lambda q: q.sample(2, seed=42))(params)
+    z = KLDivergenceAddLoss(given, weight=beta)(z)
+    logits = keras.layers.Dense(IndependentBernoulli.params_size((2, 2, 1)))(z)
+    average = keras.layers.Lambda(lambda t: tf.reduce_mean(t, axis=0))(logits)
+    model = keras.Model(images, IndependentBernoulli((2, 2, 1), tfd.Bernoulli.logits)(average))
+    assert len(model.trainable_weights) == 2 + 2 + 2
+    assert any(weight.value is beta for weight in model.non_trainable_weights)
+    before = [variable.numpy() for variable in variables]
+    model.compile("adam", loss=minus_log_prob)
+    x = (np.arange(16).reshape(4, 2, 2, 1) % 3 == 0).astype("float32")
+    model.train_on_batch(x, x)
+    for variable, old in zip(variables, before, strict=True):
+        assert np.all(variable.numpy() != old)
+    assert isinstance(model(x).distribution, tfd.Bernoulli)
 
 
 def test_exported_models_hold_them(tmp_path):

@@ -1,5 +1,7 @@
 """A weight as a layer, and models that are priors."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -74,3 +76,23 @@ def test_documented_trainable_normal():
     )
     x = model(tf.zeros([1]))
     assert (x.dtype, x.batch_shape, x.event_shape) == (tf.float64, (3,), (4,))
+
+
+@pytest.mark.parametrize("functional", [False, True], ids=["sequential", "functional"])
+def test_a_weight_that_does_not_train_before_other_layers(functional):
+    """TFP's trainable distribution of a fixed weight, a dense layer and a function."""
+    parts = [
+        VariableLayer([2, 3, 4], dtype="float64", initializer="ones", trainable=False),
+        keras.layers.Dense(5, use_bias=False, dtype="float64"),
+        DistributionLambda(
+            lambda t: tfd.Independent(tfd.Normal(t[0], tf.exp(t[1])), 1), dtype="float64"
+        ),
+    ]
+    x = keras.Input(())
+    made = functools.reduce(lambda y, part: part(y), parts, x)
+    model = keras.Model(x, made) if functional else keras.Sequential(parts)
+    p = model(tf.zeros([1]))
+    assert isinstance(p.tensor_distribution, tfd.Independent)
+    assert (p.dtype, p.batch_shape, p.event_shape) == (tf.float64, (3,), (5,))
+    assert [weight.shape for weight in model.trainable_weights] == [(4, 5)]
+    assert [weight.shape for weight in model.non_trainable_weights] == [(2, 3, 4)]
