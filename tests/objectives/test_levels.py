@@ -1,5 +1,7 @@
 """Every gradient estimator on latents of several levels, against the exact gradient of a bound."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -67,6 +69,12 @@ OF_DRAWS = [
 MADE = {}
 
 
+def quick_first(cases):
+    """Marks all cases slow but the first: they are quick, and many."""
+    first, *others = cases
+    return [first, *(pytest.param(case, marks=pytest.mark.slow) for case in others)]
+
+
 def made(kinds, name):
     """Returns a graph and its model, which tests only read."""
     p, q = kinds[name]
@@ -78,14 +86,23 @@ def made(kinds, name):
     return MADE[key]
 
 
+@functools.cache
+def exact_elbo(graph, beta):
+    return graph.elbo(graph.params, beta=beta), graph.slope(lambda p: graph.elbo(p, beta=beta))
+
+
+@functools.cache
+def exact_iwae(graph):
+    return graph.iwae(graph.params), graph.slope(graph.iwae)
+
+
 def exact(graph, objective):
     """The expectation of the bound, and its gradient in all parameters."""
     if isinstance(objective, ELBO):
-        beta = objective.beta
-        return graph.elbo(graph.params, beta=beta), graph.slope(lambda p: graph.elbo(p, beta=beta))
-    value, slope = graph.iwae(graph.params), graph.slope(graph.iwae)
+        return exact_elbo(graph, objective.beta)
+    value, slope = exact_iwae(graph)
     if objective.encoder_groups:  # of one draw each: the ELBO is what the encoder climbs
-        slope = np.where(graph.of_q(), graph.slope(graph.elbo), slope)
+        slope = np.where(graph.of_q(), exact_elbo(graph, 1.0)[1], slope)
     return value, slope
 
 
@@ -97,8 +114,10 @@ def assert_unbiased(graph, model, objective, columns=slice(None)):
         np.testing.assert_array_less(np.abs(rows.mean(axis=0) - expected), 5 * error + 2e-5)
 
 
-@pytest.mark.parametrize("name", FINITE)
-@pytest.mark.parametrize("objective", [*OF_SCORES, ImportanceWeighted(2, gradient=LeaveOneOut())])
+@pytest.mark.parametrize("name", quick_first(FINITE))
+@pytest.mark.parametrize(
+    "objective", quick_first([*OF_SCORES, ImportanceWeighted(2, gradient=LeaveOneOut())])
+)
 def test_of_finite_latents(name, objective):
     assert_unbiased(*made(FINITE, name), objective)
 
@@ -117,8 +136,10 @@ def test_of_p_beside_draws_that_are_biased_for_q(objective):
     assert_unbiased(graph, model, objective, columns=~graph.of_q())
 
 
-@pytest.mark.parametrize("name", MIXED)
-@pytest.mark.parametrize("objective", [*OF_SCORES, ImportanceWeighted(2, gradient=LeaveOneOut())])
+@pytest.mark.parametrize("name", quick_first(MIXED))
+@pytest.mark.parametrize(
+    "objective", quick_first([*OF_SCORES, ImportanceWeighted(2, gradient=LeaveOneOut())])
+)
 def test_of_finite_and_gaussian_latents(name, objective):
     assert_unbiased(*made(MIXED, name), objective)
 
@@ -128,12 +149,13 @@ def test_of_sums_beside_gaussian_latents(name):
     assert_unbiased(*made(MIXED, name), ELBO())
 
 
-@pytest.mark.parametrize("name", GAUSSIAN)
-@pytest.mark.parametrize("objective", [*OF_SCORES[:1], *OF_DRAWS])
+@pytest.mark.parametrize("name", quick_first(GAUSSIAN))
+@pytest.mark.parametrize("objective", quick_first([*OF_SCORES[:1], *OF_DRAWS]))
 def test_of_gaussian_latents(name, objective):
     assert_unbiased(*made(GAUSSIAN, name), objective)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reads", [TOP_DOWN, BOTTOM_UP], ids=["top-down", "bottom-up"])
 def test_paths_alone_have_no_gradient_at_the_exact_posterior(reads):
     """log w is log p(x) wherever z lies: not on average, but for each draw."""
