@@ -239,3 +239,20 @@ def test_steps_taken_together_stop_at_the_limit_that_is_asked_for():
     vae.evaluate(data, steps=9, verbose=0)
     assert int(vae._loss_tracker.count) == 9 * 4
     assert len(vae.predict(data, steps=3, verbose=0)["z_mean"]) == 3 * 4
+
+
+@pytest.mark.slow
+@pytest.mark.xla
+def test_shapes_that_xla_cannot_know_are_found_before_a_step_runs():
+    """The gradient of `set_diag`, of which TFP's low-rank Gaussians are made, over a last batch."""
+    head = tfvae.layers.MultivariateNormalLowRank(2, 1)
+    encoder = keras.Sequential([keras.Input((6,)), keras.layers.Dense(6), head])
+    vae = tfvae.VAE(encoder, mlp_decoder(), seed=1)
+    vae.compile("adam")
+    before = vae.get_weights()
+    with pytest.warns(UserWarning, match="a shape that a branch decides"):
+        vae.fit(binary_data(5), batch_size=3, verbose=0)
+    assert int(vae.optimizer.iterations) == 2
+    for old, new in zip(before, vae.get_weights(), strict=True):
+        assert np.any(old != new)
+        assert np.all(np.isfinite(new))

@@ -131,7 +131,9 @@ over_families_of_their_own = pytest.mark.parametrize(
 @pytest.mark.xla
 @over_families_of_their_own
 def test_trains_under_xla(family):
-    assert_trains_under_xla(vae_with(family), X, size=10)
+    # XLA compiles the gradients of the second for whole batches alone; see test_compilation.py.
+    size = 10 if family == "low rank" else 12
+    assert_trains_under_xla(vae_with(family), X, size=size)
 
 
 @pytest.mark.slow

@@ -169,9 +169,9 @@ class MultivariateNormalTriL(VectorLayer):
         params = tf.convert_to_tensor(params)
         raw = tfp.math.fill_triangular(params[..., size:])
         diagonal = above(min_scale, tf.linalg.diag_part(raw))
-        return FullNormal(
-            params[..., :size], tf.linalg.set_diag(raw, diagonal), validate_args=validate_args
-        )
+        # Under XLA the gradient of `tf.linalg.set_diag` needs to know the size of the batch.
+        scale_tril = tf.where(tf.eye(size, dtype=tf.bool), tf.linalg.diag(diagonal), raw)
+        return FullNormal(params[..., :size], scale_tril, validate_args=validate_args)
 
 
 @register

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
@@ -17,6 +17,9 @@ __all__ = ["Compiler", "steps_at_once", "together"]
 
 # Arguments of a traced function; XLA passes them in by itself.
 _ARGUMENTS = {"Placeholder", "PlaceholderWithDefault"}
+
+_BRANCHES = {"If", "StatelessIf"}
+_SHAPE_MAKERS = {"Cast", "ConcatV2", "Identity", "Pack", "Reshape"}
 
 _BATCH_METHODS = [
     "on_batch_begin",
@@ -167,15 +170,29 @@ def _watches_batches(callbacks: Any) -> bool:
 
 
 def _not_compilable(function: Any) -> tuple[str, str] | None:
-    """Names the first operation of a graph that XLA has no kernel for and where it is, or None."""
+    """Names the first operation of a graph that XLA cannot compile and where it is, or None."""
     definition = function.graph.as_graph_def()
     library = definition.library.function
     known = _ARGUMENTS | {f.signature.name for f in library}
     for nodes in [definition.node, *(f.node_def for f in library)]:
+        by_name = {node.name: node for node in nodes}
         for node in nodes:
             if node.op not in known and not _has_xla_kernel(node.op):
                 return f"operation {node.op}", f" at '{node.name}'"
+            if node.op == "Fill" and _comes_from_branch(node.input[0], by_name):
+                return "operation Fill in a shape that a branch decides", f", at '{node.name}'"
     return None
+
+
+def _comes_from_branch(name: str, by_name: Mapping[str, Any]) -> bool:
+    """Whether a shape is that which a `tf.cond` returns: XLA has to know shapes before it runs.
+
+    The gradient of `tf.linalg.set_diag` has one where the size of the batch is open.
+    """
+    node = by_name.get(name.split(":")[0])
+    if node is None or node.op not in _SHAPE_MAKERS | _BRANCHES:
+        return False
+    return node.op in _BRANCHES or any(_comes_from_branch(x, by_name) for x in node.input)
 
 
 @functools.cache
