@@ -2,6 +2,7 @@
 
 import gc
 import os
+from collections.abc import Iterable, Mapping
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -68,6 +69,20 @@ def fresh_session():
     keras.backend.clear_session()
     gc.collect()
     gc.freeze()  # What of a graph is left now stays for ever: not to be looked through again.
+
+
+def slow_but(*quick, of: Mapping | Iterable) -> list:
+    """Returns the parameters of a battery, all of them marked `slow` but those of these names."""
+    cases = of if isinstance(of, Mapping) else {getattr(c, "__name__", c): c for c in of}
+    assert set(quick) <= set(cases)
+    return [
+        pytest.param(
+            *(case if isinstance(case, tuple) else (case,)),
+            id=str(name),
+            marks=[] if name in quick else pytest.mark.slow,
+        )
+        for name, case in cases.items()
+    ]
 
 
 def binary_data(num: int = 24, event_shape: tuple = (6,), seed: int = 0) -> np.ndarray:

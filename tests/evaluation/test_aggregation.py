@@ -6,7 +6,7 @@ import pytest
 
 import tfvae
 from tests import analytic
-from tests.conftest import mlp_decoder
+from tests.conftest import mlp_decoder, slow_but
 from tests.evaluation.test_decomposition import gaussian_mixture_entropy
 from tests.models.test_directed import network
 from tfvae.evaluation import measure_collapse
@@ -55,7 +55,7 @@ def data(repeated=True):
     return {"x": MODEL.draw(20), "context": c}
 
 
-@pytest.mark.parametrize("batch_size", [20, 6])
+@pytest.mark.parametrize("batch_size", slow_but(20, of=[20, 6]))
 def test_entries_of_a_conditional_prior_match_their_closed_forms(batch_size):
     order = np.random.default_rng(0).permutation(20)  # equal contexts are in different chunks
     given = {name: part[order] for name, part in data().items()}
@@ -106,7 +106,7 @@ def test_nothing_is_told_of_contexts_that_come_once():
 
 
 @pytest.mark.parametrize("repeated", [True, False])
-@pytest.mark.parametrize("matches", [True, False])
+@pytest.mark.parametrize("matches", slow_but(False, of=[True, False]))
 def test_a_collapse_is_told_whatever_z_says_of_the_context(repeated, matches):
     """z tells c apart, 0.5 to 2.5 nats of it, and says nothing of x."""
     size = 3 if repeated else 4

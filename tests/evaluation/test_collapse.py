@@ -7,7 +7,14 @@ import tensorflow as tf
 
 import tfvae
 from tests import analytic
-from tests.conftest import binary_data, mlp_decoder, mlp_encoder, mlp_vae, real_data
+from tests.conftest import (
+    binary_data,
+    mlp_decoder,
+    mlp_encoder,
+    mlp_vae,
+    real_data,
+    slow_but,
+)
 from tests.models.test_directed import labelled_tables, table_data
 from tests.models.test_hierarchy import two_levels
 from tfvae.evaluation import measure_collapse
@@ -150,6 +157,7 @@ def test_activity_is_that_of_means_where_there_are_none():
     np.testing.assert_allclose(measure_collapse(vae, x).activity, 0.0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_labels_and_contexts_are_kept_with_their_points():
     model, data = labelled_tables(), table_data()
     model.compile("adam", jit_compile=False)
@@ -158,7 +166,7 @@ def test_labels_and_contexts_are_kept_with_their_points():
     assert set(report.level_rates) == {"rate_y", "rate_z"}
 
 
-@pytest.mark.parametrize("size", [2, 7, 40])
+@pytest.mark.parametrize("size", slow_but("40", of={"2": 2, "7": 7, "40": 40}))
 def test_the_order_of_the_data_does_not_matter(size):
     """Sorted by class, the neighbour of a point looks like it: the others are from anywhere."""
     exact = analytic.LinearGaussian.with_exact_posterior()
@@ -177,7 +185,7 @@ def test_the_order_of_the_data_does_not_matter(size):
         assert abs(cost - each.mean()) < 4 * each.std() / np.sqrt(40)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", slow_but(0, of=range(5)))
 def test_few_points_are_no_collapse(seed):
     """z says 0.8 nats of 12 points: one draw of each leaves noise of a third of a nat."""
     exact = analytic.LinearGaussian(

@@ -62,6 +62,7 @@ def test_every_entry_matches_its_closed_form_in_one_dimension():
         assert abs(residual.mean) < 1e-3, identity
 
 
+@pytest.mark.slow
 def test_entries_of_several_dimensions_and_chunks():
     model = analytic.LinearGaussian.random()
     x = model.draw(23)

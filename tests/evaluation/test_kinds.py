@@ -8,6 +8,7 @@ import tensorflow as tf
 from scipy import special
 
 import tfvae
+from tests.conftest import slow_but
 from tests.kinds import KINDS, kind
 from tfvae.distributions.finite import all_states, num_states
 from tfvae.evaluation import measure_collapse, refine
@@ -80,7 +81,7 @@ def ledger_by_sums(model, data):
     }, alike
 
 
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("name", slow_but("plain", "given_node", "codes", of=KNOWN))
 def test_the_ledger_is_that_of_sums_over_z(name):
     model, data = kind(name)
     expected, alike = ledger_by_sums(model, data)

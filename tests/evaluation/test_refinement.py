@@ -56,6 +56,7 @@ def test_reaches_the_best_diagonal_posterior():
     assert found.to_dict()["refined_elbo"]["mean"] == found.refined_elbo.mean
 
 
+@pytest.mark.slow
 def test_ledger_splits_the_gap():
     model = wrong_encoder(2)
     x = model.draw(200)
@@ -99,6 +100,7 @@ def test_finite_latents_reach_the_exact_responsibilities():
     assert drawn.amortisation_gap.mean > 0.1
 
 
+@pytest.mark.slow
 def test_a_graph_of_one_latent_node():
     """The same networks as a plain VAE: the same encoder, and as much to be gained."""
     encoder = directed.network(tfvae.layers.MultivariateNormalDiag(2), x=(6,))
@@ -111,6 +113,7 @@ def test_a_graph_of_one_latent_node():
     np.testing.assert_allclose(*gains, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_contexts_half_precision_and_datasets():
     vae = conditional()
     found = refine(vae, context.DATA, steps=30, num_samples=4)

@@ -88,6 +88,7 @@ def test_evaluation_sees_the_averages_and_training_the_weights(settings, scheme)
         np.testing.assert_array_equal(one, same)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_holds_both(tmp_path):
     keras.utils.set_random_seed(1)
     vae = mlp_vae()

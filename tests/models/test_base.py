@@ -1,10 +1,12 @@
 """What every latent variable model inherits."""
 
 import numpy as np
+import pytest
 
 from tests import analytic
 
 
+@pytest.mark.slow
 def test_evaluation_repeats_and_leaves_training_as_it_was():
     model = analytic.LinearGaussian.random()
     x = model.draw(50)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tfvae
-from tests.conftest import binary_data, mlp_decoder, mlp_encoder, mlp_vae
+from tests.conftest import binary_data, mlp_decoder, mlp_encoder, mlp_vae, slow_but
 from tfvae import objectives, priors
 from tfvae.learning import Alternating, Joint, Scheme, SemiAmortised, WakeSleep
 
@@ -67,7 +67,9 @@ FAILING = {
     "jit_compile": ({"jit_compile": "maybe"}, ValueError),
     "loss": ({"loss": "mse"}, TypeError),
 }
-over_failing = pytest.mark.parametrize("name", FAILING)
+over_failing = pytest.mark.parametrize(
+    "name", slow_but("optimizer build", "objective", "scheme's optimizer", of=list(FAILING))
+)
 
 
 @pytest.fixture(scope="module")
@@ -148,9 +150,12 @@ def test_parts_are_not_replaced_behind_what_is_compiled(part):
 
 
 SCHEMES = [Joint(), Alternating(1), WakeSleep(), SemiAmortised(1, learning_rate=0.1)]
+over_schemes = pytest.mark.parametrize(
+    "scheme", slow_but("Joint", of={type(scheme).__name__: scheme for scheme in SCHEMES})
+)
 
 
-@pytest.mark.parametrize("scheme", SCHEMES, ids=lambda s: type(s).__name__)
+@over_schemes
 def test_a_frozen_model_says_that_it_has_nothing_to_train(scheme):
     vae = mlp_vae()
     vae.trainable = False
@@ -163,7 +168,7 @@ def test_a_frozen_model_says_that_it_has_nothing_to_train(scheme):
         train()
 
 
-@pytest.mark.parametrize("scheme", SCHEMES, ids=lambda s: type(s).__name__)
+@over_schemes
 def test_a_model_frozen_after_compiling_says_so(scheme):
     vae = mlp_vae()
     vae.compile("adam", scheme=scheme, jit_compile=False)

@@ -74,6 +74,7 @@ def test_serves_the_same_numbers_with_tensorflow_alone(tmp_path, capsys):
         np.testing.assert_allclose(answers["generate"][name], value, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_seed_decides_all_draws(tmp_path):
     model = analytic.LinearGaussian.random()
     model.vae().export(tmp_path / "1", verbose=False)

@@ -177,6 +177,7 @@ def test_em_leaves_weights_that_are_not_learned():
     np.testing.assert_allclose(model.prior_distribution().mean(), np.full(3, 1 / 3), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_fit_prior_gains_what_the_evidence_rises_by():
     x, _ = clusters(300)
     model = tfvae.FiniteMixture(layers.IndependentNormal(2), 3, fixed(), seed=0)

@@ -7,12 +7,14 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 import tfvae
-from tests.conftest import binary_data, mlp_vae
+from tests.conftest import binary_data, mlp_vae, slow_but
 from tfvae._random import fold_in, stateless_seed
 from tfvae.models.importance import importance_evidence
 
+BLOCKS = {"1-1": (1, 1), "7-7": (7, 7), "7-3": (7, 3), "3-10": (3, 10)}
 
-@pytest.mark.parametrize(("num_samples", "block"), [(1, 1), (7, 7), (7, 3), (3, 10)])
+
+@pytest.mark.parametrize(("num_samples", "block"), slow_but("7-3", of=BLOCKS))
 def test_blocks_are_one_estimate(num_samples, block):
     vae, x, seed = mlp_vae(), binary_data(5), stateless_seed(3)
     blocks = -(-num_samples // block)

@@ -8,6 +8,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 import tfvae
+from tests.conftest import slow_but
 from tests.models.tables import SIZES, Graph
 from tests.objectives.test_levels import FINITE, MIXED
 from tfvae.distributions.hierarchy import Factor, Hierarchy
@@ -48,8 +49,10 @@ def data(graph, names, known):
     return {**batch, **labels}
 
 
-@pytest.mark.parametrize("names", [["y"], ["c"], ["c", "y"]], ids=str)
-@pytest.mark.parametrize("name", ["two causes", "chain, q apart", "chain, q a chain"])
+@pytest.mark.parametrize("names", slow_but("cy", of={"y": ["y"], "c": ["c"], "cy": ["c", "y"]}))
+@pytest.mark.parametrize(
+    "name", slow_but("chain, q apart", of=["two causes", "chain, q apart", "chain, q a chain"])
+)
 def test_of_finite_latents(name, names):
     graph = Graph(*FINITE[name], scale=0.6)
     model = directed(graph, names)

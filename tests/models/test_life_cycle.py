@@ -8,7 +8,14 @@ import pytest
 import tensorflow as tf
 
 import tfvae
-from tests.conftest import binary_data, mlp_decoder, mlp_encoder, mlp_vae, real_data
+from tests.conftest import (
+    binary_data,
+    mlp_decoder,
+    mlp_encoder,
+    mlp_vae,
+    real_data,
+    slow_but,
+)
 from tfvae._random import fold_in, next_seed, stateless_seed
 from tfvae.divergences import closed_form_kl
 from tfvae.layers import IndependentBernoulli, IndependentNormal, MultivariateNormalDiag
@@ -79,7 +86,7 @@ def functional_encoder(seed):
 
 
 MODELS = [mlp_bernoulli, conv_images, gaussian_decoder, subclassed_encoder, functional_encoder]
-over_all_models = pytest.mark.parametrize("make", MODELS, ids=lambda make: make.__name__)
+over_all_models = pytest.mark.parametrize("make", slow_but("mlp_bernoulli", of=MODELS))
 
 
 @pytest.fixture(scope="module")
@@ -196,13 +203,14 @@ def test_logs_add_up_and_are_those_of_terms(make, trained):
         assert logs[name] == pytest.approx(np.mean(each), rel=1e-5, abs=1e-6), name
 
 
-def start(make):
+def start(make, run_eagerly=False):
     keras.utils.set_random_seed(3)
     vae, x = make(seed=5)
     vae.compile(
         keras.optimizers.Adam(0.01),
         tfvae.objectives.ELBO(beta=tfvae.objectives.Linear(0.0, 1.0, steps=7), num_samples=2),
         jit_compile=False,
+        run_eagerly=run_eagerly,
     )
     return vae, x
 
@@ -213,7 +221,8 @@ def train(vae, x, epochs):
 
 @over_all_models
 def test_a_saved_model_continues_to_the_bit(make, tmp_path):
-    vae, x = start(make)
+    # What is stored depends on the model, the graph of steps does not.
+    vae, x = start(make, run_eagerly=make is not mlp_bernoulli)
     train(vae, x, 2)
     vae.save(tmp_path / "vae.keras")
     loaded = keras.models.load_model(tmp_path / "vae.keras")  # in safe mode

@@ -88,6 +88,7 @@ def trained():
     return vae, history
 
 
+@pytest.mark.slow
 def test_imputation_beats_the_columns_and_is_sure_where_it_should_be(trained):
     vae, history = trained
     assert history["val_elbo"][-1] > history["val_elbo"][0] + 1.0
@@ -118,6 +119,7 @@ def test_imputation_beats_the_columns_and_is_sure_where_it_should_be(trained):
         assert abs(inside - 0.8) < 5 * np.sqrt(0.8 * 0.2 / gap.sum()), j
 
 
+@pytest.mark.slow
 def test_rows_that_do_not_belong_are_unlikely(trained):
     vae, _ = trained
     rng = np.random.default_rng(0)

@@ -16,16 +16,17 @@ def network(params=2, shape=None, **options):
 
 def dependence(net, x, context=None):
     """Returns which value depends on which, `[H, W, C, H, W, C]`, and on which context."""
-    inputs = [tf.constant(x)] + ([] if context is None else [tf.constant(context)])
-
-    @tf.function
-    def jacobians(*inputs):
-        with tf.GradientTape(persistent=True) as tape:
-            tape.watch(inputs)
-            total = tf.reduce_sum(net(*inputs), axis=[0, -1])
-        return [tape.jacobian(total, value) for value in inputs]
-
-    return [np.any(np.abs(j) > 0.0, axis=3) for j in jacobians(*inputs)]
+    event = x.shape[1:]
+    size = np.prod(event)
+    # A copy of the inputs for each value, which alone is differentiated there.
+    given = [x] if context is None else [x, context]
+    inputs = [tf.repeat(tf.constant(value)[None], size, axis=0) for value in given]
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        values = tf.reduce_sum(net(*inputs), axis=[1, -1])  # [H * W * C, H, W, C]
+        own = tf.linalg.trace(tf.reshape(values, [size, size]))
+    jacobians = [np.reshape(j, [*event, *j.shape[1:]]) for j in tape.gradient(own, inputs)]
+    return [np.any(np.abs(j) > 0.0, axis=3) for j in jacobians]
 
 
 def reached(height, width, channels, first, reach, num_blocks):

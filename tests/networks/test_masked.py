@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tests.conftest import slow_but
 from tfvae.networks import MADE, MaskedDense
 
 ORDERS = ["left-to-right", "right-to-left", "random", [3, 1, 5, 2, 4]]
@@ -25,7 +26,7 @@ def normal(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype("float32")
 
 
-@pytest.mark.parametrize("hidden_degrees", ["equal", "random"])
+@pytest.mark.parametrize("hidden_degrees", slow_but("equal", of=["equal", "random"]))
 @pytest.mark.parametrize("order", ORDERS, ids=str)
 def test_outputs_depend_on_exactly_the_elements_before(order, hidden_degrees):
     for context_size in (0, 2):
@@ -138,7 +139,9 @@ def test_any_leading_axes():
 
 
 @pytest.mark.parametrize(
-    "compiled", [False, pytest.param(True, marks=pytest.mark.xla)], ids=["eager", "XLA"]
+    "compiled",
+    [False, pytest.param(True, marks=[pytest.mark.xla, pytest.mark.slow])],
+    ids=["eager", "XLA"],
 )
 @pytest.mark.parametrize(
     ("size", "options"),

@@ -55,6 +55,7 @@ def test_shares_the_encoder_and_starts_where_it_is_told():
     assert all(g is not None for g in tape.gradient(value, vae.encoder.trainable_weights))
 
 
+@pytest.mark.slow
 def test_pseudo_inputs_stay_within_the_bounds_of_the_data():
     vae = tfvae.VAE(mlp_encoder(), mlp_decoder(), VampPrior(5), seed=0)
     vae.compile(keras.optimizers.Adam(0.5))
