@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 import scipy.special
 import scipy.stats
 import tensorflow_probability as tfp
@@ -970,3 +971,25 @@ CASES: dict[type, list[Case]] = {
 }
 
 ALL_CASES = [case for cases in CASES.values() for case in cases]
+
+# One of each kind: independent elements, vectors, types of draws, mixtures, and what is composed.
+QUICK = [
+    CASES[layer][0]
+    for layer in (
+        layers.IndependentNormal,
+        layers.IndependentBernoulli,
+        layers.MultivariateNormalTriL,
+        layers.MixtureSameFamily,
+        layers.MixtureOfDiscretizedLogistics,
+        layers.Heterogeneous,
+        layers.Masked,
+        layers.PowerSpherical,
+    )
+]
+
+
+def mostly_slow(cases: Sequence[Case]) -> list[Any]:
+    """Returns the cases as parameters of a battery: all but one of each kind are marked slow."""
+    marked = [pytest.param(case, marks=pytest.mark.slow) for case in cases]
+    quick = [any(case is one for one in QUICK) for case in cases]
+    return [case if keep else slow for case, keep, slow in zip(cases, quick, marked, strict=True)]

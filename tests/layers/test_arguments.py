@@ -7,13 +7,13 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 import tfvae
-from tests.layers.cases import CASES
+from tests.layers.cases import CASES, mostly_slow
 from tfvae import layers
 
 tfd = tfp.distributions
 
 over_all_families = pytest.mark.parametrize(
-    "case", [family[0] for family in CASES.values()], ids=lambda case: case.label
+    "case", mostly_slow([family[0] for family in CASES.values()]), ids=lambda case: case.label
 )
 
 

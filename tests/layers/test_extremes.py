@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.layers.cases import CASES, Case
+from tests.layers.cases import CASES, Case, mostly_slow
 from tfvae import layers
 
 TEMPERATURES = (0.01, 0.1, 1.0, 10.0)
@@ -26,7 +26,7 @@ def name_of(case: Case) -> str:
     return f"{case.label}-{case.kwargs.get('temperature', '')}".rstrip("-")
 
 
-@pytest.mark.parametrize("case", EXTREMES, ids=name_of)
+@pytest.mark.parametrize("case", mostly_slow(EXTREMES), ids=name_of)
 def test_draws_have_finite_densities_and_gradients(case):
     """Logits from -50 to 50; scales and concentrations from their floors to a million."""
     generator, size = np.random.default_rng(0), case.params_size
@@ -48,7 +48,7 @@ def test_draws_have_finite_densities_and_gradients(case):
     assert all(np.all(np.isfinite(gradient)) for gradient in found if gradient is not None)
 
 
-@pytest.mark.parametrize("case", [family[0] for family in CASES.values()], ids=name_of)
+@pytest.mark.parametrize("case", mostly_slow([family[0] for family in CASES.values()]), ids=name_of)
 def test_nan_stays_nan(case):
     """In a parameter or in the data of one example; the others of the batch keep their density."""
     if case.layer is layers.Masked:
