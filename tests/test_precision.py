@@ -153,7 +153,13 @@ def built_made():
     return made
 
 
-@pytest.mark.parametrize("policy", ["float64", "mixed_float16", "float16", "bfloat16"])
+@pytest.mark.parametrize(
+    "policy",
+    [
+        "mixed_float16",
+        *(pytest.param(p, marks=pytest.mark.slow) for p in ("float64", "float16", "bfloat16")),
+    ],
+)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_layers_with_networks_draw_what_their_densities_describe(policy_of_all, name):
     """Bijectors keep their own inputs for their own outputs: a copy of the draw is scored."""
