@@ -20,6 +20,7 @@ def test_prints_one_row_for_each_way_of_training(example, capsys, tmp_path):
     assert (tmp_path / "rate_distortion.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["warm-up", "free bits", "target rate", "cyclical"])
 def test_remedies_train_the_same_model(example, kind):
     vae = example.build_vae(kind, 0)

@@ -20,6 +20,7 @@ def test_prints_one_row_for_each_density(example, capsys):
     assert max(map(len, printed.splitlines())) <= 80
 
 
+@pytest.mark.slow
 def test_the_gaussian_comes_near_its_closed_form(example):
     x, valid, test = example.load()
     assert (len(x), len(valid), len(test)) == (1000, 350, 447)

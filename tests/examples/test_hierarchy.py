@@ -25,6 +25,7 @@ def test_prints_one_row_for_each_model(example, capsys):
     assert max(map(len, printed.splitlines())) <= 80
 
 
+@pytest.mark.slow
 def test_all_kinds_are_different_models_of_the_data(example):
     x = datasets.digits().x_test[:5]
     reads = {}
