@@ -152,6 +152,7 @@ def assert_same(first, second, **tolerances):
         np.testing.assert_allclose(one, other, **{"rtol": 0.0, "atol": 0.0, **tolerances})
 
 
+@pytest.mark.slow
 @over_all_models
 def test_every_form_of_data_is_the_same_data(make, trained):
     vae, x = trained(make)
@@ -219,6 +220,7 @@ def train(vae, x, epochs):
     vae.fit(x, batch_size=4, epochs=epochs, shuffle=False, verbose=0)
 
 
+@pytest.mark.slow
 @over_all_models
 def test_a_saved_model_continues_to_the_bit(make, tmp_path):
     # What is stored depends on the model, the graph of steps does not.

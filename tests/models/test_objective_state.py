@@ -29,6 +29,7 @@ class Counting(Objective):
         return {"steps": tf.cast(step, tf.float32) + 2.0, "rates": state["rates"] + rate}
 
 
+@pytest.mark.slow
 def test_state_enters_the_bound_and_the_logs(tmp_path):
     vae, x = mlp_vae(), binary_data(8)
     vae.compile(keras.optimizers.SGD(0.01), Counting(), jit_compile=False)
@@ -57,6 +58,7 @@ def test_state_enters_the_bound_and_the_logs(tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_other_objectives_leave_it_behind(tmp_path):
     vae, x = mlp_vae(), binary_data(8)
     vae.compile("adam", 2.0 * Counting() + ELBO(), jit_compile=False)

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import tfvae
-from tests.conftest import assert_trains_under_xla, binary_data, mlp_decoder
+from tests.conftest import assert_trains_under_xla, binary_data, mlp_decoder, slow_but
 from tfvae import flows, layers, priors
 
 X = binary_data(20)
@@ -60,7 +60,9 @@ FAMILIES = {
     ),
     "one-hot": lambda: (3, layers.OneHotCategorical(3), priors.OneHot()),
 }
-over_families = pytest.mark.parametrize("family", FAMILIES)
+over_families = pytest.mark.parametrize(
+    "family", slow_but("plain", "von Mises-Fisher", "categorical", of=list(FAMILIES))
+)
 
 
 def vae_with(family):
@@ -89,6 +91,7 @@ def test_density_is_normalised_and_the_rate_is_its_mean(family):
         assert np.all(np.abs(terms.sampled_rate - terms.kl) <= 5 * error + 1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("parts", "posterior"),
     [

@@ -7,6 +7,7 @@ import tensorflow as tf
 from scipy import stats
 
 import tfvae
+from tests.conftest import slow_but
 from tfvae import layers
 from tfvae.layers import (
     DataEncoder,
@@ -185,6 +186,7 @@ def test_batches_may_lack_whole_columns_and_rows():
         assert all(np.all(np.isfinite(weight)) for weight in vae.weights)
 
 
+@pytest.mark.slow
 def test_complete_data_of_any_type_trains_too(careful):
     x = np.round(np.abs(table(20, seed=0))) + 1.0
     x[:, 3] = np.minimum(x[:, 3], 2)
@@ -231,7 +233,7 @@ def careful():
     return vae
 
 
-@pytest.mark.parametrize(("x", "message"), BAD.values(), ids=BAD)
+@pytest.mark.parametrize(("x", "message"), slow_but("category", of=BAD))
 def test_bad_values_name_their_column_and_change_nothing(careful, x, message):
     vae = careful
     before = vae.get_weights()
@@ -258,6 +260,7 @@ def test_wrong_numbers_of_columns(careful):
         make([DataEncoder({**columns(), "more": "real"})])
 
 
+@pytest.mark.slow
 def test_without_the_mask_missing_entries_are_refused():
     vae = make([DataEncoder(columns())], mask=False)
     vae.compile("adam", jit_compile=False)
@@ -346,7 +349,7 @@ def test_images_with_missing_pixels():
         ]
     )
     vae = tfvae.VAE(encoder, decoder, seed=0)
-    vae.compile("adam", jit_compile=False)
+    vae.compile("adam", run_eagerly=True)
     x = np.random.default_rng(0).integers(0, 2, (20, *shape)).astype("float32")
     x[:, 1] = np.nan
     assert np.all(np.isfinite(list(vae.fit(x, verbose=0).history.values())))
@@ -360,13 +363,14 @@ def test_images_with_missing_pixels():
         np.testing.assert_allclose(terms.log_p_x[s], each.sum(axis=(1, 2, 3)), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_pseudo_inputs_of_a_prior_may_lack_entries_too():
     x = with_gaps(table(40, seed=6))
     encoder, decoder = small().encoder, small().decoder
     for rows in (None, x[:5]):
         prior = tfvae.priors.VampPrior(5, pseudo_inputs=rows)
         vae = tfvae.VAE(encoder, decoder, prior, seed=0)
-        vae.compile("adam", jit_compile=False)
+        vae.compile("adam", run_eagerly=True)
         history = vae.fit(x, verbose=0).history
         assert np.all(np.isfinite(list(history.values())))
         pseudo = np.array(prior.pseudo_inputs)

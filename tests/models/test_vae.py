@@ -58,6 +58,7 @@ class SharedNoise(keras.layers.Layer):
         return (*input_shape[:-1], 2 * input_shape[-1])
 
 
+@pytest.mark.slow
 def test_linear_vae_reaches_the_maximum_likelihood_of_probabilistic_pca():
     truth = analytic.LinearGaussian.random(seed=3, dims=6, latents=2)
     x = truth.draw(400, seed=5)
