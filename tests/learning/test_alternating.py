@@ -84,6 +84,7 @@ def test_turns_end_when_the_information_stops_rising():
     assert [flag for _, flag in seen] == [1.0] * 11 + [0.0] * 3
 
 
+@pytest.mark.slow
 def test_after_that_updates_are_joint():
     vae = mlp_vae()
     # Information cannot rise at a learning rate of zero, but for the noise of one draw.

@@ -158,6 +158,7 @@ def vae_of(layer):
     return tfvae.VAE(encoder, mlp_decoder(), seed=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", WITHOUT_SECOND)
 def test_families_without_second_derivatives_are_refused_at_compile(layer):
     vae = vae_of(layer)
