@@ -1,6 +1,7 @@
 """All flows, and weights far from those of a new one: one entry adds a flow to the battery."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from tfvae import flows
@@ -23,6 +24,14 @@ FLOWS = {
         **kwargs,
     ),
 }
+
+# One that is coupled and one that is autoregressive are quick.
+QUICK = (flows.RealNVP, flows.InverseAutoregressive)
+over_all_flows = pytest.mark.parametrize(
+    "cls",
+    [cls if cls in QUICK else pytest.param(cls, marks=pytest.mark.slow) for cls in FLOWS],
+    ids=lambda cls: cls.__name__,
+)
 
 
 def perturb(flow: flows.Flow, scale: float = 1.0, seed: int = 0) -> flows.Flow:

@@ -10,12 +10,10 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 import tfvae
-from tests.flows.cases import FLOWS, made, normal
+from tests.flows.cases import FLOWS, made, normal, over_all_flows
 from tfvae.flows import Flow, MaskedAutoregressive, NeuralSpline, RealNVP
 
 tfd = tfp.distributions
-
-over_all_flows = pytest.mark.parametrize("cls", FLOWS, ids=lambda cls: cls.__name__)
 
 
 def test_battery_is_complete():

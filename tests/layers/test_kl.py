@@ -52,7 +52,11 @@ def penalized(as_layer, distribution_b, convert="sample", **kwargs):
     return keras.Sequential([keras.Input((4,)), *parts])
 
 
-both_forms = pytest.mark.parametrize("as_layer", [False, True], ids=["regularizer", "layer"])
+both_forms = pytest.mark.parametrize(
+    "as_layer",
+    [False, pytest.param(True, marks=pytest.mark.slow)],
+    ids=["regularizer", "layer"],
+)
 
 
 @both_forms

@@ -10,7 +10,7 @@ import tensorflow_probability as tfp
 
 import tfvae
 from tests.conftest import binary_data, mlp_decoder
-from tests.flows.cases import FLOWS, perturb
+from tests.flows.cases import FLOWS, over_all_flows, perturb
 from tfvae import flows
 from tfvae.divergences import closed_form_kl, kl_divergence
 from tfvae.layers import (
@@ -21,8 +21,6 @@ from tfvae.layers import (
 )
 
 tfd = tfp.distributions
-
-over_all_flows = pytest.mark.parametrize("cls", FLOWS, ids=lambda cls: cls.__name__)
 
 
 def made(cls=flows.RealNVP, *, context_size=3, scale=0.5, dtype=None, **kwargs):
