@@ -335,5 +335,5 @@ def test_wrong_parts_are_explained():
         [keras.Input((6,)), keras.layers.Dense(3), layers.RelaxedOneHotCategorical(3)]
     )
     for prior in (priors.OneHot(), priors.Autoregressive(3, one_hot=True)):
-        with pytest.raises(ValueError, match=r"draws from a continuum.*RelaxedOneHotCategorical"):
+        with pytest.raises(ValueError, match=r"draws from a continuum.*OpenRelaxedOneHot"):
             tfvae.VAE(relaxed, mlp_decoder(latents=3), prior)
