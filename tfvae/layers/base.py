@@ -15,6 +15,7 @@ from tfvae._precision import full_dtype, full_precision, uncast
 from tfvae._random import next_seed
 from tfvae._shapes import with_event
 from tfvae._stored import function_config, function_from_config, part_config
+from tfvae._tracing import outputs_of
 from tfvae._typing import Distribution, Shape, Tensor, event_tuple, positive_int
 from tfvae.layers.coercible import Coercer
 from tfvae.layers.conversion import CONVERSIONS, checked_conversion
@@ -360,8 +361,7 @@ def split_components(params: Tensor, num_components: int) -> tuple[Tensor, Tenso
 def traced_spec(function: Any, *inputs: Any) -> keras.KerasTensor:
     """Returns shape and type of a function's tensor, found by tracing it symbolically."""
     specs: Any = keras.tree.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), inputs)
-    traced = tf.function(function, autograph=False).get_concrete_function(*specs)
-    value = traced.structured_outputs
+    value = outputs_of(function, *specs)
     return keras.KerasTensor(tuple(value.shape), dtype=value.dtype.name)
 
 
@@ -387,7 +387,7 @@ def inspected(layer: Any, question: Callable[[Distribution], Any], name: str) ->
         found.append(question(layer._distribution(tf.zeros([1, layer._params_size()]))))
 
     # Traced: nothing is computed, and weights that a layer makes on its way outlive it.
-    tf.function(look, autograph=False).get_concrete_function()
+    outputs_of(look)
     return found[0]
 
 
@@ -403,11 +403,9 @@ def below(ceiling: float, raw: Tensor) -> Tensor:
 
 def within(floor: float, ceiling: float, raw: Tensor) -> Tensor:
     """Returns `raw` clipped to [floor, ceiling], with the gradient of `raw` also beyond."""
-
-    @tf.custom_gradient
-    def clip(raw: Tensor) -> tuple[Tensor, Any]:
-        return tf.clip_by_value(raw, tf.cast(floor, raw.dtype), tf.cast(ceiling, raw.dtype)), (
-            lambda upstream: upstream
-        )
-
-    return clip(raw)
+    # Not by `tf.custom_gradient`, whose graphs TensorFlow keeps as long as the process lives.
+    finite = tf.where(tf.math.is_finite(raw), raw, tf.zeros_like(raw))
+    held = tf.clip_by_value(
+        tf.stop_gradient(raw), *(tf.cast(x, raw.dtype) for x in (floor, ceiling))
+    )
+    return held + (finite - tf.stop_gradient(finite))

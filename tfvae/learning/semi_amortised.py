@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfvae._config import check_amount, check_count
 from tfvae._random import fold_in
+from tfvae._tracing import outputs_of
 from tfvae._typing import Distribution, Tensor, register
 from tfvae.layers.origin import Origin, origin_of
 from tfvae.learning.base import Scheme, Update, check_encoder
@@ -148,7 +149,7 @@ def _trace(model: LatentVariableModel, function: Callable[..., Tensor]) -> None:
     specs = {"x": tf.TensorSpec([2, *model.event_shape], model.data_dtype)}
     if model.context_shape is not None:
         specs["context"] = tf.TensorSpec([2, *model.context_shape], tf.float32)
-    tf.function(function, autograph=False).get_concrete_function(**specs)
+    outputs_of(function, **specs)
 
 
 def _check_second_derivatives(model: LatentVariableModel, objective: Objective) -> None:

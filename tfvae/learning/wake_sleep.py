@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
+from tfvae._tracing import outputs_of
 from tfvae._typing import Tensor, register
 from tfvae.learning.base import Scheme, Update, check_encoder
 from tfvae.objectives import Objective
@@ -61,7 +62,7 @@ class WakeSleep(Scheme):
             return model.encode(**batch).log_prob(z)
 
         try:
-            tf.function(dream, autograph=False).get_concrete_function(**specs)
+            outputs_of(dream, **specs)
         except NotImplementedError as error:
             raise ValueError(
                 "`WakeSleep` trains the encoder on z ~ p(z) and x ~ p(x|z), which takes draws of "

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfvae._config import check_count
 from tfvae._random import fold_in, next_seed, stateless_seed
+from tfvae._tracing import outputs_of
 from tfvae._typing import Distribution, Seed, Shape, Tensor
 from tfvae.distributions.statistics import centre, statistic
 from tfvae.distributions.support import Support
@@ -733,7 +734,7 @@ class LatentVariableModel(keras.Model):
             if not (objective.takes_all_states and self._sums_over(q_z)):
                 self._try_draws(objective, q_z)
 
-        tf.function(check, autograph=False).get_concrete_function(**specs)
+        outputs_of(check, **specs)
 
     def _check_trainable(self) -> None:
         if not self.trainable_weights:

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfvae._tracing import noting_graphs, release
 from tfvae._typing import Tensor
 
 __all__ = ["Compiler", "steps_at_once", "together"]
@@ -95,6 +96,7 @@ class _Compiled:
         warn: Callable[[str, str], None],
     ) -> None:
         self._layers, self._warn = layers, warn
+        function, self._graphs = noting_graphs(function)
         self._plain = tf.function(function, autograph=False, reduce_retracing=True)
         self._xla = tf.function(function, autograph=False, reduce_retracing=True, jit_compile=True)
         self._chosen = {True: self._xla, False: self._plain}.get(jit_compile)  # pyright: ignore
@@ -107,7 +109,10 @@ class _Compiled:
             with self._lock:
                 if self._chosen is None:
                     self._chosen = self._choose(args)
-        return self._chosen(*args)
+        result = self._chosen(*args)
+        if tf.executing_eagerly():
+            release(self._graphs)
+        return result
 
     @property
     def uses_xla(self) -> bool | None:

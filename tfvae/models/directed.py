@@ -14,6 +14,7 @@ import tensorflow_probability as tfp
 
 from tfvae._config import check_count
 from tfvae._random import stateless_seed
+from tfvae._tracing import outputs_of
 from tfvae._typing import Distribution, Seed, Shape, Tensor, event_tuple, register
 from tfvae.distributions.finite import num_states
 from tfvae.distributions.hierarchy import Factor, Hierarchy, LevelDraws, level_rates, split_levels
@@ -749,8 +750,7 @@ class DirectedModel(LatentVariableModel):
                 check_context(None, None, context_shape=())
             self.context_shape = tuple(shapes[CONTEXT])
             specs[CONTEXT] = tf.TensorSpec([2, *self.context_shape], tf.float32)
-        function = tf.function(lambda values: self._explore(values), autograph=False)
-        function.get_concrete_function(specs)
+        outputs_of(lambda values: self._explore(values), specs)
         # Nodes of the data first, in the order of `generative`.
         self._shapes = {name: self._shapes[name] for name in self._nodes}
         if self._is_packed:

@@ -14,6 +14,7 @@ import tensorflow_probability as tfp
 from tfvae import layers
 from tfvae._config import check_count
 from tfvae._stored import made_again, objects_config
+from tfvae._tracing import outputs_of
 from tfvae._typing import Distribution, Tensor, register
 from tfvae.models.checks import check_distribution
 from tfvae.models.vae import VAE, checked_prior
@@ -108,8 +109,7 @@ class FiniteMixture(VAE):
         self._component = component
         self.prior.build((self.num_components,))
         spec = tf.TensorSpec([self.num_components] * 2, keras.config.floatx())
-        decode = tf.function(self._components, autograph=False)
-        self.build((None, *decode.get_concrete_function(spec).structured_outputs.shape[1:]))
+        self.build((None, *outputs_of(self._components, spec).shape[1:]))
 
     def fit_em(
         self,

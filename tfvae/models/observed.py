@@ -9,6 +9,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfvae._stored import made_again, objects_config
+from tfvae._tracing import outputs_of
 from tfvae._typing import Distribution, Seed, Shape, Tensor, register
 from tfvae.distributions.statistics import statistic
 from tfvae.distributions.support import support_of
@@ -266,9 +267,7 @@ class ConditionalModel(_ObservedModel):
             p_x = self.p_x(context)
             self._remember(p_x, "network", p_x.event_shape)
 
-        tf.function(trace, autograph=False).get_concrete_function(
-            tf.TensorSpec([2, *self.context_shape], dtype)
-        )
+        outputs_of(trace, tf.TensorSpec([2, *self.context_shape], dtype))
         self.built = True
 
     def _describe_data(self, x: Tensor, context: Tensor | None = None) -> None:

@@ -9,6 +9,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfvae._stored import made_again, objects_config
+from tfvae._tracing import outputs_of
 from tfvae._typing import Distribution, Seed, Shape, Tensor, event_tuple, register
 from tfvae.distributions.finite import all_states, num_states
 from tfvae.distributions.support import support_of
@@ -131,7 +132,7 @@ class VAE(LatentVariableModel):
             self.context_shape = tuple(shape)
             specs["context"] = spec
         # Tracing, and not calling, makes the weights without a pass through the networks.
-        tf.function(self._build_parts, autograph=False).get_concrete_function(**specs)
+        outputs_of(self._build_parts, **specs)
         if self.support.missing:
             self._check_missing()
         self.built = True

@@ -1,0 +1,89 @@
+"""Graphs that are traced to be looked at, and what the process would keep of any graph for ever."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+from tensorflow.python.framework import ops
+
+__all__ = ["noting_graphs", "outputs_of", "release"]
+
+
+def outputs_of(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Returns what `function` returns, as tensors without values: it is traced, and never run.
+
+    What makes weights makes them so outside of the graph, without a pass through the networks.
+
+    Args:
+        function: Takes tensors.
+        *args: A `tf.TensorSpec` for each.
+        **kwargs: The same, by name.
+    """
+    function, graphs = noting_graphs(function)
+    traced = tf.function(function, autograph=False).get_concrete_function(*args, **kwargs)
+    release(graphs)
+    return traced.structured_outputs
+
+
+def noting_graphs(function: Callable[..., Any]) -> tuple[Callable[..., Any], list[Any]]:
+    """Returns `function`, and the graphs that it was traced in: two, where it makes weights."""
+    graphs: list[Any] = []
+
+    @functools.wraps(function)
+    def traced(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        finally:  # Not before, while another thread could take it for finished.
+            graphs.append(tf.compat.v1.get_default_graph())
+
+    return traced, graphs
+
+
+def release(graphs: list[Any]) -> None:
+    """Lets go of graphs that are traced and of which nobody takes a gradient from outside.
+
+    Two registries of the process would hold them, with the Python objects of all operations, for
+    ever:
+
+    - each `tf.custom_gradient` in a graph is registered by a name of its own, together with the
+      tensors that it closes over;
+    - the cache that all bijectors share holds the input of a transformation as long as its output
+      lives, and within one graph each tensor keeps all others alive.
+
+    Args:
+        graphs: Those of a `tf.function`, with those of their branches and loops. Left empty.
+    """
+    while graphs:
+        _release(graphs.pop())
+
+
+def _release(graph: Any) -> None:
+    definition = graph.as_graph_def()
+    for nodes in [definition.node, *(f.node_def for f in definition.library.function)]:
+        for node in nodes:
+            if node.op == "IdentityN" and "_gradient_op_type" in node.attr:
+                _gradients().pop(node.attr["_gradient_op_type"].s.decode(), None)
+    transformed = _transformed()
+    for key in list(transformed):
+        if any(_is_within(getattr(x, "graph", None), graph) for x in tf.nest.flatten(key())):
+            transformed.pop(key, None)
+
+
+def _is_within(inner: Any, graph: Any) -> bool:
+    while inner is not None and inner is not graph:
+        inner = getattr(inner, "outer_graph", None)
+    return inner is graph
+
+
+def _gradients() -> dict[str, Any]:
+    """Returns the gradients of operations, by name, of this process."""
+    return ops.gradient_registry._registry
+
+
+def _transformed() -> dict[Any, Any]:
+    """Returns what all bijectors have transformed."""
+    return tfp.bijectors.Bijector._cache.storage
