@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -11,6 +11,8 @@ import tensorflow_probability as tfp
 from tensorflow.python.framework import ops
 
 __all__ = ["noting_graphs", "outputs_of", "release"]
+
+_CONTROL_FLOW = {"Case", "If", "StatelessCase", "StatelessIf", "StatelessWhile", "While"}
 
 
 def outputs_of(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -63,14 +65,25 @@ def release(graphs: list[Any]) -> None:
 
 def _release(graph: Any) -> None:
     definition = graph.as_graph_def()
-    for nodes in [definition.node, *(f.node_def for f in definition.library.function)]:
-        for node in nodes:
-            if node.op == "IdentityN" and "_gradient_op_type" in node.attr:
-                _gradients().pop(node.attr["_gradient_op_type"].s.decode(), None)
+    bodies = {f.signature.name: f.node_def for f in definition.library.function}
+    for node in _own_nodes(definition.node, bodies):
+        if node.op == "IdentityN" and "_gradient_op_type" in node.attr:
+            _gradients().pop(node.attr["_gradient_op_type"].s.decode(), None)
     transformed = _transformed()
     for key in list(transformed):
         if any(_is_within(getattr(x, "graph", None), graph) for x in tf.nest.flatten(key())):
             transformed.pop(key, None)
+
+
+def _own_nodes(nodes: Iterable[Any], bodies: dict[str, Any]) -> Iterator[Any]:
+    """Yields nodes, with those of branches and loops: other functions may serve other graphs."""
+    for node in nodes:
+        yield node
+        if node.op not in _CONTROL_FLOW:
+            continue
+        for attribute in node.attr.values():
+            for function in (attribute.func, *attribute.list.func):
+                yield from _own_nodes(bodies.get(function.name, ()), bodies)
 
 
 def _is_within(inner: Any, graph: Any) -> bool:

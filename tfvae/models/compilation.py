@@ -110,8 +110,7 @@ class _Compiled:
                 if self._chosen is None:
                     self._chosen = self._choose(args)
         result = self._chosen(*args)
-        if tf.executing_eagerly():
-            release(self._graphs)
+        release(self._graphs)
         return result
 
     @property
