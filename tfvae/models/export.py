@@ -23,9 +23,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import keras
 import tensorflow as tf
 
+from tfvae._tracing import noting_graphs, release
 from tfvae._typing import Tensor
 from tfvae.distributions.statistics import centre
 from tfvae.models.importance import importance_evidence
@@ -123,11 +123,25 @@ def export_saved_model(
         raise ValueError(
             "Only a built model can be exported. Call `model.build(x.shape)`, or fit the model."
         )
-    archive: Any = keras.export.ExportArchive()
     endpoints = signatures(model)
+    served: Any = tf.Module()
+    traced = {}
     for name, (function, specs) in endpoints.items():
-        archive.add_endpoint(name, function, input_signature=specs)
-    archive.write_out(str(filepath), verbose=False)
+        noted, graphs = noting_graphs(function)
+        endpoint = tf.function(noted, input_signature=specs, autograph=False)
+        # Traced here, once: what a file holds is one graph for each.
+        traced[name] = endpoint.get_concrete_function()
+        release(graphs)
+        setattr(served, name, traced[name])
+    read = (variable for each in traced.values() for variable in each.graph.variables)
+    served.weights = list({id(variable): variable for variable in read}.values())
+    # Tables of layers that look words up, which are no variables.
+    served.resources = [
+        part
+        for part in tf.train.TrackableView(model).descendants()
+        if isinstance(part, tf.saved_model.experimental.TrackableResource)
+    ]
+    tf.saved_model.save(served, str(filepath), signatures=traced)
     if verbose:
         print(f"Exported to {filepath}, for TensorFlow alone:")
         for name, (_, specs) in endpoints.items():
