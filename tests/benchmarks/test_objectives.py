@@ -22,14 +22,18 @@ TINY = ["--hidden", "4", "--latents", "2", "--batch", "8"]
 
 @pytest.mark.slow
 @pytest.mark.xla
-def test_reports_time_and_memory_of_each(tmp_path, capsys):
+def test_reports_time_and_memory_of_each(tmp_path, capsys, monkeypatch):
+    # In processes of their own: see test_steps.py, and below for one of them.
+    monkeypatch.setattr(
+        benchmark.steps, "memory_of_each", lambda script, names, sizes: dict.fromkeys(names, 7.0)
+    )
     output = tmp_path / "objectives.json"
     arguments = [*TINY, "--rounds", "2", "--block", "0", "--draws", "3"]
     result = benchmark.main([*arguments, "--only", "BetaTC", "--output", str(output)])
     assert list(result["objectives"]) == ["ELBO", "BetaTC"]
     elbo, other = result["objectives"].values()
     assert elbo["time"]["median"] == 1.0
-    assert 0.0 <= elbo["memory"] < 100.0
+    assert elbo["memory"] == 7.0
     assert other["time"]["ms"] > 0.0
     assert list(result["draws_or_batch"]) == [
         "ELBO at batch 24",
@@ -38,6 +42,14 @@ def test_reports_time_and_memory_of_each(tmp_path, capsys):
     assert json.loads(output.read_text())["objectives"] == result["objectives"]
     printed = capsys.readouterr().out
     assert max(map(len, printed.splitlines())) <= 80
+
+
+@pytest.mark.slow
+@pytest.mark.xla
+def test_a_peak_is_that_of_the_steps(capsys):
+    benchmark.main([*TINY, "--peak", "ELBO"])
+    # The steps of a tiny model need next to nothing.
+    assert 0.0 <= json.loads(capsys.readouterr().out) < 100.0
 
 
 def test_every_objective_is_measured():

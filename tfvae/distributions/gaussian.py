@@ -50,7 +50,14 @@ def _elements(distribution: Distribution) -> Distribution:
     return tfd.Normal(*(_broadcast(moment, shape, static) for moment in moments))
 
 
-as_diagonal_normal.register(tfd.MultivariateNormalDiag, _elements)
+@as_diagonal_normal.register(tfd.MultivariateNormalDiag)
+def _(distribution: Distribution) -> Distribution:
+    loc, scale = distribution.loc, distribution.scale.diag_part()
+    static = distribution.batch_shape + distribution.event_shape
+    if loc is None or not static.is_fully_defined() or not loc.shape == static == scale.shape:
+        return _elements(distribution)
+    # Nothing to broadcast, which takes a dozen operations.
+    return tfd.Normal(loc, tf.abs(scale))
 
 
 @as_diagonal_normal.register(Independent)
