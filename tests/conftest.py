@@ -1,7 +1,9 @@
 """What all tests share: quiet logs, fixed seeds, and factories of tiny models and data."""
 
+import ctypes
 import gc
 import os
+import sys
 from collections.abc import Iterable, Mapping
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -68,6 +70,9 @@ _function = type(tf.function(lambda: None))
 _function.__call__ = _refuse_xla(_function.__call__)
 
 
+_libc = ctypes.CDLL("libc.so.6") if sys.platform == "linux" else None
+
+
 @pytest.fixture(autouse=True)
 def fixed_seed():
     """Every test starts from the same state of all generators, whatever ran before it."""
@@ -80,6 +85,8 @@ def fresh_session():
     yield
     keras.backend.clear_session()
     gc.collect()
+    if _libc is not None:
+        _libc.malloc_trim(0)  # What is free goes back to the system.
     gc.freeze()  # What of a graph is left now stays for ever: not to be looked through again.
 
 

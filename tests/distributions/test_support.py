@@ -10,9 +10,9 @@ import tensorflow_probability as tfp
 
 import tfvae
 from tests.layers.cases import ALL_CASES
+from tfvae.data.checks import check_array, check_batch
 from tfvae.distributions import support_of
 from tfvae.layers import IndependentBernoulli, IndependentNormal
-from tfvae.models.checks import check_array, check_batch
 
 tfd = tfp.distributions
 

@@ -4,12 +4,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tfvae.models.context import takes_context
 
 import tfvae
 from tests.conftest import assert_trains_under_xla, binary_data, mlp_decoder, mlp_encoder
 from tfvae import flows, layers
 from tfvae.layers import IndependentBernoulli, MultivariateNormalDiag
-from tfvae.models.context import takes_context
 
 LABELS = np.arange(24) % 3
 CONTEXT = np.eye(3, dtype="float32")[LABELS]

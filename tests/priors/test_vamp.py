@@ -10,8 +10,8 @@ import tfvae
 from tests import analytic
 from tests.conftest import binary_data, mlp_decoder, mlp_encoder
 from tests.layers.cases import ALL_CASES
+from tfvae.data.checks import check_array
 from tfvae.distributions import support_of
-from tfvae.models.checks import check_array
 from tfvae.priors import VampPrior
 
 

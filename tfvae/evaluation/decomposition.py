@@ -225,7 +225,7 @@ def decompose(
     values = {name: np.concatenate(parts) for name, parts in points.items()}
     return _ledger(
         values,
-        model.rate_names,
+        model.graph.rate_names,
         num_samples=num_samples,
         evidence_samples=evidence_samples,
         refine_steps=refine_steps,
@@ -272,7 +272,7 @@ def _scorer(
             values["amortisation_gap"] = refined.elbo - terms.elbo
             values["approximation_gap"] = evidence.log_p_x - evidence.elbo
         rates = [] if terms.level_rates is None else tf.unstack(terms.level_rates, axis=-1)
-        values |= dict(zip(model.rate_names, rates, strict=True))
+        values |= dict(zip(model.graph.rate_names, rates, strict=True))
         draws = {"z": terms.z, "log_q_z": terms.log_q_z, "log_p_z": terms.log_p_z}
         if as_factors(terms.p_z) is not None:
             draws["log_p_z_of_elements"] = terms.log_p_z  # their sum

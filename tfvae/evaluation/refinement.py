@@ -211,6 +211,6 @@ def refined_posterior(
 def _objective(model: LatentVariableModel, q_z: Distribution, num_samples: int) -> Objective:
     """Returns the ELBO with a gradient that comes to the parameters of any posterior."""
     follows = q_z.reparameterization_type == tfp.distributions.FULLY_REPARAMETERIZED
-    if follows or model._sums_over(q_z):
+    if follows or model.graph.sums_over_all(q_z):
         return ELBO(num_samples=num_samples)
     return ELBO(num_samples=max(2, num_samples), gradient=LeaveOneOut())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -12,19 +13,16 @@ import tensorflow as tf
 from tfvae._config import check_count
 from tfvae._random import fold_in, next_seed, stateless_seed
 from tfvae._tracing import outputs_of
-from tfvae._typing import Distribution, Seed, Shape, Tensor
-from tfvae.distributions.statistics import centre, statistic
+from tfvae._typing import Distribution, Seed, Shape, Tensor, event_tuple
+from tfvae.data.checks import check_context, check_event_shape, translated_errors, unpacked
+from tfvae.data.spec import CONTEXT, DataSpec
+from tfvae.distributions.finite import num_states
+from tfvae.distributions.labelled import Labelled
+from tfvae.distributions.statistics import centre, probabilities, statistic
 from tfvae.distributions.support import Support
+from tfvae.graph.graph import Graph
 from tfvae.learning import Joint, Scheme, Update
 from tfvae.models.averages import averaged_weights
-from tfvae.models.checks import (
-    check_array,
-    check_batch,
-    check_context,
-    named,
-    translated_errors,
-    unpacked,
-)
 from tfvae.models.compilation import Compiler, steps_at_once, together
 from tfvae.models.export import export_saved_model
 from tfvae.models.objective_state import ObjectiveState, SchemeState
@@ -32,7 +30,7 @@ from tfvae.objectives import ELBO, Objective
 from tfvae.objectives.base import call_objective, next_state_of
 from tfvae.terms import Terms
 
-__all__ = ["LatentVariableModel", "distinct"]
+__all__ = ["LatentVariableModel"]
 
 # What every model logs of a pass, and what only those log of which a batch can tell it.
 _TERMS = ("elbo", "distortion", "rate")
@@ -42,9 +40,9 @@ _INFORMATION = ("mutual_information", "marginal_kl")
 class LatentVariableModel(keras.Model):
     """Abstract model p(x) = E_p(z) p(x|z) with an approximate posterior q(z|x).
 
-    A subclass says how one pass is scored; training, evaluation, prediction, saving and export
-    are the same for all. To be implemented: `encode`, `decode`, `prior_distribution`, `terms`,
-    `get_config`, and the attributes that describe the data, `event_shape` and `support`.
+    A subclass is a constructor: it makes the `Graph` of its factors, which draws and scores, and
+    hands it to `_set_graph`. Data, training, evaluation, prediction, saving and export are the same
+    for all.
 
     A model of p(x|c) takes its data as `{"x": x, "context": c}` wherever data is one argument
     (`fit`, `evaluate`, `predict`, evaluations), and as `context=` beside `x` elsewhere.
@@ -77,17 +75,12 @@ class LatentVariableModel(keras.Model):
         support: The values that the likelihood can produce.
     """
 
-    prior: Any
-    latent_shape: Shape
-    event_shape: Shape
-    context_shape: Shape | None = None
-    rate_names: tuple[str, ...] = ()
-    support: Support
-    data_dtype: str = "float32"
+    graph: Graph
+    data: DataSpec
     objective: Objective
     scheme: Scheme
-    # Whether the posteriors of all pairs of a batch can be compared within a step.
-    _compares_pairs: bool = True
+    # Whether predictions and draws tell latent nodes apart, or are of one z.
+    _tells_latents_apart: bool = False
 
     def __init__(self, *, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -97,26 +90,117 @@ class LatentVariableModel(keras.Model):
         self._objective_state = ObjectiveState()
         self._scheme_state = SchemeState()
         self._functions: dict[Any, Callable[..., Any]] = {}
-        for name in (*_TERMS, *_INFORMATION, *self.rate_names):
+        self._is_building = False
+        for name in (*_TERMS, *_INFORMATION):
             setattr(self, f"_{name}_tracker", keras.metrics.Mean(name=name))
 
-    # What a subclass implements.
+    def _set_graph(self, graph: Graph) -> None:
+        """Takes the factors of the model, and builds it where they tell all shapes of the data."""
+        self.graph = graph
+        self.data = DataSpec(graph.observed, graph.partly_observed, graph.reads_context)
+        for name in graph.rate_names:
+            setattr(self, f"_{name}_tracker", keras.metrics.Mean(name=name))
+        known = graph.known_shapes()
+        needed = [*graph.observed, *([CONTEXT] if graph.reads_context else [])]
+        if all(name in known for name in needed):
+            self._build_for(known)
+
+    def build(self, input_shape: Any) -> None:
+        """Makes all weights, and checks that the parts of the model fit each other.
+
+        Args:
+            input_shape: `(None, *x_event)`, or a dict of the shapes of the parts of the data, the
+                context among them.
+        """
+        if self.built or self._is_building:
+            return
+        given = {name: event_tuple(shape[1:]) for name, shape in self.named(input_shape).items()}
+        self._build_for({**given, **self.graph.known_shapes()})
+
+    def _build_for(self, shapes: Mapping[str, Shape]) -> None:
+        graph = self.graph
+        if graph.reads_context and CONTEXT not in shapes:
+            raise ValueError(
+                "This model reads a context of a shape that it does not know yet. Give its "
+                "networks a `keras.Input` for it, or build the model with both shapes: "
+                '`model.build({"x": (None, ...), "context": (None, ...)})`.'
+            )
+        names = (*graph.observed, CONTEXT)
+        dtypes = {name: graph.dtype_of(name, keras.config.floatx()) for name in names}
+        self._is_building = True  # Keras has whatever calls a part of a model build it.
+        try:
+            graph.build(shapes, dtypes)
+        finally:
+            self._is_building = False
+        self.data = replace(
+            self.data,
+            shapes=graph.shapes,
+            supports=graph.supports,
+            context_shape=graph.context_shape,
+            dtype=dtypes[graph.observed[0]],
+        )
+        if not self.data.is_packed and self.data.support.missing and graph.latents:
+            graph.check_missing()
+        self.built = True
+
+    # The distributions.
 
     def encode(
         self, x: Tensor, context: Tensor | None = None, *, training: bool = False
     ) -> Distribution:
-        """Returns q(z|x, c), batch shape `[B]`, for `x` `[B, ...]` and `context` `[B, ...]`."""
-        raise NotImplementedError
+        """Returns q(z|x), batch shape `[B]`, event shape `E`.
+
+        Args:
+            x: `[B, *x_event]`, of several parts as `as_batch` packs them.
+            context: `[B, *context_shape]`, for a model with one.
+            training: Whether layers run in training mode.
+        """
+        return self.graph.q(self._given(x, context), training=training)
 
     def decode(
         self, z: Tensor, context: Tensor | None = None, *, training: bool = False
     ) -> Distribution:
-        """Returns p(x|z, c), batch shape `[...]`, for `z` `[..., *E]`."""
-        raise NotImplementedError
+        """Returns p(x|z), batch shape `[...]`, event shape that of one example.
+
+        Of several observed nodes it is their product, whose draws `observed_parts` takes apart.
+
+        Args:
+            z: `[..., *E]`.
+            context: `[B, *context_shape]` or `[1, *context_shape]`, for a model with one, where B
+                is the last of the leading axes of `z`.
+            training: Whether layers run in training mode.
+        """
+        self._refuse_surplus(context)
+        z, latent = tf.convert_to_tensor(z), self.latent_shape
+        num_leading = z.shape.rank - len(latent)
+        if num_leading < 1 or not z.shape[num_leading:].is_compatible_with(latent):
+            raise ValueError(
+                "`z` does not have the shape of this model's latents. "
+                f"Expected: [..., {', '.join(map(str, latent))}] with a batch axis in front. "
+                f"Received: {list(z.shape)}."
+            )
+        reads = any(CONTEXT in self.graph.generative[name].reads for name in self.graph.observed)
+        return self.graph.likelihood(z, self._context(context, reads), training=training)
 
     def prior_distribution(self, context: Tensor | None = None) -> Distribution:
-        """Returns p(z), batch shape `[]`, or p(z|c), batch shape `[B]`."""
-        raise NotImplementedError
+        """Returns p(z), event shape `E`: batch shape `[]`, or `[B]` where it reads a context.
+
+        Raises:
+            ValueError: z depends on parts of the data; `prior_of` takes their values.
+        """
+        self._refuse_surplus(context)
+        self._check_built()
+        found = [name for name in self.conditions if name != CONTEXT]
+        if found:
+            raise ValueError(
+                f"In this model latent nodes depend on observed ones, on {', '.join(found)}: there "
+                "is a prior for given data alone. Use `prior_of(batch)`."
+            )
+        return self.graph.p(self._context(context, CONTEXT in self.conditions))
+
+    def prior_of(self, batch: Mapping[str, Tensor]) -> Distribution:
+        """Returns the prior that a batch is scored with, batch shape `[]` or `[B]`."""
+        return self.graph.p(self.as_parts(batch))
 
     def terms(
         self,
@@ -145,12 +229,23 @@ class LatentVariableModel(keras.Model):
             training: Whether layers run in training mode.
 
         Returns:
-            `Terms` of shape `[S, B]`.
+            `Terms` of shape `[S, B]`. Where nodes of few states are summed over there are S rows
+            for each of their joint states, and one where all are.
         """
-        raise NotImplementedError
+        data, graph = self._given(x, context), self.graph
+        return graph.terms(
+            data,
+            num_samples,
+            self.make_seed(seed),
+            q_z=graph.q(data, training=training) if posterior is None else posterior,
+            p_z=graph.p(data, training=training) if prior is None else prior,
+            objective=objective,
+            training=training,
+        )
 
     def exact_log_p_x(self, x: Tensor, context: Tensor | None = None) -> Tensor | None:
         """Returns log p(x) `[B]`, nats, where it is a sum that can be done; None elsewhere."""
+        return self.graph.log_evidence(self._given(x, context))
 
     @property
     def encoder_weights(self) -> list[Any]:
@@ -158,12 +253,47 @@ class LatentVariableModel(keras.Model):
 
         A weight that encoder and decoder share is also one of `generative_weights`.
         """
-        return []
+        return self.graph.posterior_weights
 
     @property
     def generative_weights(self) -> list[Any]:
         """The trainable weights of p(x|z) and p(z)."""
-        return self.trainable_weights
+        return self.graph.generative_weights
+
+    @property
+    def event_shape(self) -> Shape:
+        """Shape of one example of x."""
+        return self.data.event_shape
+
+    @property
+    def support(self) -> Support:
+        """The values that the likelihood can produce."""
+        return self.data.support
+
+    @property
+    def context_shape(self) -> Shape | None:
+        """Shape of the context of one example, None for a model without."""
+        return self.data.context_shape
+
+    @property
+    def data_dtype(self) -> str:
+        """Type of the numbers that the encoder takes."""
+        return self.data.dtype
+
+    @property
+    def latent_shape(self) -> Shape:
+        """Shape of one latent, `E`.
+
+        Raises:
+            ValueError: The model has seen neither data nor the shape of it.
+        """
+        self._check_built()
+        return self.graph.latent_shape
+
+    def split(self, z: Tensor) -> dict[str, Tensor]:
+        """Returns the latent nodes `[..., *E_k]` of latents `[..., *E]`, by name."""
+        self._check_built()
+        return self.graph.split(tf.convert_to_tensor(z))
 
     # What follows for all models.
 
@@ -184,15 +314,15 @@ class LatentVariableModel(keras.Model):
             context: What each draw is made for, `[N, ...]` or `[1, ...]`, for a model of p(x|c).
 
         Returns:
-            x: `[N, ...]`. For the means of p(x|z), decode draws of the prior yourself:
+            x: `[N, ...]`, by name where there are several observed nodes. For the means of p(x|z),
+                decode draws of the prior yourself:
                 `model.decode(model.prior_distribution().sample(N)).mean()`.
 
         Raises:
             ValueError: `num_samples` is smaller than 1, or `context` has other rows, or is given
                 to a model that reads none.
         """
-        if num_samples < 1:
-            raise ValueError(f"`num_samples` must be >= 1. Received: num_samples={num_samples}")
+        check_count("num_samples", num_samples)
         if context is not None:
             self._refuse_surplus(context)
             context = tf.convert_to_tensor(context)
@@ -202,39 +332,59 @@ class LatentVariableModel(keras.Model):
                     f"num_samples={num_samples}, context of shape {list(context.shape)}"
                 )
             context = tf.broadcast_to(context, [num_samples, *context.shape[1:]])
-        return self.generate(num_samples, self.make_seed(seed), context)["x"]
+        drawn = self.generate(num_samples, self.make_seed(seed), context)
+        return self._alone({name: drawn[name] for name in self.graph.observed})
 
     def generate(
         self, num_samples: int | Tensor, seed: Tensor, context: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """Returns draws `x`, the means `x_mean` of p(x|z), and `z`, each `[N, ...]`.
+        """Returns draws of all nodes `[N, ...]` by name, and of observed ones the means, `x_mean`.
 
         For unordered categories the most probable one stands in for the mean, and the draw where
         there is neither.
         """
-        p_z = self.prior_distribution(context)
-        z = p_z.sample(() if p_z.batch_shape.rank else num_samples, seed=seed)
-        p_x = self.decode(z, context)
-        x = p_x.sample(seed=fold_in(seed, 1))
-        return {"x": x, "x_mean": centre(p_x, x), "z": z}
+        self._check_built()
+        given = self._context(context, self.context_shape is not None)
+        draws, means = self.graph.generate(num_samples, seed, given)
+        found = {name: draws[name] for name in self.graph.observed}
+        found |= {f"{name}_mean": mean for name, mean in means.items()}
+        if self._tells_latents_apart:
+            return {**found, **{name: draws[name] for name in self.graph.latents}}
+        return {**found, "z": self._joined(draws, num_samples)}
 
-    def reconstruct(self, x: Tensor, seed: Seed = None, *, context: Tensor | None = None) -> Tensor:
-        """Returns the mean of p(x|z), `[B, ...]`.
+    def reconstruct(self, x: Any, seed: Seed = None, *, context: Tensor | None = None) -> Any:
+        """Returns the mean of p(x|z), `[B, ...]`, by name where there are several observed nodes.
 
         Args:
-            x: Data `[B, ...]`.
+            x: Data in a form that `fit` takes.
             seed: Where given, z is a draw from q(z|x); None takes the posterior mean.
-            context: `[B, ...]`, for a model of p(x|c).
+            context: `[B, ...]`, where `x` is no dict that holds it.
         """
-        q_z = self.encode(x, context)
+        parts = self.named(x)
+        if context is not None:
+            parts[CONTEXT] = context
+        self._build_from(parts)
+        batch = self.as_batch(parts)
+        q_z = self.encode(**batch)
         z = centre(q_z) if seed is None else q_z.sample(seed=stateless_seed(seed))
-        return centre(self.decode(z, context))
+        return self._alone(self.observed_parts(centre(self.decode(z, batch.get(CONTEXT)))))
 
     def describe(self, x: Tensor, context: Tensor | None = None) -> dict[str, Tensor]:
-        """Returns what `predict` gives: `z_mean`, `z_stddev` and `reconstruction`, `[B, ...]`."""
-        posterior = self.describe_posterior(self.encode(x, context))
-        reconstruction = centre(self.decode(posterior["z_mean"], context))
-        return {**posterior, "reconstruction": reconstruction}
+        """Returns what `predict` gives: `z_mean`, `z_stddev` and `reconstruction`, `[B, ...]`.
+
+        Where latent nodes are told apart, of each its own, for categories `y_probs`, given the
+        centres of the others that it depends on; of several observed nodes `x_reconstruction`.
+        Without latent nodes, `log_prob`.
+        """
+        if not self.graph.latents:
+            return {"log_prob": self.exact_log_p_x(x, context)}
+        q_z = self.encode(x, context)
+        found = self.observed_parts(centre(self.decode(centre(q_z), context)))
+        several = len(found) > 1
+        return {
+            **self.describe_posterior(q_z),
+            **{f"{n}_reconstruction" if several else "reconstruction": v for n, v in found.items()},
+        }
 
     def describe_posterior(self, q_z: Distribution) -> dict[str, Tensor]:
         """Returns `z_mean` and `z_stddev` `[B, *E]`.
@@ -242,9 +392,23 @@ class LatentVariableModel(keras.Model):
         Where a posterior has no mean, a fixed draw stands in for it; without a standard deviation
         there is no `z_stddev`.
         """
-        z_stddev = statistic(q_z, "stddev")
-        z = {"z_mean": centre(q_z)}
-        return z if z_stddev is None else {**z, "z_stddev": z_stddev}
+        if not (self._tells_latents_apart and self.graph.latents):
+            z_stddev = statistic(q_z, "stddev")
+            z = {"z_mean": centre(q_z)}
+            return z if z_stddev is None else {**z, "z_stddev": z_stddev}
+        levels = self.graph.levels(q_z)
+        values = levels.split(levels.centre())
+        found: dict[str, Tensor] = {}
+        for name, conditional in levels.conditionals(values).items():
+            q = conditional.distribution
+            found[f"{name}_mean"] = tf.reshape(values[name], [-1, *self.graph.shapes[name]])
+            q = q.distribution if isinstance(q, Labelled) else q
+            stddev, probs = statistic(q, "stddev"), probabilities(q)
+            if probs is not None:
+                found[f"{name}_probs"] = probs
+            elif stddev is not None and num_states(q) is None:
+                found[f"{name}_stddev"] = stddev
+        return found
 
     @property
     def objective_state(self) -> dict[str, Tensor]:
@@ -259,12 +423,12 @@ class LatentVariableModel(keras.Model):
     @property
     def logs_information(self) -> bool:
         """Whether the mutual information within the batch is logged."""
-        return self._compares_pairs and not self.conditions
+        return self.graph.compares_pairs
 
     @property
     def conditions(self) -> tuple[str, ...]:
         """Names of the parts of the data that p(z) depends on; none of an unconditional prior."""
-        return ()
+        return self.graph.conditions
 
     @property
     def variables(self) -> list[Any]:
@@ -461,8 +625,12 @@ class LatentVariableModel(keras.Model):
             context: `[N, ...]`, for a model of p(x|c).
         """
         draws = self.generate(num_samples, seed, context)
-        given = {} if context is None else {"context": context}
-        return {"x": tf.cast(draws["x"], self.data_dtype), **given}, draws["z"]
+        parts = {name: draws[name] for name in self.graph.observed}
+        if context is not None:
+            parts[CONTEXT] = context
+        batch = self.as_batch(parts)
+        batch["x"] = tf.cast(batch["x"], self.data_dtype)
+        return batch, self._joined(draws, num_samples) if self._tells_latents_apart else draws["z"]
 
     def get_compile_config(self) -> dict[str, Any]:
         """Returns the arguments of `compile` as plain data."""
@@ -604,40 +772,30 @@ class LatentVariableModel(keras.Model):
             raise ValueError(f"`{name}` is empty. Expected a dataset of at least one batch.")
         if not isinstance(x, Mapping) and not hasattr(x, "__array__"):
             return
-        parts = self.named(x)
-        self._check_arrays({key: np.asarray(part) for key, part in parts.items()}, name)
+        parts = {key: np.asarray(part) for key, part in self.named(x).items()}
+        self._build_from(parts)
+        self.data.check_arrays(parts, name)
 
     def named(self, data: Any) -> dict[str, Any]:
-        """Returns data in any form that `fit` takes as parts by name, the rows of each as given.
-
-        Raises:
-            ValueError: Parts are missing or have other names.
-        """
-        return named(data)
+        """See `DataSpec.named`."""
+        return self.data.named(data)
 
     def as_batch(self, parts: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns parts by name as the arguments of `terms` and `encode`: `x`, and `context`."""
-        return dict(parts)
+        """See `DataSpec.as_batch`: the arguments of `terms` and `encode`."""
+        return self.data.as_batch(parts)
 
     def as_parts(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Returns what `as_batch` made as parts by name again."""
-        return dict(batch)
+        """See `DataSpec.as_parts`."""
+        return self.data.as_parts(batch)
 
     def observed_parts(self, x: Tensor) -> dict[str, Tensor]:
-        """Returns draws or means of p(x|z) `[..., *x_event]` as parts by name."""
-        return {"x": x}
-
-    def prior_of(self, batch: Mapping[str, Tensor]) -> Distribution:
-        """Returns the prior that a batch is scored with, batch shape `[]` or `[B]`."""
-        return self.prior_distribution(batch.get("context"))
+        """See `DataSpec.observed_parts`."""
+        return self.data.observed_parts(x)
 
     def specs(self) -> dict[str, tf.TensorSpec]:
-        """Returns what data of this model is, as parts by name, each `[None, ...]`."""
-        specs = {"x": tf.TensorSpec([None, *self.event_shape], tf.float32, name="x")}
-        if self.context_shape is not None:
-            shape = [None, *self.context_shape]
-            specs["context"] = tf.TensorSpec(shape, tf.float32, name="context")
-        return specs
+        """See `DataSpec.specs`."""
+        self._check_built()
+        return self.data.specs()
 
     def compiled_function(
         self, key: Any, make: Callable[[], Callable[..., Any]]
@@ -719,22 +877,20 @@ class LatentVariableModel(keras.Model):
             values |= {"mutual_information": information, "marginal_kl": terms.rate - information}
         if terms.level_rates is not None:
             rates = tf.unstack(terms.level_rates, axis=-1)
-            values |= dict(zip(self.rate_names, rates, strict=True))
+            values |= dict(zip(self.graph.rate_names, rates, strict=True))
         return values
 
     def _check_posterior(self, objective: Objective) -> None:
         """Checks that gradients of `objective` can come to the encoder, by tracing it."""
-        specs = {"x": tf.TensorSpec([2, *self.event_shape], self.data_dtype)}
-        if self.context_shape is not None:
-            specs["context"] = tf.TensorSpec([2, *self.context_shape], keras.config.floatx())
 
         def check(**batch: Tensor) -> None:
             q_z = self.encode(**batch)
             objective.check_family(q_z)
-            if not (objective.takes_all_states and self._sums_over(q_z)):
-                self._try_draws(objective, q_z)
+            if self.graph.latents:
+                levels, seed = self.graph.levels(q_z), tf.constant([0, 0])
+                self.graph.draw(levels, objective.num_samples, seed, objective)
 
-        outputs_of(check, **specs)
+        outputs_of(check, **self.data.batch_specs())
 
     def _check_trainable(self) -> None:
         if not self.trainable_weights:
@@ -745,34 +901,40 @@ class LatentVariableModel(keras.Model):
                 "call `compile` again."
             )
 
-    def _try_draws(self, objective: Objective, q_z: Distribution) -> None:
-        """Draws as `terms` does for an objective, so that it can say what it cannot do with."""
-        objective.check_posterior(q_z)
-
-    def _sums_over(self, q_z: Distribution) -> bool:
-        """Whether `terms` takes all states of z, where an objective lets it, and no draws."""
-        del q_z
-        return False
-
     def _run_checked(self, step: Callable[[dict[str, Tensor], Any], Any], data: Any) -> Any:
         """Calls `step(batch, sample_weight)`, nothing of which runs before its data is checked."""
         x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         parts = {name: tf.convert_to_tensor(part) for name, part in self.named(x).items()}
-        batch, checks = self._checked_batch(parts)
+        self._build_from(parts)
+        batch, checks = self.data.checked_batch(parts)
         # Not only what reads `x` has to wait: weight decay and counters change without it.
         with tf.control_dependencies(checks):
             return step(batch, sample_weight)
 
-    def _check_arrays(self, parts: dict[str, np.ndarray], name: str) -> None:
-        """Checks parts as wholes; see `check_data`."""
-        self._describe_data(**parts)
-        check_array(parts["x"], name, self.event_shape, self.support)
-        check_context(**parts, context_shape=self.context_shape)
+    def _given(self, x: Any, context: Any) -> dict[str, Tensor]:
+        """Returns the data of a batch by name, of shapes that the model is for."""
+        self._check_built()
+        x = tf.convert_to_tensor(x)
+        context = None if context is None else tf.convert_to_tensor(context)
+        check_event_shape(x, self.event_shape)
+        check_context(x, context, context_shape=self.context_shape)
+        return self.as_parts({"x": x} if context is None else {"x": x, CONTEXT: context})
 
-    def _checked_batch(self, parts: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[Any]]:
-        """Returns parts as what `terms` takes, and the assertions that it has to wait for."""
-        self._describe_data(**parts)
-        return check_batch(parts, self.event_shape, self.support, self.context_shape)
+    def _context(self, context: Any, is_read: bool) -> dict[str, Tensor]:
+        """Returns the context by name, for what reads one."""
+        if not is_read:
+            return {}
+        if context is None:
+            check_context(None, None, context_shape=self.context_shape or ())
+        return {CONTEXT: tf.convert_to_tensor(context)}
+
+    def _alone(self, parts: dict[str, Tensor]) -> Any:
+        """Returns observed nodes in the form in which `fit` takes them."""
+        return parts if len(parts) > 1 else parts[self.graph.observed[0]]
+
+    def _joined(self, draws: Mapping[str, Tensor], num_samples: int | Tensor) -> Tensor:
+        """Returns latent nodes by name as z."""
+        return self.graph.join(draws) if self.graph.latents else tf.zeros([num_samples, 0])
 
     def _refuse_surplus(self, context: Any) -> None:
         """Checks that a context is given to a model that reads one.
@@ -783,10 +945,16 @@ class LatentVariableModel(keras.Model):
         if context is not None and self.built and self.context_shape is None:
             check_context(None, tf.convert_to_tensor(context), context_shape=None)
 
-    def _describe_data(self, x: Tensor, context: Tensor | None = None) -> None:
-        """Sets `event_shape` and `support`, where building the model had to wait for data."""
+    def _build_from(self, parts: Mapping[str, Any]) -> None:
+        """Builds the model, where that had to wait for data."""
+        if not self.built:
+            self.build({name: part.shape for name, part in parts.items()})
 
-
-def distinct(weights: Iterable[Any]) -> list[Any]:
-    """Returns weights once each, in order."""
-    return list({id(weight): weight for weight in weights}.values())
+    def _check_built(self) -> None:
+        # Parts of a model may be asked while they are put together.
+        if not self.built and not self.data.shapes:
+            raise ValueError(
+                "This model does not know the shape of its data and latents before it is built. "
+                "Give its networks a `keras.Input`, or build the model: "
+                "`model.build((None, *x.shape[1:]))`."
+            )

@@ -16,8 +16,11 @@ from tfvae._config import check_count
 from tfvae._stored import made_again, objects_config
 from tfvae._tracing import outputs_of
 from tfvae._typing import Distribution, Tensor, register
-from tfvae.models.checks import check_distribution
-from tfvae.models.vae import VAE, checked_prior
+from tfvae.graph.checks import check_distribution
+from tfvae.graph.graph import Graph
+from tfvae.graph.parts import Network, Root
+from tfvae.graph.posteriors import Networks
+from tfvae.models.one_prior import OnePriorModel, checked_prior
 from tfvae.priors import OneHot, Prior
 
 __all__ = ["EMResult", "FiniteMixture"]
@@ -43,7 +46,7 @@ class EMResult:
 
 
 @register
-class FiniteMixture(VAE):
+class FiniteMixture(OnePriorModel):
     """p(x) = sum_k p(k) p(x|k), its posterior the exact responsibilities.
 
         q(k|x) = p(k) p(x|k) / sum_j p(j) p(x|j)
@@ -101,15 +104,19 @@ class FiniteMixture(VAE):
             start: Any = keras.initializers.RandomNormal(stddev=0.5, seed=seed)
             table = keras.layers.Dense(size, use_bias=False, kernel_initializer=start, name="table")
             decoder = keras.Sequential([keras.Input((self.num_components,)), table, component])
-        encoder = _Responsibilities(self._log_joint, self.num_components)
+        super().__init__(seed=seed, **kwargs)
         prior = self._checked_prior(OneHot() if prior is None else prior)
-        super().__init__(
-            encoder, decoder, prior, max_states=self.num_components, seed=seed, **kwargs
-        )
+        encoder = _Responsibilities(self._log_joint, self.num_components)
+        self.encoder, self.decoder, self.prior = encoder, decoder, prior
         self._component = component
-        self.prior.build((self.num_components,))
-        spec = tf.TensorSpec([self.num_components] * 2, keras.config.floatx())
-        self.build((None, *outputs_of(self._components, spec).shape[1:]))
+        p_x = Network(decoder, "component", ["z"], ["z"], "IndependentBernoulli")
+        q = Network(encoder, "responsibilities", ["x"], ["x"])
+        factors = {"x": p_x, "z": Root(prior, "prior")}
+        graph = Graph(factors, Networks({"z": q}), max_states=self.num_components)
+        self._set_graph(graph)
+        if not self.built:
+            spec = tf.TensorSpec([self.num_components] * 2, keras.config.floatx())
+            self.build((None, *outputs_of(self._components, spec).shape[1:]))
 
     def fit_em(
         self,
@@ -186,15 +193,20 @@ class FiniteMixture(VAE):
         return EMResult(tuple(history), converged)
 
     def with_prior(self, prior: Prior) -> FiniteMixture:
-        """Returns a new mixture of the same components, not copies, with another prior."""
+        """See `OnePriorModel.with_prior`."""
         return FiniteMixture(self.decoder, self.num_components, prior, seed=self.seed)
+
+    @property
+    def parts_beside_prior(self) -> tuple[keras.layers.Layer, ...]:
+        """See `OnePriorModel.parts_beside_prior`."""
+        return (self.decoder,)
 
     def replace_prior(self, prior: Prior) -> None:
         """Sets another prior as it is: the responsibilities follow it."""
         super().replace_prior(self._checked_prior(prior))
 
     def gain_of_prior(
-        self, new: VAE, batch: dict[str, Tensor], num_samples: int, seed: Tensor
+        self, new: OnePriorModel, batch: dict[str, Tensor], num_samples: int, seed: Tensor
     ) -> Tensor:
         """Returns log p_new(x) - log p(x) `[B]`, nats: with the prior its posterior is another."""
         del num_samples, seed
@@ -204,7 +216,7 @@ class FiniteMixture(VAE):
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments as plain data."""
         return {
-            **super(VAE, self).get_config(),
+            **super().get_config(),
             **objects_config(component=self._component, prior=self.prior),
             "num_components": self.num_components,
             "seed": self.seed,

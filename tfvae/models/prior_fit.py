@@ -11,11 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfvae._random import fold_in, stateless_seed
-from tfvae.models.checks import named
 from tfvae.priors import Prior
 
 if TYPE_CHECKING:
-    from tfvae.models.vae import VAE
+    from tfvae.models.one_prior import OnePriorModel
 
 __all__ = ["PriorGain", "fit_prior"]
 
@@ -37,7 +36,7 @@ class PriorGain(NamedTuple):
 
 
 def fit_prior(
-    model: VAE,
+    model: OnePriorModel,
     prior: Prior,
     x: Any,
     *,
@@ -49,14 +48,14 @@ def fit_prior(
     seed: int = 0,
     verbose: Any = 0,
 ) -> PriorGain:
-    """Replaces the prior of a trained model, fitting nothing else; see `VAE.fit_prior`."""
+    """Replaces the prior of a trained model, and fits nothing else; see `OnePriorModel`."""
     # The networks themselves, and not copies: only the prior is new.
     new = model.with_prior(prior)
     if not new.built:
         new.build({"x": (None, *model.event_shape)})
     if isinstance(validation_data, tuple):
         validation_data = keras.utils.unpack_x_y_sample_weight(validation_data)[0]
-    held_out = {name: np.asarray(part) for name, part in named(validation_data).items()}
+    held_out = {name: np.asarray(part) for name, part in model.named(validation_data).items()}
     model.check_data(held_out, "validation_data")
     with _frozen(*model.parts_beside_prior):
         new.compile(optimizer)

@@ -1,4 +1,4 @@
-"""Checks of the data and parts that users hand to a model, and the words they get."""
+"""Checks of the data that users hand to a model, and the words they get."""
 
 from __future__ import annotations
 
@@ -7,68 +7,29 @@ import dataclasses
 import operator
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
 
-from tfvae._typing import Distribution, Shape, Tensor
-from tfvae.distributions.support import NORM_TOLERANCE, Support, support_of
+from tfvae._typing import Shape, Tensor
+from tfvae.distributions.support import NORM_TOLERANCE, Support
 
 __all__ = [
     "check_array",
     "check_batch",
     "check_context",
-    "check_distribution",
     "check_event_shape",
-    "check_missing",
-    "check_same_kind",
     "checked_part",
     "named",
     "translated_errors",
     "unpacked",
 ]
 
-tfd = tfp.distributions
-
 # Around a message, so that it can be found whole inside of what TensorFlow makes of it.
 _START, _END = "<tfvae>", "</tfvae>"
-
-
-def check_distribution(output: Any, part: str, shape_of: str, layer: str) -> Distribution:
-    """Returns `output` where it is a distribution over one example, and raises otherwise.
-
-    Args:
-        output: What the user's network returned.
-        part: Name of the network, "encoder" or "decoder".
-        shape_of: What its distribution is over, "one latent" or "one example of `x`".
-        layer: A layer that would mend it.
-
-    Raises:
-        TypeError: `output` is no distribution.
-        ValueError: The distribution has no batch axis or more than one.
-    """
-    if not isinstance(output, Distribution):
-        what = (
-            f"a tensor of shape {_per_batch(output.shape)}"
-            if tf.is_tensor(output)
-            else type(output).__name__
-        )
-        raise TypeError(
-            f"`{part}` must return a tfp distribution over {shape_of}. Received: {what}. "
-            f"End the model with a layer of `tfvae.layers`, such as `{layer}`."
-        )
-    if output.batch_shape.rank != 1:
-        raise ValueError(
-            f"`{part}` must return one distribution over {shape_of} per example, batch shape [B]. "
-            f"Received: batch_shape={_per_batch(output.batch_shape)}, "
-            f"event_shape={output.event_shape}. "
-            "Set `event_shape` on its last layer to the shape of a whole example."
-        )
-    return output
 
 
 def check_event_shape(x: Any, event_shape: Shape, name: str = "x") -> None:
@@ -295,64 +256,6 @@ def _support_checks(x: Tensor, name: str, support: Support) -> list[Any]:
     return checks
 
 
-def check_same_kind(q_z: Distribution, p_z: Distribution) -> None:
-    """Checks that densities are not compared with the probabilities of a few states.
-
-    Raises:
-        ValueError: The posterior is over a continuum, the prior over whole numbers.
-    """
-    kinds = tf.nest.flatten(q_z.reparameterization_type)
-    states = support_of(p_z)
-    if states.whole and all(kind == tfd.FULLY_REPARAMETERIZED for kind in kinds):
-        raise ValueError(
-            "`encoder` draws from a continuum, of which `prior` knows single points only: their "
-            f"KL is infinite. Received: a posterior {type(q_z).__name__} and a prior over states "
-            f"of {states.likelihood}. End the encoder with `OneHotCategorical`, "
-            "`IndependentCategorical` or `IndependentBernoulli`; "
-            "`ELBO(gradient=Relaxed())` relaxes their draws for the gradient alone. Or choose a "
-            "continuous prior."
-        )
-
-
-def check_missing(encode: Callable[[Tensor], Distribution], x: Tensor, weights: list[Any]) -> None:
-    """Checks that an encoder reads NaN as missing, and does not compute with it.
-
-    Some kernels turn NaN into a finite number in silence, so that posteriors alone do not tell;
-    but a weight that has met NaN gets NaN as its gradient, and so does all that is trained by it.
-
-    Args:
-        encode: From `x` to q(z|x).
-        x: Examples `[B, *x_event]` that the model can meet.
-        weights: The encoder's weights.
-
-    Raises:
-        ValueError: The parameters of a posterior, or their gradients, are NaN.
-    """
-    # Every entry is missing once and observed once.
-    odd = tf.reshape(tf.range(tf.size(x)) % 2 == 1, tf.shape(x))
-    nan = tf.fill([], tf.cast(float("nan"), x.dtype))
-    x = tf.concat([tf.where(odd, nan, x), tf.where(odd, x, nan)], axis=0)
-    values = [weight.value for weight in weights if "float" in weight.dtype]
-
-    def is_nan() -> list[Tensor]:
-        parts = tf.nest.flatten(encode(x), expand_composites=True)
-        parts = [part for part in parts if tf.is_tensor(part) and part.dtype.is_floating]
-        # Not by a tape, which records nothing in the scope of what builds a model in a graph.
-        found = [*parts, *tf.gradients(parts, values)]
-        found = [tf.convert_to_tensor(value) for value in found if value is not None]
-        return [tf.reduce_any(tf.math.is_nan(value)) for value in found]
-
-    with tf.init_scope():
-        nan = any(bool(each) for each in tf.function(is_nan, autograph=False)())
-    if nan:
-        raise ValueError(
-            "`encoder` computes with the NaN of missing entries, which its likelihood, `Masked`, "
-            "takes as not observed: one of them would turn weights into NaN. Let the encoder "
-            "begin with a layer that replaces them: `tfvae.networks.FillMissing()`, or "
-            "`tfvae.layers.DataEncoder(...)` for the columns of a table."
-        )
-
-
 @contextlib.contextmanager
 def translated_errors() -> Iterator[None]:
     """Turns the error of a `check_batch` into a `ValueError` with its one sentence."""
@@ -381,10 +284,6 @@ def unpacked(x: Any, y: Any, kwargs: dict[str, Any]) -> tuple[Any, Any]:
         first = next(iter(x.values())) if isinstance(x, Mapping) else x
         y = np.zeros(len(first), "int8")
     return x, y
-
-
-def _per_batch(shape: tf.TensorShape) -> str:
-    return f"[{', '.join(['batch', *map(str, shape[1:])])}]" if shape.rank else "[]"
 
 
 def _with_batch(event_shape: Shape) -> str:

@@ -1,4 +1,4 @@
-"""Networks that read levels of latents, data and a context by name."""
+"""The factors of p and q as users give them: networks, and priors, by what they read."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from typing import Any
 
 import keras
 
-from tfvae._typing import Distribution, Tensor
-from tfvae.models.checks import check_distribution
+from tfvae._typing import Distribution, Shape, Tensor
+from tfvae.graph.checks import check_distribution
+from tfvae.priors import Prior
 
-__all__ = ["Piece", "sampling_order"]
+__all__ = ["CONTEXT", "Network", "Part", "Root", "sampling_order", "takes_context"]
 
 CONTEXT = "context"
 _LEVELS = "A level cannot depend on itself, and p(z) on nothing but the levels above."
 
 
-class Piece:
+class Network:
     """One network of several, with the names of what it reads.
 
     An input named "context" is the context. If all others have names that are known, such as `x`
@@ -31,6 +32,8 @@ class Piece:
         known: Names that it may read.
         remedy: Layer that ends such a network, for messages.
         others: What to say of an input that is not `known`.
+        second_is_context: Whether there are no names to go by: the one input stands for the first
+            of `order`, and a second one is the context.
 
     Raises:
         TypeError: It is no Keras model or layer.
@@ -45,6 +48,8 @@ class Piece:
         known: Sequence[str],
         remedy: str = "MultivariateNormalDiag",
         others: str = _LEVELS,
+        *,
+        second_is_context: bool = False,
     ) -> None:
         if not isinstance(network, keras.layers.Layer):
             raise TypeError(
@@ -52,8 +57,11 @@ class Piece:
             )
         self.network, self.title = network, title
         self._remedy, self._others = remedy, others
-        self._inputs = _input_names(network)
-        self.reads = self._named(order, known)
+        if second_is_context:
+            self._inputs, self.reads = _first_and_context(network, order[0])
+        else:
+            self._inputs = _input_names(network)
+            self.reads = self._named(order, known)
 
     def spec(self, name: str) -> Any:
         """Returns the symbolic input that reads `name`, None where there is none."""
@@ -123,6 +131,76 @@ class Piece:
             )
         rest = iter(order)
         return tuple(name if name == CONTEXT else next(rest) for name in self._inputs)
+
+
+class Root:
+    """A node without parents: a prior, or another layer with a `distribution()`.
+
+    Args:
+        layer: The layer.
+        title: What it is, for messages, such as `prior`.
+    """
+
+    def __init__(self, layer: Any, title: str) -> None:
+        self.network, self.title = layer, title
+        self.reads = (CONTEXT,) if takes_context(layer) else ()
+
+    def spec(self, name: str) -> Any:
+        """Returns the symbolic input that reads `name`, None where there is none."""
+        found = list(getattr(self.network, "inputs", None) or []) if name == CONTEXT else []
+        return found[-1] if found and self.reads else None
+
+    def output_shape(self) -> Shape | None:
+        """Returns the shape of the node, None where it is not known."""
+        return getattr(self.network, "event_shape", None)
+
+    def build(self, event_shape: Shape, encoder: Sequence[Any] = ()) -> None:
+        """Makes the weights.
+
+        Args:
+            event_shape: Shape of the node.
+            encoder: What `Prior.connect` takes, nothing where no posterior is of data alone.
+        """
+        if isinstance(self.network, Prior):
+            if self.network.needs_model and not encoder:
+                raise ValueError(
+                    f"`{self.title}` is made of posteriors, which takes a posterior of this node "
+                    "that reads one observed node and nothing else. Choose another prior, or have "
+                    "its posterior read the data alone."
+                )
+            if encoder:
+                self.network.connect(*encoder)
+        if isinstance(self.network, Prior) or not self.network.built:
+            self.network.build(event_shape)
+
+    def maker(self, event: str, training: bool) -> Callable[[dict[str, Tensor]], Distribution]:
+        """Returns the distribution as a function of the context, where it reads one."""
+        del event, training
+        return lambda values: self.network.distribution(**values)
+
+
+Part = Network | Root
+
+
+def takes_context(layer: Any) -> bool:
+    """Whether a layer with a `distribution()` reads a context."""
+    return bool(getattr(layer, "takes_context", False))
+
+
+def _first_and_context(network: Any, first: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Returns the names of inputs, and what they read: one, and the context where there are two."""
+    names = _input_names(network)
+    if not getattr(network, "inputs", None):
+        context = (CONTEXT,) if CONTEXT in names else ()
+        return (*(names[:1] or ("inputs",)), *context), (first, *context)
+    if len(names) > 2:
+        raise ValueError(
+            f"The network '{network.name}' must have one input, or two of which the second is the "
+            f"context. Received: {len(names)} inputs. Make one tensor of several contexts."
+        )
+    if isinstance(_structure(network), dict) and CONTEXT in names:  # Keras sorts them by name
+        return names, tuple(name if name == CONTEXT else first for name in names)
+    return names, (first, CONTEXT)[: len(names)]
 
 
 def _is_name(name: str) -> bool:

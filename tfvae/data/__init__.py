@@ -1,0 +1,1 @@
+"""What comes into a model: one description, which names, checks and packs it."""
