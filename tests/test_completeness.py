@@ -10,6 +10,7 @@ import pytest
 
 import tfvae
 from tfvae.layers.base import TypedDraws, VectorLayer
+from tfvae.models.one_prior import OnePriorModel
 
 ROOT = pathlib.Path(__file__).parent
 MODULES = sorted(
@@ -24,7 +25,12 @@ TESTED_ELSEWHERE = {
     "tfvae.distributions.autoregressive": "layers/test_autoregressive.py",
     "tfvae.distributions.kl": "test_divergences.py",
     "tfvae.distributions.normal_mixture": "priors/test_mixture.py",
-    "tfvae.models.pieces": "models/test_hierarchy.py",
+    "tfvae.data.checks": "models/test_checks.py",
+    "tfvae.graph.checks": "models/test_checks.py",
+    "tfvae.graph.nothing": "models/test_observed.py",
+    "tfvae.graph.parts": "models/test_hierarchy.py",
+    "tfvae.graph.posteriors": "models/test_hierarchy.py",
+    "tfvae.models.one_prior": "models/test_prior_fit.py",
     "tfvae.priors.categorical": "priors/test_base.py",
     "tfvae.priors.conditional": "models/test_context.py",
     "tfvae.priors.normal": "priors/test_base.py",
@@ -57,7 +63,7 @@ TESTED_ELSEWHERE = {
 SAME_NAME_ELSEWHERE = {tfvae.priors.Autoregressive: "tfvae.priors"}
 
 # Bases within the package, from which users derive nothing.
-INTERNAL = {TypedDraws, VectorLayer}
+INTERNAL = {OnePriorModel, TypedDraws, VectorLayer}
 
 
 def public_classes():

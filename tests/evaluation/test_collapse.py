@@ -109,7 +109,7 @@ def test_a_model_that_uses_its_latents_is_left_alone():
 @pytest.mark.slow
 def test_a_part_that_says_nothing_is_told_in_its_own_words():
     vae, x = two_levels(), binary_data(60)
-    top = vae.encoder.networks[1].layers[-2]
+    top = vae.posteriors[1].layers[-2]
     kernel, bias = top.get_weights()
     one = np.log(np.expm1(1.0 - 1e-5))
     top.set_weights([0.0 * kernel, np.concatenate([0.0 * bias[:3], np.full(3, one)])])

@@ -113,7 +113,7 @@ def test_matches_quadrature_for_a_trained_nonlinear_decoder():
     points = x[:40]
     grid = np.linspace(-9, 9, 20_001)
     z = np.repeat(grid[:, None, None], 40, axis=1).astype("float32")  # [S, B, 1]
-    log_p_x_given_z = vae.log_p_x_given_z(points, z).numpy().astype("float64")
+    log_p_x_given_z = vae.graph.log_p_observed({"x": points}, {"z": z}).numpy().astype("float64")
     log_joint = log_p_x_given_z - 0.5 * grid[:, None] ** 2 - 0.5 * np.log(2 * np.pi)
     step = grid[1] - grid[0]
     log_p_x = special.logsumexp(log_joint, axis=0) + np.log(step)

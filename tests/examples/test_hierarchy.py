@@ -39,4 +39,4 @@ def test_all_kinds_are_different_models_of_the_data(example):
     assert reads["2, top-down"].parents("z_1") == ["z_2"]
     assert reads["2, VampPrior"].parents("z_1") == ["z_2"]
     assert reads["3, ladder"].parents("z_1") == ["z_2"]
-    assert type(example.build_vae("2, VampPrior", 4, 0).prior.top).__name__ == "VampPrior"
+    assert type(example.build_vae("2, VampPrior", 4, 0).prior).__name__ == "VampPrior"

@@ -226,7 +226,8 @@ def test_models_without_an_encoder_to_train_are_refused(scheme):
 def test_a_model_built_by_its_data_is_checked_by_the_first_step():
     encoder = keras.Sequential([tfvae.layers.MultivariateNormalDiag(3)])
     encoder.layers[0].trainable = False
-    vae = tfvae.VAE(encoder, mlp_decoder(6, 3))
+    decoder = keras.Sequential([keras.layers.Dense(6), tfvae.layers.IndependentBernoulli(6)])
+    vae = tfvae.VAE(encoder, decoder)
     vae.compile("adam", scheme=WakeSleep())
     with pytest.raises(ValueError, match="none of its own"):
         vae.fit(X, verbose=0)

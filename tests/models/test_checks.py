@@ -224,8 +224,8 @@ PARTS = {
             keras.Sequential([keras.Input((6,)), keras.layers.Dense(4)]), mlp_decoder()
         ),
         TypeError,
-        r"^`encoder` must return a tfp distribution over one latent. Received: a tensor of shape "
-        r"\[batch, 4\].*`MultivariateNormalDiag`",
+        r"^`encoder` must return a tfp distribution over one latent `z`. Received: a tensor of "
+        r"shape \[batch, 4\].*`MultivariateNormalDiag`",
     ),
     "decoder returns a tensor": (
         lambda: tfvae.VAE(
@@ -237,7 +237,8 @@ PARTS = {
     "decoder of another event": (
         lambda: tfvae.VAE(mlp_encoder(6), mlp_decoder(7)),
         ValueError,
-        r"^`decoder` must return .*Expected: event_shape=\(6,\). Received: event_shape=\(7,\)",
+        r"^`decoder` must return .*Expected: event_shape=\(6,\), that of the data. Received: "
+        r"event_shape=\(7,\)",
     ),
     "forgotten event_shape": (
         lambda: tfvae.VAE(mlp_encoder(), reshaped_head(6, 2)),
@@ -248,7 +249,7 @@ PARTS = {
     "latents do not fit": (
         lambda: tfvae.VAE(mlp_encoder(latents=3), mlp_decoder(latents=2)),
         ValueError,
-        r"^`decoder` does not take .* Expected: latents of shape \(2,\).*Received: .*\(3,\)",
+        r"^`decoder` does not take .* Expected: z of shape \(2,\).*Received: .*\(3,\)",
     ),
     "encoder is no layer": (
         lambda: tfvae.VAE(lambda x: x, mlp_decoder()),

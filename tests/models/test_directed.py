@@ -524,7 +524,10 @@ def test_whole_numbers_stand_for_one_hot_labels():
         (lambda g, q: ({**g, "z": network(MultivariateNormalDiag(2), x=(6,))}, q), "depend on"),
         (lambda g, q: ({**g, "x": network(IndependentBernoulli(6), w=(2,))}, q), "reads w"),
         (lambda g, q: (g, {**q, "w": q["z"]}), "Each latent node needs a network"),
-        (lambda g, q: ({**g, "z": network(MultivariateNormalDiag(4), y=(K,))}, q), "one z"),
+        (
+            lambda g, q: ({**g, "z": network(MultivariateNormalDiag(4), y=(K,))}, q),
+            "one latent `z`",
+        ),
         (lambda g, q: ({"y": g["y"], "z": g["z"]}, q), "needs an observed node"),
         (lambda g, q: ({**g, "context": g["x"]}, q), "Nodes have names"),
         (lambda g, q: ([g], q), "must be a dict of node"),

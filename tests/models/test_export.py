@@ -93,5 +93,7 @@ def test_generated_data_has_the_moments_of_the_model():
     error = np.sqrt(np.diag(model.covariance) / len(draws))
     assert np.all(np.abs(draws.mean(axis=0) - model.b) < 5 * error)
     np.testing.assert_allclose(np.cov(draws.T), model.covariance, atol=0.15)
-    with pytest.raises(ValueError, match=r"`num_samples` must be >= 1. Received: num_samples=0"):
+    with pytest.raises(
+        ValueError, match=r"`num_samples` must be a whole number >= 1. Received: num_samples=0"
+    ):
         model.vae().sample(0)

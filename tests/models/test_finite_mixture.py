@@ -240,7 +240,7 @@ def test_components_that_cannot_differ_are_refused():
 def test_bad_arguments():
     with pytest.raises(ValueError, match="`num_components` must be"):
         tfvae.FiniteMixture(layers.IndependentNormal(2), 0)
-    with pytest.raises(TypeError, match="`decoder` must be a Keras model or layer"):
+    with pytest.raises(TypeError, match="`component` must be a Keras model or layer"):
         tfvae.FiniteMixture("normal", 3)
     dense = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     with pytest.raises(TypeError, match="`component` must return a tfp distribution"):

@@ -304,14 +304,14 @@ def test_scores_are_those_of_the_joint_distributions(kind):
         np.testing.assert_allclose(pairs[:, :, j], alone.log_prob(terms.z), rtol=1e-4, atol=1e-4)
     # The levels, by hand, from the networks themselves.
     z = vae.split(terms.z[0])
-    expected = vae.prior.networks[0](z["z_2"]).log_prob(z["z_1"])
+    expected = vae.decoders[1](z["z_2"]).log_prob(z["z_1"])
     np.testing.assert_allclose(p_z.level_log_probs(terms.z)[0, :, 0], expected, rtol=1e-4)
     if kind == "top_down":
-        expected = vae.encoder.networks[0]([x, z["z_2"]]).log_prob(z["z_1"])
+        expected = vae.posteriors[0]([x, z["z_2"]]).log_prob(z["z_1"])
         np.testing.assert_allclose(q_z.level_log_probs(terms.z)[0, :, 0], expected, rtol=1e-4)
     if kind == "ladder":
-        own = vae.encoder.networks[0](vae.encoder.features(x)[0])
-        above = vae.prior.networks[0](z["z_2"])
+        own = vae.posteriors[0](vae.features(x)[0])
+        above = vae.decoders[1](z["z_2"])
         precision = own.stddev() ** -2.0 + above.stddev() ** -2.0
         loc = (
             own.mean() * own.stddev() ** -2.0 + above.mean() * above.stddev() ** -2.0
@@ -385,7 +385,7 @@ def gradient_of():
     keras.utils.set_random_seed(0)
     vae = two_levels()
     x = tf.repeat(tf.constant(binary_data(1)), 1000, axis=0)
-    weights = [part.layers[-2].bias for part in vae.encoder.networks]
+    weights = [part.layers[-2].bias for part in vae.posteriors]
 
     @functools.cache
     def mean_and_error(objective):
@@ -440,7 +440,7 @@ def test_contexts_enter_where_networks_name_them():
     np.testing.assert_allclose(terms.log_q_z, q_z.log_prob(terms.z), rtol=1e-4)
     np.testing.assert_allclose(terms.log_p_z, p_z.log_prob(terms.z), rtol=1e-4)
     z = vae.split(terms.z[0])
-    middle = vae.prior.networks[0]([z["z_2"], context]).log_prob(z["z_1"])
+    middle = vae.decoders[1]([z["z_2"], context]).log_prob(z["z_1"])
     expected = middle + prior.distribution(context).log_prob(z["z_2"])
     np.testing.assert_allclose(terms.log_p_z[0], expected, rtol=1e-4)
     assert vae.sample(9, seed=1, context=context).shape == (9, 6)
@@ -463,7 +463,7 @@ def test_levels_may_be_discrete():
     terms = vae.terms(x, 4, 5)
     # An ELBO of closed forms would lack the gradient of the states.
     assert terms.kl is None
-    logits = vae.encoder.networks[1](x).logits_parameter()
+    logits = vae.posteriors[1](x).logits_parameter()
     r = tf.nn.softmax(logits)
     expected = tf.reduce_sum(r * (tf.nn.log_softmax(logits) + np.log(3.0)), axis=1)
     np.testing.assert_allclose(terms.level_rates[:, 1], expected, atol=1e-5)
@@ -471,9 +471,9 @@ def test_levels_may_be_discrete():
     state = tf.argmax(z["z_2"], axis=1)
     np.testing.assert_array_equal(tf.one_hot(state, 3), z["z_2"])
     log_r = tf.gather(tf.nn.log_softmax(logits), state, batch_dims=1)
-    log_q = vae.encoder.networks[0]([x, z["z_2"]]).log_prob(z["z_1"])
+    log_q = vae.posteriors[0]([x, z["z_2"]]).log_prob(z["z_1"])
     np.testing.assert_allclose(terms.log_q_z[0], log_r + log_q, rtol=1e-5)
-    log_p = vae.prior.networks[0](z["z_2"]).log_prob(z["z_1"]) - np.log(3.0)
+    log_p = vae.decoders[1](z["z_2"]).log_prob(z["z_1"]) - np.log(3.0)
     np.testing.assert_allclose(terms.log_p_z[0], log_p, rtol=1e-5)
     with pytest.raises(ValueError, match=r"needs draws that carry a gradient.*OneHotCategorical"):
         vae.compile()
@@ -522,7 +522,7 @@ def test_networks_may_be_classes_and_read_in_order():
         )
         assert vae.built
         assert vae.terms(x).level_rates.shape == (8, 2)
-        assert vae.encoder._pieces[0].reads in (("x", "z_2"), ("z_2", "x"))
+        assert vae.graph.posterior.parts["z_1"].reads in (("x", "z_2"), ("z_2", "x"))
 
 
 @pytest.mark.slow
@@ -532,7 +532,7 @@ def test_a_new_prior_of_the_top_is_fitted_alone():
     prior = tfvae.priors.Normal()
     gain = vae.fit_prior(prior, x, validation_data=x, epochs=1, num_samples=2)
     assert np.isfinite(gain.nats)
-    assert vae.prior.top is prior
+    assert vae.prior is prior
     assert prior.event_shape == (3,)
     assert len(vae.weights) == len(kept) + 2  # loc and scale of the new prior
     for weight in vae.weights:
@@ -558,11 +558,11 @@ def test_a_new_prior_of_the_top_is_fitted_alone():
         ),
         (
             lambda m: m([normal("z_1", "x"), chain(6, 3)], [bernoulli("z_1"), chain(3, 2)]),
-            r"differ in the shape of z_1. Expected: event_shape=\(4,\).*event_shape=\(2,\)",
+            r"over one latent `z_1`. Expected: event_shape=\(4,\).*event_shape=\(2,\)",
         ),
         (
             lambda m: m([normal("z_1", "x"), chain(6, 3)], [chain(4, 5), chain(3, 4)]),
-            r"`decoder` must return a distribution over one example of `x`. Expected: .*\(6,\)",
+            r"`decoders\[0\]` must return a distribution over one example of `x`.*\(6,\)",
         ),
         (
             lambda m: m(
@@ -636,7 +636,7 @@ def test_levels_may_have_any_shape():
     levels = vae.split(terms.z)
     assert levels["z_1"].shape == (3, 5, 2, 2)
     assert terms.kl.shape == (5,)
-    expected = vae.prior.networks[0](levels["z_2"][0]).log_prob(levels["z_1"][0])
+    expected = vae.decoders[1](levels["z_2"][0]).log_prob(levels["z_1"][0])
     np.testing.assert_allclose(terms.p_z.level_log_probs(terms.z)[0, :, 0], expected, rtol=1e-5)
 
 

@@ -174,10 +174,11 @@ def test_unequal_batch_of_a_folded_decoder_meets_the_right_data():
     model = analytic.LinearGaussian.random()
     vae, x = model.vae(), model.draw(3)
     z = np.random.default_rng(0).normal(size=(4, 3, 3)).astype("float32")
-    folded = vae.log_p_x_given_z(x, z)
+    folded = vae.graph.log_p_observed({"x": x}, {"z": z})
     for s in range(4):
         for b in range(3):
-            single = vae.log_p_x_given_z(x[b : b + 1], z[s : s + 1, b : b + 1])
+            one = {"x": x[b : b + 1]}, {"z": z[s : s + 1, b : b + 1]}
+            single = vae.graph.log_p_observed(*one)
             np.testing.assert_allclose(folded[s, b], single[0, 0], rtol=1e-5)
     np.testing.assert_allclose(vae.decode(z).batch_shape, [4, 3])
     broadcast = vae.decode(z).log_prob(np.broadcast_to(x, [4, 3, 5]))

@@ -130,7 +130,7 @@ class Graph:
         found: dict[str, Shape] = {}
         for name in (*self.observed, CONTEXT):
             own = self.generative[name].output_shape() if name in self.generative else None
-            for shape in [own, *(spec.shape[1:] for spec in self._specs(name))]:
+            for shape in [*(spec.shape[1:] for spec in self._specs(name)), own]:
                 if shape is not None and None not in shape:
                     found.setdefault(name, tuple(shape))
         return found
@@ -205,7 +205,9 @@ class Graph:
             x = self.likelihood(z, two).sample(seed=(0, 1))
 
             def parameters(x: Tensor) -> Any:
-                q: Any = self.levels(self.q({name: x, **given}))
+                q: Any = self.q({name: x, **given})
+                if not isinstance(q, Hierarchy):
+                    return q
                 return {
                     k: c.distribution
                     for k, c in q.draw(1, tf.constant([0, 0])).conditionals.items()
@@ -240,6 +242,8 @@ class Graph:
         if name not in self.latents:
             return ()
         found = self.posterior.of_data_alone(name)
+        if found is None and CONTEXT in self.posterior.reads and len(self.observed) == 1:
+            found = self.observed[0], None  # priors that need it say what stands in the way
         if found is None or found[0] not in self.supports:
             return ()
         source, encode = found
@@ -248,7 +252,7 @@ class Graph:
     # Distributions.
 
     def q(self, data: Values, *, training: bool = False) -> Distribution:
-        """Returns the posterior, q(z|data), batch shape `[B]`, event shape `E`."""
+        """Returns the posterior, batch shape `[B]`, event shape `E`."""
         if not self.latents:
             return nothing(tf.shape(data[self.observed[0]])[:1])
         given = {name: data[name] for name in (*self.observed, CONTEXT) if name in data}
@@ -262,7 +266,7 @@ class Graph:
         return q if len(self.latents) > 1 else q.root(self.latents[0])
 
     def p(self, data: Values, *, training: bool = False) -> Distribution:
-        """Returns the prior: p(z), batch shape `[]`, or p(z|data), `[B]`, with `conditions`."""
+        """Returns the prior, batch shape `[]`, or `[B]` where z depends on `conditions` under p."""
         if not self.latents:
             return nothing(tf.constant([], tf.int32))
         given = {name: data[name] for name in self.conditions}
@@ -342,7 +346,8 @@ class Graph:
             training: Whether layers run in training mode.
         """
         if not self.latents:
-            return terms_without_latents(self._log_p_observed(data, None, training)[0], num_samples)
+            log_p_x = self.log_p_observed(data, {}, training=training)[0]
+            return terms_without_latents(log_p_x, num_samples)
         q, p = self.levels(q_z), self.levels(p_z)
         draws = self.draw(q, num_samples, seed, objective)
         scores = level_rates(q, p, draws)
@@ -350,7 +355,7 @@ class Graph:
         closed = scores.closed and rates_have_gradients(scores, draws, objective)
         several = len(self.latents) > 1
         return Terms(
-            log_p_x=self._log_p_observed(data, draws, training),
+            log_p_x=self.log_p_observed(data, draws.values, draws.summed, training=training),
             log_p_z=tf.add_n(list(scores.log_p.values())),
             log_q_z=tf.add_n(list(draws.log_probs.values())),
             kl=tf.add_n(list(rates.values())) if closed else None,
@@ -384,16 +389,26 @@ class Graph:
     def log_evidence(self, data: Values) -> Tensor | None:
         """Returns log p(data) `[B]`, nats, where it is a sum that can be done; None elsewhere."""
         if not self.latents:
-            return self._log_p_observed(data, None, False)[0]
+            return self.log_p_observed(data, {})[0]
         q_z = self.q(data)
         if not self.sums_over_all(q_z):
             return None
         seed = tf.constant([0, 0])
         return self.terms(data, 1, seed, q_z=q_z, p_z=self.p(data)).log_evidence
 
-    def _log_p_observed(self, data: Values, draws: LevelDraws | None, training: bool) -> Tensor:
-        """Returns the sum over observed nodes of log p(x_j | parents) `[S, B]`, nats."""
-        values = {} if draws is None else draws.values
+    def log_p_observed(
+        self, data: Values, values: Values, summed: Sequence[str] = (), *, training: bool = False
+    ) -> Tensor:
+        """Returns the sum over observed nodes of log p(x_j | parents) `[S, B]`, nats.
+
+        Args:
+            data: By name, each `[B, ...]`.
+            values: The latent nodes `[S, B, *E_k]`.
+            summed: Those of them that take the same values for all points.
+            training: Whether layers run in training mode.
+        """
+        data = {name: tf.convert_to_tensor(value) for name, value in data.items()}
+        values = {name: tf.convert_to_tensor(value) for name, value in values.items()}
         rows: Any = tf.concat([[1], tf.shape(data[self.observed[0]])[:1]], axis=0)
         for name, value in values.items():
             rows = tf.shape(value)[: value.shape.rank - len(self.shapes[name])]
@@ -402,8 +417,7 @@ class Graph:
         for name in self.observed:
             part = self.generative[name]
             make = part.maker(self._event(name), training)
-            of_states = draws is not None and set(part.reads) <= set(draws.summed)
-            if of_states and part.reads:
+            if part.reads and set(part.reads) <= set(summed):
                 # The same states for all points, of which each is decoded once.
                 p_x = make({n: values[n][:, 0] for n in part.reads})
                 x = tf.cast(data[name], p_x.dtype)
@@ -472,7 +486,7 @@ class Graph:
         return [*self.posterior.specs(name), *(spec for spec in found if spec is not None)]
 
     def _event(self, name: str) -> str:
-        return f"one example of `{name}`" if name in self.observed else f"one {name}"
+        return f"one example of `{name}`" if name in self.observed else f"one latent `{name}`"
 
     def _factors(self, names: Sequence[str], training: bool) -> list[Factor]:
         """Returns the conditionals of these nodes under p, each after those it reads."""

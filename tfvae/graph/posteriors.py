@@ -60,7 +60,7 @@ class Networks:
     def factor(self, name: str, training: bool) -> Factor:
         """Returns the factor of one node."""
         part = self.parts[name]
-        return Factor(name, part.reads, part.maker(f"one {name}", training))
+        return Factor(name, part.reads, part.maker(f"one latent `{name}`", training))
 
     def of_data_alone(self, name: str) -> tuple[str, Callable[[Tensor], Distribution]] | None:
         """Returns the one node that a posterior reads, and the posterior as a function of it.
@@ -71,7 +71,7 @@ class Networks:
         if len(part.reads) != 1:
             return None
         source = part.reads[0]
-        return source, lambda x: part.distribution({source: x}, f"one {name}")
+        return source, lambda x: part.distribution({source: x}, f"one latent `{name}`")
 
 
 class Levels(Networks):
@@ -144,7 +144,7 @@ class Levels(Networks):
 
         def make(values: Given) -> Distribution:
             named = {**values, "x": values[own]} if own in values else values
-            return part.distribution(named, f"one {name}", training=training)
+            return part.distribution(named, f"one latent `{name}`", training=training)
 
         # What of the two there is comes in: a list of features, or one thing for all levels.
         reads = [part for read in part.reads for part in ([own, "x"] if read == "x" else [read])]
@@ -197,7 +197,7 @@ class Levels(Networks):
         """Returns q(z_l|x) p(z_l|z_l+1, ...), normalised, and what of it depends on x alone."""
         name = own.name
         generative = self._generative[name]
-        make_p = generative.maker(f"one {name}", training)
+        make_p = generative.maker(f"one latent `{name}`", training)
         normal = _normal(own.make({read: given[read] for read in own.reads if read in given}))
         parameters = {f"{name} loc": normal.loc, f"{name} scale": normal.scale}
 

@@ -103,7 +103,8 @@ class LatentVariableModel(keras.Model):
         known = graph.known_shapes()
         needed = [*graph.observed, *([CONTEXT] if graph.reads_context else [])]
         if all(name in known for name in needed):
-            self._build_for(known)
+            # By way of Keras, which then refuses other parts in the place of those that are built.
+            self.build({name: (None, *known[name]) for name in needed})
 
     def build(self, input_shape: Any) -> None:
         """Makes all weights, and checks that the parts of the model fit each other.
@@ -200,6 +201,7 @@ class LatentVariableModel(keras.Model):
 
     def prior_of(self, batch: Mapping[str, Tensor]) -> Distribution:
         """Returns the prior that a batch is scored with, batch shape `[]` or `[B]`."""
+        self._refuse_surplus(batch.get(CONTEXT))
         return self.graph.p(self.as_parts(batch))
 
     def terms(
@@ -344,6 +346,7 @@ class LatentVariableModel(keras.Model):
         there is neither.
         """
         self._check_built()
+        self._refuse_surplus(context)
         given = self._context(context, self.context_shape is not None)
         draws, means = self.graph.generate(num_samples, seed, given)
         found = {name: draws[name] for name in self.graph.observed}

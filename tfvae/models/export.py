@@ -121,7 +121,8 @@ def export_saved_model(
     """
     if not model.built:
         raise ValueError(
-            "Only a built model can be exported. Call `model.build(x.shape)`, or fit the model."
+            "Only a built model can be exported. Build it, `model.build((None, *x.shape[1:]))`, "
+            "or fit it."
         )
     endpoints = signatures(model)
     served: Any = tf.Module()

@@ -113,10 +113,11 @@ class FiniteMixture(OnePriorModel):
         q = Network(encoder, "responsibilities", ["x"], ["x"])
         factors = {"x": p_x, "z": Root(prior, "prior")}
         graph = Graph(factors, Networks({"z": q}), max_states=self.num_components)
+        spec = tf.TensorSpec([self.num_components] * 2, keras.config.floatx())
+        shape = outputs_of(self._components, spec).shape
         self._set_graph(graph)
         if not self.built:
-            spec = tf.TensorSpec([self.num_components] * 2, keras.config.floatx())
-            self.build((None, *outputs_of(self._components, spec).shape[1:]))
+            self.build((None, *shape[1:]))
 
     def fit_em(
         self,

@@ -62,8 +62,9 @@ class DensityModel(LatentVariableModel):
         self.density = density
         self._set_graph(Graph({"x": Root(density, "density")}, Networks({})))
 
-    def p_x(self) -> Distribution:
+    def p_x(self, context: Tensor | None = None) -> Distribution:
         """Returns p(x), batch shape `[]`."""
+        self._refuse_surplus(context)
         return self.density.distribution()
 
     def get_config(self) -> dict[str, Any]:

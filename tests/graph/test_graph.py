@@ -1,0 +1,100 @@
+"""A graph without any model draws, scores and adds up what its factors say."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.models.test_directed import network
+from tfvae import priors
+from tfvae.graph.graph import Graph
+from tfvae.graph.parts import Network, Root
+from tfvae.graph.posteriors import Networks
+from tfvae.layers import IndependentBernoulli, MultivariateNormalDiag, OneHotCategorical
+
+X = np.random.default_rng(0).integers(0, 2, (5, 4)).astype("float32")
+FLOATS = {"x": "float32", "w": "float32"}
+
+
+def part(layer, title, **inputs):
+    return Network(network(layer, **inputs), title, (), list(inputs))
+
+
+def two_finite(**settings):
+    """y and k, summed over, make x and w; w reads y alone."""
+    keras.utils.set_random_seed(1)
+    factors = {
+        "y": Root(priors.OneHot(), "y"),
+        "k": part(OneHotCategorical(2), "k", y=(3,)),
+        "x": part(IndependentBernoulli(4), "x", y=(3,), k=(2,)),
+        "w": part(MultivariateNormalDiag(2), "w", y=(3,)),
+    }
+    posterior = Networks(
+        {
+            "y": part(OneHotCategorical(3), "q(y)", x=(4,)),
+            "k": part(OneHotCategorical(2), "q(k)", x=(4,)),
+        }
+    )
+    graph = Graph(factors, posterior, **settings)
+    graph.build(graph.known_shapes(), FLOATS)
+    return graph
+
+
+def test_sums_over_all_states_are_those_of_a_loop():
+    graph = two_finite()
+    data = {"x": tf.constant(X), "w": tf.constant(np.ones([5, 2], "float32"))}
+    joint, under_q = [], []
+    q = graph.levels(graph.q(data))
+    for y, k in itertools.product(np.eye(3, dtype="float32"), np.eye(2, dtype="float32")):
+        values = {"y": np.tile(y, [1, 5, 1]), "k": np.tile(k, [1, 5, 1])}
+        z = q.join({name: tf.constant(value) for name, value in values.items()})
+        joint.append((graph.log_p_observed(data, values) + graph.p(data).log_prob(z))[0])
+        under_q.append(q.log_prob(z)[0])
+    joint, under_q = np.float64(joint), np.float64(under_q)
+    evidence = np.log(np.sum(np.exp(joint), axis=0))
+    np.testing.assert_allclose(graph.log_evidence(data), evidence, rtol=1e-5)
+    seed = tf.constant([0, 1])
+    terms = graph.terms(data, 7, seed, q_z=graph.q(data), p_z=graph.p(data))
+    assert terms.log_p_x.shape == (6, 5)  # no noise to average: one row for each state
+    elbo = np.sum(np.exp(under_q) * (joint - under_q), axis=0)
+    np.testing.assert_allclose(terms.elbo, elbo, rtol=1e-5)
+
+
+def test_a_node_that_no_latent_acts_on_is_scored_once():
+    graph = two_finite(max_states=0)
+    data = {"x": tf.constant(X), "w": tf.constant(np.ones([5, 2], "float32"))}
+    terms = graph.terms(data, 3, tf.constant([0, 1]), q_z=graph.q(data), p_z=graph.p(data))
+    assert terms.log_p_x.shape == (3, 5)
+    values = graph.split(terms.z)
+    expected = graph.likelihood(terms.z[1], {})
+    both = tf.concat([data["x"], data["w"]], axis=-1)
+    np.testing.assert_allclose(terms.log_p_x[1], expected.log_prob(both), rtol=1e-5)
+    np.testing.assert_allclose(graph.join({n: v[0] for n, v in values.items()}), terms.z[0])
+
+
+def test_draws_have_the_marginals_of_the_factors():
+    graph = two_finite()
+    draws, means = graph.generate(4000, tf.constant([3, 4]), {})
+    assert set(draws) == {"y", "k", "x", "w"}
+    assert set(means) == {"x", "w"}
+    np.testing.assert_allclose(np.mean(draws["y"], 0), [1 / 3] * 3, atol=0.03)
+    np.testing.assert_allclose(np.mean(draws["x"] - means["x"], 0), np.zeros(4), atol=0.03)
+
+
+def test_another_root_shares_all_else():
+    graph = two_finite()
+    other = graph.with_root("y", Root(priors.OneHot(), "y"))
+    assert other.generative["x"] is graph.generative["x"]
+    assert other.generative["y"] is not graph.generative["y"]
+    assert graph.generative_weights[1:] == other.generative_weights[1:]
+
+
+def test_circles_are_refused():
+    factors = {
+        "a": part(MultivariateNormalDiag(2), "a", b=(2,)),
+        "b": part(MultivariateNormalDiag(2), "b", a=(2,)),
+    }
+    with pytest.raises(ValueError, match=r"circle: (a|b) reads (a|b); (a|b) reads"):
+        Graph(factors, Networks({}))
