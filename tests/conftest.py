@@ -16,7 +16,7 @@ import pytest
 import tensorflow as tf
 
 import tfvae
-from tfvae.models.compilation import Compiler
+from tfvae.training.compilation import Compiler
 
 # TensorFlow's modules are a million objects that never go: to walk them again and again in search
 # of garbage took a good part of the time of all tests.

@@ -21,6 +21,8 @@ MODULES = sorted(
 
 # Modules that are tested by the tests of those who use them.
 TESTED_ELSEWHERE = {
+    "tfvae._protocols": "test_typing.py",
+    "tfvae.training.trainer": "models/test_life_cycle.py",
     "tfvae._config": "objectives/test_base.py",
     "tfvae.distributions.autoregressive": "layers/test_autoregressive.py",
     "tfvae.distributions.kl": "test_divergences.py",

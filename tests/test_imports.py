@@ -20,15 +20,16 @@ LADDER = [
     {"distributions", "networks"},
     {"flows"},
     {"layers"},
-    {"priors", "divergences"},
+    {"priors", "divergences", "data"},
     {"terms"},
     {"objectives"},
-    {"learning"},
+    {"graph", "learning"},
+    {"training", "export"},
     {"models"},
     {"evaluation"},
 ]
-# What learns, and the priors that are fitted, know models by name, for types alone.
-TYPED_CIRCLES = {"learning", "models"}
+# Objectives and what draws for them know each other by name, for types alone.
+TYPED_CIRCLES = set()
 
 
 def imports(body, *, typing):

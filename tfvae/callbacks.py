@@ -86,7 +86,7 @@ class CollapseMonitor(keras.callbacks.Callback):
         self.reports, self._said = {}, None
         self.model.check_data(self._data, "data")
         if isinstance(self._data, Mapping) or hasattr(self._data, "__array__"):
-            parts = self.model.named(self._data)
+            parts = self.model.data.named(self._data)
             self._data = {n: np.asarray(part)[: self._max_points] for n, part in parts.items()}
             if min(map(len, self._data.values())) < 2:
                 raise ValueError("`data` must have at least two points to compare. Received: one.")

@@ -106,9 +106,9 @@ def reconstructions(
     shapes = {name: parts[name].shape[1:] for name in _observed_nodes(model)}
     node = _chosen_node(node, shapes, image_shape)
     data = _as_images(parts[node], node, image_shape)
-    batch = model.as_batch(parts)
+    batch = model.data.as_batch(parts)
     p_x = model.decode(centre(model.encode(**batch)), batch.get("context"))
-    found = np.asarray(model.observed_parts(centre(p_x))[node])
+    found = np.asarray(model.data.observed_parts(centre(p_x))[node])
     output = _as_images(found, "reconstruction", image_shape)
     limits = _limits(data)
     columns = min(columns, len(data))
@@ -356,10 +356,10 @@ def training_curves(history: Any) -> Figure:
 def _first_rows(model: LatentVariableModel, x: Any, number: int) -> dict[str, np.ndarray]:
     """Returns the first so many rows of data, as parts by name."""
     if isinstance(x, Mapping) or hasattr(x, "__array__"):
-        return {name: np.asarray(part)[:number] for name, part in model.named(x).items()}
+        return {name: np.asarray(part)[:number] for name, part in model.data.named(x).items()}
     chunks: list[dict[str, Any]] = []
     for batch, count in Stream(model, x, number):
-        chunks.append({n: np.asarray(p)[:count] for n, p in model.as_parts(batch).items()})
+        chunks.append({n: np.asarray(p)[:count] for n, p in model.data.as_parts(batch).items()})
         number -= count
         if number <= 0:
             break

@@ -20,7 +20,7 @@ import tensorflow as tf
 import tfvae
 from tests.conftest import mlp_decoder
 from tests.kinds import BITS, KINDS, network, normal, pixels
-from tfvae.models.export import signatures
+from tfvae.export.signatures import signatures
 from tfvae.objectives import ELBO, ImportanceWeighted, LeaveOneOut
 
 FILE = Path(__file__).with_name("numbers.json")
@@ -83,8 +83,8 @@ def measure(name: str) -> dict[str, Any]:
     found["evaluate"] = model.evaluate(data, batch_size=5, return_dict=True, verbose=0)
     found["predict"] = model.predict(data, batch_size=5, verbose=0)
 
-    parts = {key: tf.convert_to_tensor(part) for key, part in model.named(data).items()}
-    batch = model.as_batch(parts)
+    parts = {key: tf.convert_to_tensor(part) for key, part in model.data.named(data).items()}
+    batch = model.data.as_batch(parts)
     batch["x"] = tf.cast(batch["x"], tf.float32)
     terms = model.terms(num_samples=3, seed=(3, 4), **batch)
     for key in ("log_p_x", "log_p_z", "log_q_z", "kl", "z", "level_rates", "log_q_labels"):

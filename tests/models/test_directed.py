@@ -163,7 +163,7 @@ def test_every_row_of_the_exact_posterior_weighs_the_evidence_of_what_is_given()
         (None, log_p_x),
         (labels, np.where(labels < 0, log_p_x, log_joint[np.arange(8), y])),
     ):
-        batch = model.as_batch({"x": x} if given is None else {"x": x, "y": given})
+        batch = model.data.as_batch({"x": x} if given is None else {"x": x, "y": given})
         summed = model.terms(num_samples=2, seed=0, **batch)
         assert summed.log_weights.shape == (2 * K, 8)
         np.testing.assert_allclose(tf.exp(summed.log_weights).numpy().sum(axis=0), 1.0, rtol=1e-5)
@@ -181,7 +181,7 @@ def test_every_row_of_the_exact_posterior_weighs_the_evidence_of_what_is_given()
         np.testing.assert_allclose(evidence.per_point, expected, atol=1e-4)
     # What labels say of q(y|x): the responsibilities, which are p(y|x).
     expected = np.where(labels < 0, 0.0, (log_joint - log_p_x[:, None])[np.arange(8), y])
-    batch = model.as_batch({"x": x, "y": labels})
+    batch = model.data.as_batch({"x": x, "y": labels})
     np.testing.assert_allclose(model.terms(seed=1, **batch).log_q_labels, expected, atol=1e-4)
     found = model.predict({"x": x}, verbose=0)
     np.testing.assert_allclose(found["y_mean"], np.exp(log_joint - log_p_x[:, None]), atol=1e-4)
@@ -514,7 +514,7 @@ def test_whole_numbers_stand_for_one_hot_labels():
     x, y = binary_data(5), np.array([0, -1, 2, 1, -1])
     rows = np.eye(K)[y]
     rows[y < 0] = np.nan
-    one, other = (model.as_batch({"x": x, "y": labels})["x"] for labels in (y, rows))
+    one, other = (model.data.as_batch({"x": x, "y": labels})["x"] for labels in (y, rows))
     np.testing.assert_array_equal(one, other)
 
 

@@ -59,7 +59,7 @@ def test_of_finite_latents(name, names):
     elbo = [graph.elbo(graph.params, row) for row in known]
     evidence = [graph.log_evidence(graph.params, row) for row in known]
     parts = data(graph, names, known)
-    batch = model.as_batch(parts)
+    batch = model.data.as_batch(parts)
     # A level that depends on another one is drawn, and rows are then the truth where it is known.
     drawn = "c" if name == "chain, q a chain" else None
     exact = np.array([drawn is None or drawn in row for row in known])
@@ -92,7 +92,7 @@ def test_of_finite_and_gaussian_latents(name):
     model = directed(graph, names)
     known = patterns(names)
     parts = data(graph, names, known)
-    terms = model.terms(num_samples=1000, seed=1, **model.as_batch(parts))
+    terms = model.terms(num_samples=1000, seed=1, **model.data.as_batch(parts))
     found = tfvae.log_likelihood(model, parts, 4000, verbose=False)
     error = found.per_point_standard_error
     evidence = [graph.log_evidence(graph.params, row) for row in known]

@@ -155,7 +155,7 @@ def test_everything_else_takes_missing_entries(trained, tmp_path):
 
     vae.save(tmp_path / "vae.keras")
     loaded = keras.models.load_model(tmp_path / "vae.keras")
-    assert loaded.support == vae.support
+    assert loaded.support == vae.data.support
     np.testing.assert_array_equal(loaded.terms(x, 2, 3).log_w, vae.terms(x, 2, 3).log_w)
 
     vae.export(tmp_path / "export", verbose=False)
@@ -324,7 +324,7 @@ OWN = {
 
 @pytest.mark.parametrize("first", OWN.values(), ids=OWN)
 def test_encoders_that_replace_nan_are_taken(first):
-    assert make(first).support.missing
+    assert make(first).data.support.missing
 
 
 def test_images_with_missing_pixels():

@@ -183,8 +183,8 @@ def test_gradients_under_xla(make):
     model = make()
     objectives = [case.values[1] for case in TOGETHER if case.values[0] is make]
     weights = [weight.value for weight in model.trainable_weights]
-    batch = model.as_batch(
-        {name: tf.constant(part[:12]) for name, part in model.named(data_of(make)).items()}
+    batch = model.data.as_batch(
+        {name: tf.constant(part[:12]) for name, part in model.data.named(data_of(make)).items()}
     )
 
     @tf.function(autograph=False, jit_compile=True)

@@ -11,7 +11,7 @@ from tfvae.objectives import ELBO, Supervised
 def test_is_the_log_likelihood_of_labels_under_the_posterior():
     model, x = two_latents(partly_observed=["y"]), binary_data(6)
     y = np.array([0, -1, 2, 1, -1, 0])
-    terms = model.terms(seed=0, **model.as_batch({"x": x, "y": y}))
+    terms = model.terms(seed=0, **model.data.as_batch({"x": x, "y": y}))
     probs = model.posterior_networks[0]([x]).probs_parameter().numpy()
     assert probs.shape == (6, K)
     expected = np.where(y < 0, 0.0, np.log(probs[np.arange(6), y]))

@@ -83,7 +83,7 @@ def _fingerprints(model: LatentVariableModel, batch: Mapping[str, Tensor]) -> np
     """
     if not model.conditions:
         return None
-    parts = model.as_parts(batch)
+    parts = model.data.as_parts(batch)
     columns = [_words(np.asarray(parts[name])) for name in model.conditions]
     words = np.concatenate(columns, axis=1)
     factors = np.random.default_rng(0).integers(0, 2**64, (words.shape[1], 2), np.uint64)

@@ -328,9 +328,9 @@ def _under_own_condition(
 
     That is a context, or what the prior reads: what z says of these is not what it is for.
     """
-    own, parts = model.as_parts(batch), model.as_parts(others)
+    own, parts = model.data.as_parts(batch), model.data.as_parts(others)
     given = {name: own[name] for name in own if name == "context" or name in model.conditions}
-    combined = model.as_batch({**parts, **given})
+    combined = model.data.as_batch({**parts, **given})
     return {name: tf.convert_to_tensor(part) for name, part in combined.items()}
 
 

@@ -18,9 +18,9 @@ from tfvae.evaluation.aggregation import Aggregated, aggregated
 from tfvae.evaluation.estimate import Estimate, render_table
 from tfvae.evaluation.refinement import refined_posterior
 from tfvae.evaluation.streaming import Stream, progress
+from tfvae.graph.evidence import importance_evidence
 from tfvae.learning.semi_amortised import refinable
 from tfvae.models import LatentVariableModel
-from tfvae.models.importance import importance_evidence
 
 __all__ = ["Decomposition", "decompose"]
 

@@ -21,8 +21,8 @@ from tfvae.distributions.marginals import given_observed
 from tfvae.distributions.statistics import probabilities, statistic
 from tfvae.evaluation.estimate import render_table
 from tfvae.evaluation.streaming import Stream, progress
+from tfvae.graph.evidence import rescaled
 from tfvae.models import DirectedModel, LatentVariableModel
-from tfvae.models.importance import rescaled
 
 __all__ = ["Imputation", "impute"]
 
@@ -138,7 +138,7 @@ def impute(
     chunks: list[tuple[np.ndarray, ...]] = []
     with progress(stream.num_points, "imputation", verbose) as bar:
         for index, (batch, count) in enumerate(stream):
-            if not model.support.missing:
+            if not model.data.support.missing:
                 raise ValueError(
                     "`model` does not take missing entries. Wrap the likelihood at the end of its "
                     "decoder: `tfvae.layers.Masked(...)`."

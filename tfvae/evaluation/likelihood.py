@@ -15,8 +15,8 @@ from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Seed, Tensor
 from tfvae.evaluation.estimate import Estimate, render_table
 from tfvae.evaluation.streaming import Stream, progress
+from tfvae.graph.evidence import Evidence, importance_evidence
 from tfvae.models import LatentVariableModel
-from tfvae.models.importance import Evidence, importance_evidence
 
 __all__ = ["LogLikelihood", "log_likelihood"]
 

@@ -53,7 +53,7 @@ class Stream:
             _check_batches(data)
         self.num_points: int | None = None
         if self._is_array:
-            self.num_points = len(next(iter(model.named(data).values())))
+            self.num_points = len(next(iter(model.data.named(data).values())))
 
     def __iter__(self) -> Iterator[tuple[dict[str, Tensor], int]]:
         """Yields `(batch, count)`: a full chunk, and how many of its points are data.
@@ -72,7 +72,7 @@ class Stream:
 
     def _chunks(self) -> Iterator[dict[str, np.ndarray]]:
         if self._is_array:
-            parts = self.model.named(self._data)
+            parts = self.model.data.named(self._data)
             for start in range(0, self.num_points or 0, self._batch_size):
                 rows = slice(start, start + self._batch_size)
                 yield self._as_batch({name: part[rows] for name, part in parts.items()})
@@ -84,11 +84,11 @@ class Stream:
         for batch in batches:
             batch = keras.utils.unpack_x_y_sample_weight(batch)[0]
             self.model.check_data(batch, "data")
-            yield self._as_batch(self.model.named(batch))
+            yield self._as_batch(self.model.data.named(batch))
 
     def _as_batch(self, parts: dict[str, Any]) -> dict[str, np.ndarray]:
         parts = {name: np.asarray(part) for name, part in parts.items()}
-        return {name: np.asarray(part) for name, part in self.model.as_batch(parts).items()}
+        return {name: np.asarray(part) for name, part in self.model.data.as_batch(parts).items()}
 
 
 def _check_batches(data: Any) -> None:

@@ -253,7 +253,7 @@ class Graph:
 
     def q(self, data: Values, *, training: bool = False) -> Distribution:
         """Returns the posterior, batch shape `[B]`, event shape `E`."""
-        if not self.latents:
+        if len(self.latents) == 0:
             return nothing(tf.shape(data[self.observed[0]])[:1])
         given = {name: data[name] for name in (*self.observed, CONTEXT) if name in data}
         factors, given = self.posterior.factors(given, training)
@@ -267,7 +267,7 @@ class Graph:
 
     def p(self, data: Values, *, training: bool = False) -> Distribution:
         """Returns the prior, batch shape `[]`, or `[B]` where z depends on `conditions` under p."""
-        if not self.latents:
+        if len(self.latents) == 0:
             return nothing(tf.constant([], tf.int32))
         given = {name: data[name] for name in self.conditions}
         p = Hierarchy(self._factors(self.latents, training), self.latent_shapes, given)
@@ -345,7 +345,7 @@ class Graph:
             objective: See `LatentVariableModel.terms`.
             training: Whether layers run in training mode.
         """
-        if not self.latents:
+        if len(self.latents) == 0:
             log_p_x = self.log_p_observed(data, {}, training=training)[0]
             return terms_without_latents(log_p_x, num_samples)
         q, p = self.levels(q_z), self.levels(p_z)

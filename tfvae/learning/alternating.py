@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import tensorflow as tf
 
 from tfvae._config import check_count
+from tfvae._protocols import Trained
 from tfvae._typing import Tensor, register
 from tfvae.learning.base import Scheme, Update, check_encoder
 from tfvae.objectives import Objective
-
-if TYPE_CHECKING:
-    from tfvae.models.base import LatentVariableModel
 
 __all__ = ["Alternating"]
 
@@ -75,7 +73,7 @@ class Alternating(Scheme):
                 f"Received: until_information_stops={self.until_information_stops}"
             )
 
-    def check(self, model: LatentVariableModel, objective: Objective) -> None:
+    def check(self, model: Trained, objective: Objective) -> None:
         """See `Scheme.check`."""
         del objective
         check_encoder(self, model)
@@ -112,7 +110,7 @@ class Alternating(Scheme):
 
     def update(
         self,
-        model: LatentVariableModel,
+        model: Trained,
         batch: dict[str, Tensor],
         sample_weight: Tensor | None,
         state: dict[str, Tensor],

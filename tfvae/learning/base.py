@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from tfvae._config import Configured
+from tfvae._protocols import Trained
 from tfvae._typing import Distribution, Tensor, register
 from tfvae.objectives import Objective
-
-if TYPE_CHECKING:
-    from tfvae.models.base import LatentVariableModel
 
 __all__ = ["Joint", "Scheme", "Update", "check_encoder"]
 
@@ -46,7 +44,7 @@ class Scheme(Configured):
 
     names: ClassVar[tuple[str, ...]] = ()
 
-    def check(self, model: LatentVariableModel, objective: Objective) -> None:
+    def check(self, model: Trained, objective: Objective) -> None:
         """Checks that this scheme can train a model by an objective, once the model is built.
 
         The model still has the optimizer of before: see `check_optimizer`.
@@ -73,7 +71,7 @@ class Scheme(Configured):
 
     def posterior(
         self,
-        model: LatentVariableModel,
+        model: Trained,
         batch: dict[str, Tensor],
         seed: Tensor | None = None,
         *,
@@ -92,7 +90,7 @@ class Scheme(Configured):
 
     def update(
         self,
-        model: LatentVariableModel,
+        model: Trained,
         batch: dict[str, Tensor],
         sample_weight: Tensor | None,
         state: dict[str, Tensor],
@@ -125,7 +123,7 @@ class Joint(Scheme):
 
     def update(
         self,
-        model: LatentVariableModel,
+        model: Trained,
         batch: dict[str, Tensor],
         sample_weight: Tensor | None,
         state: dict[str, Tensor],
@@ -134,7 +132,7 @@ class Joint(Scheme):
         return model.climb(model.trainable_weights, batch, sample_weight), state
 
 
-def check_encoder(scheme: Scheme, model: LatentVariableModel) -> None:
+def check_encoder(scheme: Scheme, model: Trained) -> None:
     """Checks that a model has an encoder that can be trained by itself.
 
     Raises:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
 from tfvae._config import check_amount, check_count
+from tfvae._protocols import Trained
 from tfvae._random import fold_in
 from tfvae._tracing import outputs_of
 from tfvae._typing import Distribution, Tensor, register
@@ -17,9 +17,6 @@ from tfvae.learning.base import Scheme, Update, check_encoder
 from tfvae.objectives import Objective
 from tfvae.objectives.base import call_objective, initial_state_of
 from tfvae.objectives.gradients import Reparameterised
-
-if TYPE_CHECKING:
-    from tfvae.models.base import LatentVariableModel
 
 __all__ = ["SemiAmortised", "checked_origin", "refinable"]
 
@@ -70,7 +67,7 @@ class SemiAmortised(Scheme):
         check_count("steps", self.steps)
         check_amount("learning_rate", self.learning_rate, positive=True)
 
-    def check(self, model: LatentVariableModel, objective: Objective) -> None:
+    def check(self, model: Trained, objective: Objective) -> None:
         """See `Scheme.check`."""
         check_encoder(self, model)
         gradient = objective.gradient
@@ -93,7 +90,7 @@ class SemiAmortised(Scheme):
 
     def posterior(
         self,
-        model: LatentVariableModel,
+        model: Trained,
         batch: dict[str, Tensor],
         seed: Tensor | None = None,
         *,
@@ -123,7 +120,7 @@ class SemiAmortised(Scheme):
 
     def update(
         self,
-        model: LatentVariableModel,
+        model: Trained,
         batch: dict[str, Tensor],
         sample_weight: Tensor | None,
         state: dict[str, Tensor],
@@ -132,7 +129,7 @@ class SemiAmortised(Scheme):
         return model.climb(model.trainable_weights, batch, sample_weight), state
 
 
-def refinable(model: LatentVariableModel) -> None:
+def refinable(model: Trained) -> None:
     """Checks that the posterior of each point has parameters of its own, by tracing the encoder.
 
     Raises:
@@ -145,14 +142,11 @@ def refinable(model: LatentVariableModel) -> None:
     _trace(model, look)
 
 
-def _trace(model: LatentVariableModel, function: Callable[..., Tensor]) -> None:
-    specs = {"x": tf.TensorSpec([2, *model.event_shape], model.data_dtype)}
-    if model.context_shape is not None:
-        specs["context"] = tf.TensorSpec([2, *model.context_shape], tf.float32)
-    outputs_of(function, **specs)
+def _trace(model: Trained, function: Callable[..., Tensor]) -> None:
+    outputs_of(function, **model.data.batch_specs())
 
 
-def _check_second_derivatives(model: LatentVariableModel, objective: Objective) -> None:
+def _check_second_derivatives(model: Trained, objective: Objective) -> None:
     """Checks that TensorFlow knows the second derivatives of an objective, by tracing them.
 
     Raises:
@@ -192,7 +186,7 @@ def _check_second_derivatives(model: LatentVariableModel, objective: Objective) 
         ) from error
 
 
-def checked_origin(model: LatentVariableModel, q_z: Distribution) -> Origin:
+def checked_origin(model: Trained, q_z: Distribution) -> Origin:
     """Returns what a posterior was made of.
 
     Raises:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
+from tfvae._protocols import Trained
 from tfvae._tracing import outputs_of
 from tfvae._typing import Tensor, register
 from tfvae.learning.base import Scheme, Update, check_encoder
 from tfvae.objectives import Objective
-
-if TYPE_CHECKING:
-    from tfvae.models.base import LatentVariableModel
 
 __all__ = ["WakeSleep"]
 
@@ -50,12 +47,11 @@ class WakeSleep(Scheme):
 
     names = ("sleep",)
 
-    def check(self, model: LatentVariableModel, objective: Objective) -> None:
+    def check(self, model: Trained, objective: Objective) -> None:
         """See `Scheme.check`."""
         del objective
         check_encoder(self, model)
-        specs = {} if model.context_shape is None else {"context": (2, *model.context_shape)}
-        specs = {name: tf.TensorSpec(shape, tf.float32) for name, shape in specs.items()}
+        specs = {name: x for name, x in model.data.batch_specs().items() if name == "context"}
 
         def dream(**context: Tensor) -> Tensor:
             batch, z = model.dream(2, tf.constant([0, 0]), **context)
@@ -71,7 +67,7 @@ class WakeSleep(Scheme):
 
     def update(
         self,
-        model: LatentVariableModel,
+        model: Trained,
         batch: dict[str, Tensor],
         sample_weight: Tensor | None,
         state: dict[str, Tensor],

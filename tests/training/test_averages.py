@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tests.conftest import binary_data, mlp_vae
 from tfvae.learning import Alternating
-from tfvae.models.averages import averaged_weights
+from tfvae.training.averages import averaged_weights
 
 X, MOMENTUM = binary_data(24), 0.8
 

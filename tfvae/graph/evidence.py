@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from tfvae._protocols import Scored
 from tfvae._random import fold_in
 from tfvae._typing import Distribution, Tensor
-
-if TYPE_CHECKING:
-    from tfvae.models.base import LatentVariableModel
 
 __all__ = ["Evidence", "importance_evidence", "rescaled"]
 
@@ -36,7 +34,7 @@ class Evidence(NamedTuple):
 
 
 def importance_evidence(
-    model: LatentVariableModel,
+    model: Scored,
     batch: dict[str, Tensor],
     num_samples: int | Tensor,
     seed: Tensor,

@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import binary_data, mlp_vae
-from tfvae.models.objective_state import ObjectiveState
 from tfvae.objectives import ELBO, Objective
+from tfvae.training.states import ObjectiveState
 
 
 @keras.saving.register_keras_serializable("tests")

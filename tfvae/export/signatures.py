@@ -21,17 +21,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import tensorflow as tf
 
+from tfvae._protocols import Served
 from tfvae._tracing import noting_graphs, release
 from tfvae._typing import Tensor
 from tfvae.distributions.statistics import centre
-from tfvae.models.importance import importance_evidence
-
-if TYPE_CHECKING:
-    from tfvae.models.base import LatentVariableModel
+from tfvae.graph.evidence import importance_evidence
 
 __all__ = ["export_saved_model", "signatures"]
 
@@ -41,9 +39,9 @@ _DRAWS_AT_ONCE = 16
 Endpoint = tuple[Callable[..., dict[str, Tensor]], list[tf.TensorSpec]]
 
 
-def signatures(model: LatentVariableModel) -> dict[str, Endpoint]:
+def signatures(model: Served) -> dict[str, Endpoint]:
     """Returns signature name → (function of tensors, specs of its inputs)."""
-    specs = model.specs()
+    specs = model.data.specs()
     given = [specs["context"]] if "context" in specs else []
     parts = [*(spec for name, spec in specs.items() if name != "context"), *given]
     z_spec = tf.TensorSpec([None, *model.latent_shape], tf.float32, name="z")
@@ -52,7 +50,7 @@ def signatures(model: LatentVariableModel) -> dict[str, Endpoint]:
 
     def batch_of(values: Sequence[Tensor]) -> dict[str, Tensor]:
         named = {str(spec.name): value for spec, value in zip(parts, values, strict=True)}
-        return model.as_batch(named)
+        return model.data.as_batch(named)
 
     def serving_default(*values: Tensor) -> dict[str, Tensor]:
         return model.describe(**batch_of(values))
@@ -61,7 +59,7 @@ def signatures(model: LatentVariableModel) -> dict[str, Endpoint]:
         return model.describe_posterior(model.encode(**batch_of(values)))
 
     def decode(z: Tensor, *context: Tensor) -> dict[str, Tensor]:
-        means = model.observed_parts(centre(model.decode(z, *context)))
+        means = model.data.observed_parts(centre(model.decode(z, *context)))
         return {f"{name}_mean": mean for name, mean in means.items()}
 
     def generate(num_samples: Tensor, seed: Tensor) -> dict[str, Tensor]:
@@ -99,9 +97,7 @@ def signatures(model: LatentVariableModel) -> dict[str, Endpoint]:
     }
 
 
-def export_saved_model(
-    model: LatentVariableModel, filepath: str | Path, *, verbose: bool = True
-) -> None:
+def export_saved_model(model: Served, filepath: str | Path, *, verbose: bool = True) -> None:
     """Writes `model` as a SavedModel with the signatures of this module.
 
     Args:

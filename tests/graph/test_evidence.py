@@ -9,7 +9,7 @@ import tensorflow_probability as tfp
 import tfvae
 from tests.conftest import binary_data, mlp_vae, slow_but
 from tfvae._random import fold_in, stateless_seed
-from tfvae.models.importance import importance_evidence
+from tfvae.graph.evidence import importance_evidence
 
 BLOCKS = {"1-1": (1, 1), "7-7": (7, 7), "7-3": (7, 3), "3-10": (3, 10)}
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 import tfvae
 from tests.conftest import binary_data, mlp_decoder, mlp_vae
-from tfvae.models.compilation import Compiler
+from tfvae.training.compilation import Compiler
 
 
 @keras.saving.register_keras_serializable("tests")

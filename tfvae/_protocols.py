@@ -1,0 +1,132 @@
+"""What rooms that never see a model's class ask of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from tfvae._typing import Distribution, Seed, Tensor
+
+__all__ = ["Scored", "Served", "Trained"]
+
+
+class Scored(Protocol):
+    """A model that scores batches: what evidence is estimated from."""
+
+    def encode(self, x: Any, context: Any = None, *, training: bool = False) -> Distribution:
+        """See `LatentVariableModel.encode`."""
+        ...
+
+    def prior_of(self, batch: Mapping[str, Tensor]) -> Distribution:
+        """See `LatentVariableModel.prior_of`."""
+        ...
+
+    def terms(self, x: Any, num_samples: Any = 1, seed: Seed = None, **settings: Any) -> Any:
+        """See `LatentVariableModel.terms`."""
+        ...
+
+    def exact_log_p_x(self, x: Any, context: Any = None) -> Tensor | None:
+        """See `LatentVariableModel.exact_log_p_x`."""
+        ...
+
+
+class Served(Scored, Protocol):
+    """A model that answers requests: what a SavedModel is written from."""
+
+    data: Any
+    built: bool
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """See `LatentVariableModel.latent_shape`."""
+        ...
+
+    def decode(self, z: Any, context: Any = None, *, training: bool = False) -> Distribution:
+        """See `LatentVariableModel.decode`."""
+        ...
+
+    def describe(self, x: Any, context: Any = None) -> dict[str, Tensor]:
+        """See `LatentVariableModel.describe`."""
+        ...
+
+    def describe_posterior(self, q_z: Distribution) -> dict[str, Tensor]:
+        """See `LatentVariableModel.describe_posterior`."""
+        ...
+
+    def generate(self, num_samples: Any, seed: Tensor, context: Any = None) -> dict[str, Tensor]:
+        """See `LatentVariableModel.generate`."""
+        ...
+
+
+class Trained(Scored, Protocol):
+    """A model whose weights a learning scheme changes.
+
+    Attributes:
+        name: Of the model, for messages.
+        objective: What is maximised.
+        optimizer: Keras optimizer.
+        data: The `DataSpec`.
+        losses: Those of layers.
+    """
+
+    name: str
+    objective: Any
+    optimizer: Any
+    data: Any
+    losses: list[Any]
+
+    @property
+    def trainable_weights(self) -> list[Any]:
+        """All weights that can be trained."""
+        ...
+
+    @property
+    def encoder_weights(self) -> list[Any]:
+        """See `LatentVariableModel.encoder_weights`."""
+        ...
+
+    @property
+    def generative_weights(self) -> list[Any]:
+        """See `LatentVariableModel.generative_weights`."""
+        ...
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """See `LatentVariableModel.conditions`."""
+        ...
+
+    @property
+    def logs_information(self) -> bool:
+        """See `LatentVariableModel.logs_information`."""
+        ...
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """See `LatentVariableModel.latent_shape`."""
+        ...
+
+    def make_seed(self, seed: Seed = None) -> Tensor:
+        """See `LatentVariableModel.make_seed`."""
+        ...
+
+    def dream(self, num_samples: Any, seed: Tensor, context: Any = None) -> tuple[Any, Tensor]:
+        """See `LatentVariableModel.dream`."""
+        ...
+
+    def climb(self, weights: list[Any], batch: Any, sample_weight: Any = None) -> Any:
+        """See `LatentVariableModel.climb`."""
+        ...
+
+    def scored(self, batch: Any, sample_weight: Any = None, **settings: Any) -> tuple[Tensor, Any]:
+        """See `LatentVariableModel.scored`."""
+        ...
+
+    def bound(self, terms: Any) -> Tensor:
+        """See `LatentVariableModel.bound`."""
+        ...
+
+    def concluded(
+        self, loss: Tensor, terms: Any, gradients: list[Any], weights: list[Any], **values: Tensor
+    ) -> Any:
+        """See `LatentVariableModel.concluded`."""
+        ...

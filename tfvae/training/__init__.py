@@ -1,0 +1,1 @@
+"""The step: what is compiled, which states it holds, and what it logs."""
