@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -15,7 +16,7 @@ from tfvae.distributions.gaussian import as_diagonal_normal
 from tfvae.distributions.kl import closed_form_kl
 from tfvae.distributions.pairwise import aggregated_log_prob, pairwise_log_prob_fast
 
-__all__ = ["Draws", "Terms"]
+__all__ = ["Draws", "Observed", "Terms"]
 
 tfd = tfp.distributions
 
@@ -36,6 +37,28 @@ class Draws(NamedTuple):
     z: Tensor
     log_q_z: Tensor
     gradient_scale: Tensor | None = None
+
+
+class Observed(NamedTuple):
+    """An observed node with its distribution given the draws: for scores other than log p(x|z).
+
+    Attributes:
+        p_x: p(x|parents), all draws and points in one batch axis; or all states `[S]`, where they
+            are the same for all points.
+        x: The values, of a shape for `p_x.log_prob`.
+        leading: The shape that `rows` gives, `[S, B]`, or `[B]` where no latent node acts on this
+            one.
+    """
+
+    p_x: Distribution
+    x: Tensor
+    leading: Tensor
+
+    def rows(self, scores: Tensor) -> Tensor:
+        """Returns numbers of the shape of `p_x.log_prob(x)` as `[S, B]`, or `[B]`."""
+        if scores.shape.rank == 2:  # of each point, for all states
+            return tf.transpose(scores)
+        return tf.reshape(scores, self.leading)
 
 
 class Terms(NamedTuple):
@@ -64,6 +87,11 @@ class Terms(NamedTuple):
             draws.
         log_q_labels: log q `[B]` of those latents whose values are given with the data, zero in
             examples without; None where none ever are.
+        log_p: log p `[S, B]` of each node given its parents, by name: observed nodes add up to
+            `log_p_x`, where no latent node acts on one `[B]`, and latent ones to `log_p_z`.
+        log_q: log q `[S, B]` of each latent node given its parents under q, by name: they add up
+            to `log_q_z`.
+        observed: The observed nodes, by name.
     """
 
     log_p_x: Tensor
@@ -78,6 +106,9 @@ class Terms(NamedTuple):
     level_rates: Tensor | None = None
     log_q_labels: Tensor | None = None
     log_measure: Tensor | None = None
+    log_p: Mapping[str, Tensor] | None = None
+    log_q: Mapping[str, Tensor] | None = None
+    observed: Mapping[str, Observed] | None = None
 
     def expect(self, values: Tensor) -> Tensor:
         """Returns E_q of values `[S, B]`, `[B]`: a mean over draws, or the sum over all states."""

@@ -24,7 +24,7 @@ from tfvae.graph.parts import CONTEXT, Part, Root, sampling_order
 from tfvae.graph.posteriors import Networks
 from tfvae.objectives import Objective
 from tfvae.objectives.levels import draw_levels, rates_have_gradients
-from tfvae.terms import Terms
+from tfvae.terms import Observed, Terms
 
 __all__ = ["Graph"]
 
@@ -346,18 +346,23 @@ class Graph:
             training: Whether layers run in training mode.
         """
         if len(self.latents) == 0:
-            log_p_x = self.log_p_observed(data, {}, training=training)[0]
-            return terms_without_latents(log_p_x, num_samples)
+            observed = self._observed(data, {}, training=training)
+            log_p = self._scored(observed)
+            terms = terms_without_latents(_total(log_p), num_samples)
+            return terms._replace(log_p=log_p, log_q={}, observed=observed)
         q, p = self.levels(q_z), self.levels(p_z)
         draws = self.draw(q, num_samples, seed, objective)
         scores = level_rates(q, p, draws)
         rates = scores.rates
         closed = scores.closed and rates_have_gradients(scores, draws, objective)
         several = len(self.latents) > 1
+        observed = self._observed(data, draws.values, draws.summed, training=training)
+        log_p_observed = self._scored(observed)
+        log_q_z = tf.add_n(list(draws.log_probs.values()))
         return Terms(
-            log_p_x=self.log_p_observed(data, draws.values, draws.summed, training=training),
+            log_p_x=_in_rows(_total(log_p_observed), tf.shape(log_q_z)),
             log_p_z=tf.add_n(list(scores.log_p.values())),
-            log_q_z=tf.add_n(list(draws.log_probs.values())),
+            log_q_z=log_q_z,
             kl=tf.add_n(list(rates.values())) if closed else None,
             z=q.join(draws.values) if several else draws.values[self.latents[0]],
             q_z=q_z,
@@ -367,6 +372,9 @@ class Graph:
             level_rates=tf.stack([rates[n] for n in self.latents], -1) if self.rate_names else None,
             log_q_labels=self._log_q_labels(draws),
             log_measure=draws.log_measure,
+            log_p={**log_p_observed, **scores.log_p},
+            log_q=draws.log_probs,
+            observed=observed,
         )
 
     def draw(
@@ -396,10 +404,26 @@ class Graph:
         seed = tf.constant([0, 0])
         return self.terms(data, 1, seed, q_z=q_z, p_z=self.p(data)).log_evidence
 
-    def log_p_observed(
-        self, data: Values, values: Values, summed: Sequence[str] = (), *, training: bool = False
-    ) -> Tensor:
+    def log_p_observed(self, data: Values, values: Values) -> Tensor:
         """Returns the sum over observed nodes of log p(x_j | parents) `[S, B]`, nats.
+
+        Args:
+            data: By name, each `[B, ...]`.
+            values: The latent nodes `[S, B, *E_k]`.
+        """
+        found = self._scored(self._observed(data, values))
+        for value in values.values():
+            return _in_rows(_total(found), tf.shape(value)[:2])
+        return _total(found)[None]
+
+    def _scored(self, observed: Mapping[str, Observed]) -> dict[str, Tensor]:
+        """Returns log p of observed nodes `[S, B]`, or `[B]`, by name."""
+        return {name: each.rows(each.p_x.log_prob(each.x)) for name, each in observed.items()}
+
+    def _observed(
+        self, data: Values, values: Values, summed: Sequence[str] = (), *, training: bool = False
+    ) -> dict[str, Observed]:
+        """Returns observed nodes with their distributions given the values of latent ones.
 
         Args:
             data: By name, each `[B, ...]`.
@@ -413,7 +437,7 @@ class Graph:
         for name, value in values.items():
             rows = tf.shape(value)[: value.shape.rank - len(self.shapes[name])]
         shapes = {**self.shapes, CONTEXT: self.context_shape or ()}
-        total = None
+        found = {}
         for name in self.observed:
             part = self.generative[name]
             make = part.maker(self._event(name), training)
@@ -421,16 +445,15 @@ class Graph:
                 # The same states for all points, of which each is decoded once.
                 p_x = make({n: values[n][:, 0] for n in part.reads})
                 x = tf.cast(data[name], p_x.dtype)
-                log_p = tf.transpose(p_x.log_prob(x[:, None]))
-            else:
-                # A node that no latent one acts on is scored once for all draws.
-                own = rows if any(n in values for n in part.reads) else rows[1:]
-                known = {**data, **values}
-                p_x = make({n: _of_each(known[n], own, shapes[n]) for n in part.reads})
-                x = _of_each(tf.cast(data[name], p_x.dtype), own, shapes[name])
-                log_p = tf.reshape(p_x.log_prob(x), own)
-            total = log_p if total is None else total + tf.cast(log_p, total.dtype)
-        return tf.broadcast_to(total, rows)
+                found[name] = Observed(p_x, x[:, None], rows)
+                continue
+            # A node that no latent one acts on is scored once for all draws.
+            own = rows if any(n in values for n in part.reads) else rows[1:]
+            known = {**data, **values}
+            p_x = make({n: _of_each(known[n], own, shapes[n]) for n in part.reads})
+            x = _of_each(tf.cast(data[name], p_x.dtype), own, shapes[name])
+            found[name] = Observed(p_x, x, own)
+        return found
 
     def _log_q_labels(self, draws: LevelDraws) -> Tensor | None:
         found = []
@@ -492,6 +515,18 @@ class Graph:
         """Returns the conditionals of these nodes under p, each after those it reads."""
         parts = [(name, self.generative[name]) for name in self._order if name in names]
         return [Factor(n, part.reads, part.maker(self._event(n), training)) for n, part in parts]
+
+
+def _total(addends: Mapping[str, Tensor]) -> Tensor:
+    """Returns the sum of log-densities `[S, B]`, or `[B]`, in the type of the first."""
+    first, *others = addends.values()
+    for other in others:
+        first = first + tf.cast(other, first.dtype)
+    return first
+
+
+def _in_rows(scores: Tensor, rows: Tensor) -> Tensor:
+    return scores if scores.shape.rank == 2 else tf.broadcast_to(scores, rows)
 
 
 def _distinct(networks: Sequence[Any]) -> list[Any]:

@@ -405,7 +405,6 @@ def within(floor: float, ceiling: float, raw: Tensor) -> Tensor:
     """Returns `raw` clipped to [floor, ceiling], with the gradient of `raw` also beyond."""
     # Not by `tf.custom_gradient`, whose graphs TensorFlow keeps as long as the process lives.
     finite = tf.where(tf.math.is_finite(raw), raw, tf.zeros_like(raw))
-    held = tf.clip_by_value(
-        tf.stop_gradient(raw), *(tf.cast(x, raw.dtype) for x in (floor, ceiling))
-    )
+    low, high = tf.cast(floor, raw.dtype), tf.cast(ceiling, raw.dtype)
+    held = tf.clip_by_value(tf.stop_gradient(raw), low, high)
     return held + (finite - tf.stop_gradient(finite))
