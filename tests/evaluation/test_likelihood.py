@@ -10,6 +10,7 @@ from scipy import special
 
 import tfvae
 from tests import analytic
+from tests.conftest import binary_data, mlp_vae
 
 
 def test_equals_log_p_x_under_the_exact_posterior():
@@ -165,3 +166,19 @@ def test_memory_does_not_grow_with_samples():
     x = model.draw(2)
     result = tfvae.log_likelihood(model.vae(), x, num_samples=1_000_000, verbose=False)
     np.testing.assert_allclose(result.per_point, model.log_p_x(x), atol=1e-3)
+
+
+def test_numbers_of_draws_share_a_program():
+    vae, x = mlp_vae(), binary_data(20)
+    vae.compile("adam", run_eagerly=True)
+    found = {}
+    for num_samples in (5, 7, 8, 300, 400, 1000):
+        found[num_samples] = tfvae.log_likelihood(vae, x, num_samples=num_samples, seed=1)
+        assert found[num_samples].num_samples == num_samples
+    # 5,000 draws at once, of 20 points: 250 of each.
+    assert {key for key in vae._functions if key[0] == "evidence"} == {
+        ("evidence", 8),
+        ("evidence", 250),
+    }
+    assert np.all(found[5].ess <= 5.0)
+    assert np.mean(found[1000].ess) > np.mean(found[300].ess)

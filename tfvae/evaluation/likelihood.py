@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from tfvae._config import check_count
 from tfvae._random import fold_in, stateless_seed
@@ -124,11 +125,12 @@ def log_likelihood(
     results: list[list[np.ndarray]] = [[], [], []]
     with progress(stream.num_points, "log p(x)", verbose) as bar:
         for index, (batch, count) in enumerate(stream):
-            block = min(num_samples, max(1, _DRAWS_AT_ONCE // len(batch["x"])))
-            make = functools.partial(_estimator, model, num_samples, block)
-            estimate = model.compiled_function(("evidence", num_samples, block), make)(
-                batch, fold_in(seed, index)
-            )
+            # One program for all large numbers of draws, and one for each power of two below.
+            enough = 1 << (num_samples - 1).bit_length()
+            block = min(enough, max(1, _DRAWS_AT_ONCE // len(batch["x"])))
+            make = functools.partial(_estimator, model, block)
+            compute = model.compiled_function(("evidence", block), make)
+            estimate = compute(batch, tf.constant(num_samples), fold_in(seed, index))
             for result, values in zip(results, estimate, strict=False):
                 result.append(values.numpy()[:count])
             bar.update(count)
@@ -146,6 +148,6 @@ def log_likelihood(
 
 
 def _estimator(
-    model: LatentVariableModel, num_samples: int, block: int
-) -> Callable[[dict[str, Tensor], Tensor], Evidence]:
-    return lambda batch, seed: importance_evidence(model, batch, num_samples, seed, block)
+    model: LatentVariableModel, block: int
+) -> Callable[[dict[str, Tensor], Tensor, Tensor], Evidence]:
+    return lambda batch, count, seed: importance_evidence(model, batch, count, seed, block)
