@@ -255,7 +255,7 @@ def test_holds_the_conditional_vae_and_the_density_of_its_context():
         seed=3,
     )
     as_node.compile("adam", run_eagerly=True)  # as the other is: the same draws
-    terms = as_node.terms(num_samples=2, seed=5, **as_node.as_batch({"x": data["x"], "c": c}))
+    terms = as_node.terms(num_samples=2, seed=5, **as_node.data.as_batch({"x": data["x"], "c": c}))
     expected = plain.terms(num_samples=2, seed=5, **data)
     density = stats.norm.logpdf(c).sum(axis=1)
     np.testing.assert_allclose(terms.log_p_x, expected.log_p_x + density, rtol=1e-5)

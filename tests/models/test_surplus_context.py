@@ -49,7 +49,6 @@ METHODS |= {
         X, tf.zeros([1, 4, *model.latent_shape]), C
     ),
     "p_x": lambda model: model.p_x(C),
-    "log_p_x": lambda model: model.log_p_x(X, C),
 }
 
 

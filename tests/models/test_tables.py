@@ -155,7 +155,7 @@ def test_everything_else_takes_missing_entries(trained, tmp_path):
 
     vae.save(tmp_path / "vae.keras")
     loaded = keras.models.load_model(tmp_path / "vae.keras")
-    assert loaded.support == vae.data.support
+    assert loaded.data.support == vae.data.support
     np.testing.assert_array_equal(loaded.terms(x, 2, 3).log_w, vae.terms(x, 2, 3).log_w)
 
     vae.export(tmp_path / "export", verbose=False)

@@ -54,7 +54,7 @@ def model_and_data(name):
         data = data_of(make)
         return MODELS[name], data if isinstance(data, dict) else {"x": data}
     parts = {"x": X[:3], "y": np.array([-1, 2, 0])}
-    return MODELS[name], MODELS[name].as_batch(parts)
+    return MODELS[name], MODELS[name].data.as_batch(parts)
 
 
 def divides(objective, num_samples):

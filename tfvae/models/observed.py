@@ -67,6 +67,10 @@ class DensityModel(LatentVariableModel):
         self._refuse_surplus(context)
         return self.density.distribution()
 
+    def log_p_x(self, x: Tensor) -> Tensor:
+        """Returns log p(x) `[B]`, nats."""
+        return self.terms(x).log_p_x[0]
+
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments as plain data."""
         stored = objects_config(density=self.density)
@@ -131,6 +135,10 @@ class ConditionalModel(LatentVariableModel):
         return self.graph.likelihood(
             tf.zeros(tf.stack([tf.shape(given[CONTEXT])[0], 0])), given, training=training
         )
+
+    def log_p_x(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Returns log p(x|c) `[B]`, nats."""
+        return self.terms(x, context=context).log_p_x[0]
 
     def describe(self, x: Tensor, context: Tensor | None = None) -> dict[str, Tensor]:
         """Returns what `predict` gives: `log_prob` `[B]`, and `mean` and `stddev` of p(x|c)."""
