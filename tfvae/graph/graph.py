@@ -314,7 +314,7 @@ class Graph:
                 "A posterior or prior of several latent nodes must be one that the model makes. "
                 f"Received: {type(distribution).__name__}"
             )
-        (name,), given = self.latents, {}
+        name, given = next(iter(self.latents)), {}
         if distribution.batch_shape.rank:
             given[""] = _no_columns(distribution.batch_shape, distribution.batch_shape_tensor())
         factor = Factor(name, (), lambda _: distribution)
