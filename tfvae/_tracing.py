@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -59,8 +60,9 @@ def release(graphs: list[Any]) -> None:
     Args:
         graphs: Those of a `tf.function`, with those of their branches and loops. Left empty.
     """
-    while graphs:
-        _release(graphs.pop())
+    with contextlib.suppress(IndexError):  # Several threads may empty the list.
+        while True:
+            _release(graphs.pop())
 
 
 def _release(graph: Any) -> None:

@@ -10,7 +10,7 @@ import tensorflow_probability as tfp
 
 import tfvae
 from tests.layers.cases import ALL_CASES
-from tfvae.data.checks import check_array, check_batch
+from tfvae.data.checks import check_array, checked_part
 from tfvae.distributions import support_of
 from tfvae.layers import IndependentBernoulli, IndependentNormal
 
@@ -80,9 +80,9 @@ def test_checks_of_data_know_bounds_that_are_excluded_and_levels():
 
     @tf.function(autograph=False)
     def checked(x):
-        batch, checks = check_batch({"x": x}, (2,), beta)
+        part, checks = checked_part(x, (2,), "x", beta)
         with tf.control_dependencies(checks):
-            return tf.identity(batch["x"])
+            return tf.identity(part)
 
     for x in (np.array([[0.0, 0.5]]), np.array([[0.5, 1.0]])):
         with pytest.raises(ValueError, match=r"from 0.0 to 1.0, ends excluded.*ContinuousBern"):
@@ -140,9 +140,9 @@ def test_vectors_off_the_sphere_and_off_the_simplex(family):
 
     @tf.function(autograph=False)
     def checked(x):
-        batch, checks = check_batch({"x": x}, (3,), support)
+        part, checks = checked_part(x, (3,), "x", support)
         with tf.control_dependencies(checks):
-            return tf.identity(batch["x"])
+            return tf.identity(part)
 
     for x in (on, on.astype("float16").astype("float32")):
         check_array(x, "x", (3,), support)

@@ -65,7 +65,7 @@ def test_families_are_what_they_are_called_around_one_decoder(example):
 
 def decoder(vae):
     """Returns the weights of p(x|z) of a model."""
-    return getattr(vae.decoder, "network", vae.decoder).get_weights()
+    return (vae.decoders[0] if hasattr(vae, "decoders") else vae.decoder).get_weights()
 
 
 def test_noise_is_that_of_points_and_of_seeds(example):

@@ -98,3 +98,23 @@ def test_circles_are_refused():
     }
     with pytest.raises(ValueError, match=r"circle: (a|b) reads (a|b); (a|b) reads"):
         Graph(factors, Networks({}))
+
+
+def test_labels_of_one_point_are_none_of_another():
+    """y is summed over, or given: each row is that of the row alone, whatever the others say."""
+    keras.utils.set_random_seed(2)
+    factors = {"y": Root(priors.OneHot(), "y"), "x": part(IndependentBernoulli(4), "x", y=(3,))}
+    posterior = Networks({"y": part(OneHotCategorical(3), "q(y)", x=(4,))})
+    graph = Graph(factors, posterior, partly_observed=["y"])
+    graph.build(graph.known_shapes(), FLOATS)
+    states = np.eye(3, dtype="float32")
+    y = np.float32([[np.nan] * 3, states[1], states[2], [np.nan] * 3, states[0]])
+    data = {"x": tf.constant(X), "y": tf.constant(y)}
+    log_p = (
+        np.log(1 / 3) + graph.generative["x"].network({"y": states}).log_prob(X[:, None]).numpy()
+    )
+    given = np.where(np.isnan(y), 1.0, y)
+    exact = np.log(np.sum(np.exp(log_p) * given, axis=1))
+    np.testing.assert_allclose(graph.log_evidence(data), exact, rtol=1e-5)
+    backwards = {name: value[::-1] for name, value in data.items()}
+    np.testing.assert_allclose(graph.log_evidence(backwards), exact[::-1], rtol=1e-5)

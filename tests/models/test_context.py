@@ -313,3 +313,12 @@ def test_a_network_is_no_prior():
     conditional.build((2,))
     with pytest.raises(ValueError, match=r"needs a context\. Received: none"):
         conditional.distribution()
+
+
+def test_a_context_of_the_encoder_alone_is_not_asked_of_draws():
+    vae = tfvae.VAE(encoder(), mlp_decoder(latents=2), seed=0)
+    assert vae.sample(5, seed=0).shape == (5, 6)
+    x, q_z = DATA["x"], vae.encode(DATA["x"], DATA["context"])
+    assert vae.terms(x, 2, posterior=q_z).log_p_x.shape == (2, len(x))
+    with pytest.raises(ValueError, match="needs a context"):
+        vae.terms(x)

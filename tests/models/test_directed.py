@@ -566,3 +566,21 @@ def test_settings_that_do_not_fit_are_refused():
         model.fit(binary_data(8), verbose=0)
     model.compile("adam", ImportanceWeighted(5, gradient=LeaveOneOut()), jit_compile=True)
     assert np.isfinite(model.fit(binary_data(8), verbose=0).history["loss"]).all()
+
+
+def test_whole_numbers_of_one_node_leave_others_as_they_are():
+    inputs = {"w": keras.Input((1,), dtype="int32", name="w"), "x": keras.Input((2,), name="x")}
+    h = keras.layers.Concatenate()([keras.ops.cast(inputs["w"], "float32"), inputs["x"]])
+    q_z = keras.Model(inputs, MultivariateNormalDiag(2)(keras.layers.Dense(4)(h)))
+    model = tfvae.DirectedModel(
+        {
+            "z": StandardNormal(),
+            "w": network(tfvae.layers.IndependentPoisson(1), z=(2,)),
+            "x": network(MultivariateNormalDiag(2), z=(2,)),
+        },
+        {"z": q_z},
+        seed=0,
+    )
+    x = np.float32([[0.7, -0.2], [1.4, 0.1]])
+    parts = model.data.as_parts(model.data.as_batch({"w": np.array([[1], [3]]), "x": x}))
+    np.testing.assert_array_equal(parts["x"], x)

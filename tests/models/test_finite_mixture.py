@@ -250,3 +250,10 @@ def test_bad_arguments():
         model.fit_em(binary_data(5, (3,)))
     with pytest.raises(ValueError, match="outside the support of the Bernoulli"):
         model.fit_em(np.full([5, 2], 2.0))
+
+
+def test_the_input_of_a_component_may_have_any_name():
+    inputs = keras.Input((3,), name="x")
+    head = tfvae.layers.IndependentBernoulli(6)
+    mixture = tfvae.FiniteMixture(keras.Model(inputs, head(keras.layers.Dense(6)(inputs))), 3)
+    assert mixture.exact_log_p_x(np.zeros([4, 6], "float32")).shape == (4,)

@@ -663,3 +663,16 @@ def test_parts_of_a_wrong_kind_are_refused():
             [normal("z_1", "x"), chain(6, 3)],
             [bernoulli("z_1"), keras.Sequential([keras.Input((3,)), keras.layers.Dense(4)])],
         )
+
+
+def test_posteriors_that_know_no_levels_are_scored_as_any():
+    vae, x = two_levels(), binary_data(4)
+    size = vae.latent_shape[0]
+    normal = tfp.distributions.MultivariateNormalDiag
+    q_z = normal(tf.zeros([4, size]), tf.ones([4, size]))
+    terms = vae.terms(x, 3, 0, posterior=q_z)
+    np.testing.assert_allclose(terms.log_q_z, q_z.log_prob(terms.z), rtol=1e-5)
+    np.testing.assert_allclose(terms.log_p_z, vae.prior_distribution().log_prob(terms.z), rtol=1e-5)
+    np.testing.assert_allclose(
+        terms.log_p_x, vae.graph.log_p_observed({"x": x}, vae.split(terms.z)), rtol=1e-5
+    )

@@ -19,11 +19,9 @@ from tfvae.distributions.support import NORM_TOLERANCE, Support
 
 __all__ = [
     "check_array",
-    "check_batch",
     "check_context",
     "check_event_shape",
     "checked_part",
-    "named",
     "translated_errors",
     "unpacked",
 ]
@@ -106,22 +104,6 @@ def _check_values(x: np.ndarray, name: str, support: Support, label: str) -> Non
         )
 
 
-def named(data: Any) -> dict[str, Any]:
-    """Returns data as named parts: `x`, and `context` where there is one.
-
-    Raises:
-        ValueError: A dict lacks `x`, or holds other names.
-    """
-    if not isinstance(data, Mapping):
-        return {"x": data}
-    if "x" not in data or not set(data) <= {"x", "context"}:
-        raise ValueError(
-            'Data with a context is a dict {"x": x, "context": c}. '
-            f"Received: a dict with the keys {sorted(map(str, data))}"
-        )
-    return dict(data)
-
-
 def check_context(x: Any, context: Any = None, *, context_shape: Shape | None) -> None:
     """Checks that a context is there where the model takes one, and nowhere else, and fits `x`.
 
@@ -153,38 +135,6 @@ def check_context(x: Any, context: Any = None, *, context_shape: Shape | None) -
             raise ValueError(f"`context` must hold numbers. Received: dtype={context.dtype}")
         if not np.all(np.isfinite(context)):
             raise ValueError("`context` holds NaN or infinite values. Remove or impute them.")
-
-
-def check_batch(
-    batch: dict[str, Tensor],
-    event_shape: Shape,
-    support: Support,
-    context_shape: Shape | None = None,
-) -> tuple[dict[str, Tensor], list[tf.Operation]]:
-    """Checks one batch: what is known of it at once, the rest when it comes.
-
-    Must stand outside of XLA, which drops assertions.
-
-    Args:
-        batch: `x` `[B, *event_shape]`, and `context` `[B, *context_shape]` of a model with one.
-        event_shape: Shape of one example.
-        support: What the likelihood can produce.
-        context_shape: None for a model without context.
-
-    Returns:
-        The batch, with shapes set and truth values as numbers; and the assertions that all that
-        reads it or changes weights has to wait for.
-
-    Raises:
-        ValueError: Shapes or types are known and wrong, or a context is missing or surplus.
-    """
-    check_context(**batch, context_shape=context_shape)
-    x, checks = checked_part(batch["x"], event_shape, "x", support)
-    checked = {"x": x}
-    if context_shape is not None:
-        checked["context"], more = checked_part(batch["context"], context_shape, "context")
-        checks += more
-    return checked, [check for check in checks if check is not None]  # None in eager code
 
 
 def checked_part(

@@ -15,6 +15,7 @@ from tfvae._random import fold_in
 from tfvae._tracing import outputs_of
 from tfvae._typing import Distribution, Seed, Shape, Tensor, event_tuple
 from tfvae.distributions.hierarchy import Factor, Hierarchy, LevelDraws, level_rates, split_levels
+from tfvae.distributions.kl import closed_form_kl
 from tfvae.distributions.labelled import Labelled
 from tfvae.distributions.statistics import centre
 from tfvae.distributions.support import Support, support_of
@@ -23,6 +24,7 @@ from tfvae.graph.nothing import nothing, terms_without_latents
 from tfvae.graph.parts import CONTEXT, Part, Root, sampling_order
 from tfvae.graph.posteriors import Networks
 from tfvae.objectives import Objective
+from tfvae.objectives.gradients import plain_draws
 from tfvae.objectives.levels import draw_levels, rates_have_gradients
 from tfvae.terms import Observed, Terms
 
@@ -318,7 +320,9 @@ class Graph:
         if distribution.batch_shape.rank:
             given[""] = _no_columns(distribution.batch_shape, distribution.batch_shape_tensor())
         factor = Factor(name, (), lambda _: distribution)
-        return Hierarchy([factor], {name: self.shapes[name]}, given, dtype=distribution.dtype)
+        # TFP draws categories as whole numbers; what is worked out of them are not.
+        dtype = distribution.dtype if distribution.dtype.is_floating else tf.float32
+        return Hierarchy([factor], {name: self.shapes[name]}, given, dtype=dtype)
 
     # Scores.
 
@@ -350,13 +354,17 @@ class Graph:
             log_p = self._scored(observed)
             terms = terms_without_latents(_total(log_p), num_samples)
             return terms._replace(log_p=log_p, log_q={}, observed=observed)
+        if len(self.latents) > 1 and not all(isinstance(d, Hierarchy) for d in (q_z, p_z)):
+            return self._joint_terms(data, num_samples, seed, q_z, p_z, objective, training)
         q, p = self.levels(q_z), self.levels(p_z)
         draws = self.draw(q, num_samples, seed, objective)
         scores = level_rates(q, p, draws)
         rates = scores.rates
         closed = scores.closed and rates_have_gradients(scores, draws, objective)
         several = len(self.latents) > 1
-        observed = self._observed(data, draws.values, draws.summed, training=training)
+        # Where labels are given, the states of a node are not the same for all points.
+        same = [name for name in draws.summed if name not in self.partly_observed]
+        observed = self._observed(data, draws.values, same, training=training)
         log_p_observed = self._scored(observed)
         log_q_z = tf.add_n(list(draws.log_probs.values()))
         return Terms(
@@ -374,6 +382,34 @@ class Graph:
             log_measure=draws.log_measure,
             log_p={**log_p_observed, **scores.log_p},
             log_q=draws.log_probs,
+            observed=observed,
+        )
+
+    def _joint_terms(
+        self,
+        data: Values,
+        num_samples: int | Tensor,
+        seed: Tensor,
+        q_z: Distribution,
+        p_z: Distribution,
+        objective: Objective | None,
+        training: bool,
+    ) -> Terms:
+        """Returns `terms` where a posterior or prior of somebody's own does not know the nodes."""
+        draw = plain_draws if objective is None else objective.draw
+        draws = draw(q_z, num_samples, seed)
+        observed = self._observed(data, self.split(draws.z), training=training)
+        log_p = self._scored(observed)
+        return Terms(
+            log_p_x=_in_rows(_total(log_p), tf.shape(draws.log_q_z)),
+            log_p_z=p_z.log_prob(draws.z),
+            log_q_z=draws.log_q_z,
+            kl=closed_form_kl(q_z, p_z),
+            z=draws.z,
+            q_z=q_z,
+            p_z=p_z,
+            gradient_scale=draws.gradient_scale,
+            log_p=log_p,
             observed=observed,
         )
 

@@ -61,13 +61,12 @@ class LatentVariableModel(Trainer):
     Attributes:
         objective: The objective set by `compile`.
         scheme: The learning scheme set by `compile`.
-        data_dtype: Type of the numbers that the encoder takes.
-        prior: The prior p(z), a `tfvae.priors.Prior`.
+        data: What comes in: names, shapes, types and supports, a `tfvae.data.spec.DataSpec`.
+        graph: The factors of p and q, a `tfvae.graph.graph.Graph`.
         event_shape: Shape of one example of x.
         latent_shape: Shape of one latent, `E`.
         context_shape: Shape of the context of one example, None for a model without.
         rate_names: Of a model of several latents, what the rates of each are logged as.
-        support: The values that the likelihood can produce.
     """
 
     graph: Graph
@@ -120,6 +119,9 @@ class LatentVariableModel(Trainer):
         self._is_building = True  # Keras has whatever calls a part of a model build it.
         try:
             graph.build(shapes, dtypes)
+        except Exception:
+            self.built = False
+            raise
         finally:
             self._is_building = False
         self.data = replace(
@@ -127,7 +129,7 @@ class LatentVariableModel(Trainer):
             shapes=graph.shapes,
             supports=graph.supports,
             context_shape=graph.context_shape,
-            dtype=dtypes[graph.observed[0]],
+            dtype="float32" if self.data.is_packed else dtypes[graph.observed[0]],
         )
         if not self.data.is_packed and self.data.support.missing and graph.latents:
             graph.check_missing()
@@ -141,7 +143,7 @@ class LatentVariableModel(Trainer):
         """Returns q(z|x), batch shape `[B]`, event shape `E`.
 
         Args:
-            x: `[B, *x_event]`, of several parts as `as_batch` packs them.
+            x: `[B, *x_event]`, of several parts as `data.as_batch` packs them.
             context: `[B, *context_shape]`, for a model with one.
             training: Whether layers run in training mode.
         """
@@ -152,7 +154,7 @@ class LatentVariableModel(Trainer):
     ) -> Distribution:
         """Returns p(x|z), batch shape `[...]`, event shape that of one example.
 
-        Of several observed nodes it is their product, whose draws `observed_parts` takes apart.
+        Of several observed nodes it is their product; `data.observed_parts` takes draws apart.
 
         Args:
             z: `[..., *E]`.
@@ -190,8 +192,10 @@ class LatentVariableModel(Trainer):
 
     def prior_of(self, batch: Mapping[str, Tensor]) -> Distribution:
         """Returns the prior that a batch is scored with, batch shape `[]` or `[B]`."""
+        self._check_built()
         self._refuse_surplus(batch.get(CONTEXT))
-        return self.graph.p(self.data.as_parts(batch))
+        given = self._context(batch.get(CONTEXT), CONTEXT in self.conditions)
+        return self.graph.p(self.data.as_parts(batch) if "x" in batch else given)
 
     def terms(
         self,
@@ -223,11 +227,12 @@ class LatentVariableModel(Trainer):
             `Terms` of shape `[S, B]`. Where nodes of few states are summed over there are S rows
             for each of their joint states, and one where all are.
         """
-        data, graph = self._given(x, context), self.graph
+        graph = self.graph
+        data = self._given(x, context, posterior is None or self._p_reads_context)
         return graph.terms(
             data,
             num_samples,
-            self.make_seed(seed),
+            self.make_seed(seed) if graph.latents else tf.constant([0, 0]),
             q_z=graph.q(data, training=training) if posterior is None else posterior,
             p_z=graph.p(data, training=training) if prior is None else prior,
             objective=objective,
@@ -254,6 +259,7 @@ class LatentVariableModel(Trainer):
     @property
     def event_shape(self) -> Shape:
         """Shape of one example of x."""
+        self._check_built()
         return self.data.event_shape
 
     @property
@@ -326,7 +332,7 @@ class LatentVariableModel(Trainer):
         """
         self._check_built()
         self._refuse_surplus(context)
-        given = self._context(context, self.context_shape is not None)
+        given = self._context(context, self._p_reads_context)
         draws, means = self.graph.generate(num_samples, seed, given)
         found = {name: draws[name] for name in self.graph.observed}
         found |= {f"{name}_mean": mean for name, mean in means.items()}
@@ -437,19 +443,29 @@ class LatentVariableModel(Trainer):
         def check(**batch: Tensor) -> None:
             q_z = self.encode(**batch)
             objective.check_family(q_z)
-            if self.graph.latents:
+            if not self.graph.latents:
+                return
+            sums = objective.takes_all_states and self.graph.sums_over_all(q_z)
+            if len(self.graph.latents) == 1 and not sums:
+                objective.check_posterior(q_z)
+            else:
                 levels, seed = self.graph.levels(q_z), tf.constant([0, 0])
                 self.graph.draw(levels, objective.num_samples, seed, objective)
 
         outputs_of(check, **self.data.batch_specs())
 
-    def _given(self, x: Any, context: Any) -> dict[str, Tensor]:
+    @property
+    def _p_reads_context(self) -> bool:
+        return any(CONTEXT in part.reads for part in self.graph.generative.values())
+
+    def _given(self, x: Any, context: Any, reads_context: bool = True) -> dict[str, Tensor]:
         """Returns the data of a batch by name, of shapes that the model is for."""
         self._check_built()
         x = tf.convert_to_tensor(x)
         context = None if context is None else tf.convert_to_tensor(context)
         check_event_shape(x, self.event_shape)
-        check_context(x, context, context_shape=self.context_shape)
+        if reads_context or context is not None:
+            check_context(x, context, context_shape=self.context_shape)
         return self.data.as_parts({"x": x} if context is None else {"x": x, CONTEXT: context})
 
     def _context(self, context: Any, is_read: bool) -> dict[str, Tensor]:
@@ -475,7 +491,7 @@ class LatentVariableModel(Trainer):
         Raises:
             ValueError: It is not: what is computed would be the same for any.
         """
-        if context is not None and self.built and self.context_shape is None:
+        if context is not None and self.data.shapes and self.context_shape is None:
             check_context(None, tf.convert_to_tensor(context), context_shape=None)
 
     def build_from(self, parts: Mapping[str, Any]) -> None:

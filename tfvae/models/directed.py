@@ -45,8 +45,8 @@ class DirectedModel(LatentVariableModel):
 
     Several observed nodes reach `terms`, `encode` and objectives as one vector `x`, those of the
     data in the order of `generative`, and several latent nodes as one vector `z`, in the order of
-    `posterior`; `as_batch` makes the first, `split` takes the second apart. One node alone keeps
-    its own shape. Each latent node's rate is logged where there are several.
+    `posterior`; `data.as_batch` makes the first, `split` takes the second apart. One node alone
+    keeps its own shape. Each latent node's rate is logged where there are several.
 
     Args:
         generative: Node → Keras network from its parents to its distribution; for a node without

@@ -109,7 +109,9 @@ class FiniteMixture(OnePriorModel):
         encoder = _Responsibilities(self._log_joint, self.num_components)
         self.encoder, self.decoder, self.prior = encoder, decoder, prior
         self._component = component
-        p_x = Network(decoder, "component", ["z"], ["z"], "IndependentBernoulli")
+        p_x = Network(
+            decoder, "component", ["z"], ["z"], "IndependentBernoulli", second_is_context=True
+        )
         q = Network(encoder, "responsibilities", ["x"], ["x"])
         factors = {"x": p_x, "z": Root(prior, "prior")}
         graph = Graph(factors, Networks({"z": q}), max_states=self.num_components)

@@ -69,7 +69,7 @@ class DensityModel(LatentVariableModel):
 
     def log_p_x(self, x: Tensor) -> Tensor:
         """Returns log p(x) `[B]`, nats."""
-        return self.terms(x).log_p_x[0]
+        return self.graph.log_p_observed(self._given(x, None), {})[0]
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments as plain data."""
@@ -131,6 +131,7 @@ class ConditionalModel(LatentVariableModel):
 
     def p_x(self, context: Tensor | None = None, *, training: bool = False) -> Distribution:
         """Returns p(x|c), batch shape `[B]`."""
+        self._check_built()
         given = self._context(context, True)
         return self.graph.likelihood(
             tf.zeros(tf.stack([tf.shape(given[CONTEXT])[0], 0])), given, training=training
@@ -138,7 +139,7 @@ class ConditionalModel(LatentVariableModel):
 
     def log_p_x(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Returns log p(x|c) `[B]`, nats."""
-        return self.terms(x, context=context).log_p_x[0]
+        return self.graph.log_p_observed(self._given(x, context), {})[0]
 
     def describe(self, x: Tensor, context: Tensor | None = None) -> dict[str, Tensor]:
         """Returns what `predict` gives: `log_prob` `[B]`, and `mean` and `stddev` of p(x|c)."""

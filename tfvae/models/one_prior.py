@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Tensor
-from tfvae.graph.parts import Root
+from tfvae.graph.parts import Root, takes_context
 from tfvae.models.base import LatentVariableModel
 from tfvae.priors import Prior
 
@@ -151,6 +151,11 @@ class OnePriorModel(LatentVariableModel):
         prior, old, graph = checked_prior(prior), self.prior, self.graph
         node = graph.latents[-1]
         self._check_built()
+        if takes_context(prior) and not graph.reads_context:
+            raise ValueError(
+                "This model reads no context, and has none for a prior that does. Make a model of "
+                f"the same networks and this prior instead. Received: {type(prior).__name__}"
+            )
         replaced = graph.with_root(node, Root(prior, "prior"))
         self._set_prior(prior)
         self.graph = replaced

@@ -86,7 +86,8 @@ class VAE(OnePriorModel):
 
     def with_prior(self, prior: Prior) -> VAE:
         """See `OnePriorModel.with_prior`."""
-        return VAE(self.encoder, self.decoder, prior, max_states=self.max_states, seed=self.seed)
+        settings = {"max_states": self.max_states, "seed": self.seed}
+        return type(self)(self.encoder, self.decoder, prior, **settings)
 
     @property
     def parts_beside_prior(self) -> tuple[keras.layers.Layer, ...]:
