@@ -1,34 +1,55 @@
 """How fast does `tfvae.VAE.fit` train, next to PyTorch, pythae and bare XLA?
 
-One model for all: encoder 784-300-300-(2 x 40) and decoder 40-300-300-784 with ReLU, Bernoulli
-likelihood, N(0, I) prior, one draw of z, closed-form KL, Adam with rate 1e-3, batches of 100 in a
-new random order each epoch, Glorot-uniform weights. Run it as
-
     python benchmarks/train.py --data FOLDER
 
-where FOLDER holds `binarized_mnist.npz`; without it the data are random bits of the same shape.
+where FOLDER holds `binarized_mnist.npz`; without it the data are random bits of the same shape. The
+contenders and their networks are those of `contenders.py`, the cases those of `CASES`. Figures of a
+busy machine are printed, and not written.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
+import dataclasses
 import json
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import paired
+from contenders import CONTENDERS, NETWORKS, PIXELS
 from tqdm import tqdm
 
-PIXELS, HIDDEN, LATENTS = 784, 300, 40
-LEARNING_RATE = 1e-3
 SUBJECT = "tfvae"
+
+# Load average above which figures say more of others than of the contenders.
+BUSY = 0.3
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """What is trained, and for how long in a call.
+
+    Attributes:
+        network: One of `contenders.NETWORKS`.
+        epochs: Epochs of a call: one of `fit`, or the loop of another contender.
+        points: Images, where fewer than are asked for will do.
+    """
+
+    network: str
+    epochs: int
+    points: int | None = None
+
+
+CASES = {
+    "2 epochs": Case("mlp", 2),
+    "20 epochs": Case("mlp", 20),
+    "gated, VampPrior": Case("gated-vamp", 2),
+    "convolutions": Case("conv", 2, 5_000),
+}
 
 
 def load_data(folder: str | None, points: int) -> tuple[np.ndarray, str]:
@@ -51,324 +72,6 @@ def load_data(folder: str | None, points: int) -> tuple[np.ndarray, str]:
     return np.unpackbits(packed, axis=1)[:, :PIXELS].astype(np.float32), path.name
 
 
-class Tfvae:
-    """`tfvae.VAE.fit` with its defaults: checks of each batch, all terms of the ELBO logged."""
-
-    steps_per_execution: int | str = "auto"
-
-    def __init__(self, x: np.ndarray, settings: argparse.Namespace) -> None:
-        import tensorflow as tf
-
-        _limit_tensorflow(settings.threads)
-        import keras
-
-        import tfvae
-
-        keras.utils.set_random_seed(settings.seed)
-        encoder = keras.Sequential(
-            [
-                keras.Input((PIXELS,)),
-                tfvae.networks.mlp([HIDDEN, HIDDEN]),
-                keras.layers.Dense(tfvae.layers.MultivariateNormalDiag.params_size(LATENTS)),
-                tfvae.layers.MultivariateNormalDiag(LATENTS),
-            ]
-        )
-        decoder = keras.Sequential(
-            [
-                keras.Input((LATENTS,)),
-                tfvae.networks.mlp([HIDDEN, HIDDEN]),
-                keras.layers.Dense(PIXELS),
-                tfvae.layers.IndependentBernoulli(PIXELS),
-            ]
-        )
-        self.vae = tfvae.VAE(encoder, decoder)
-        self.vae.compile(
-            keras.optimizers.Adam(LEARNING_RATE), steps_per_execution=self.steps_per_execution
-        )
-        self.x, self.batch = x, settings.batch
-        self._tf = tf
-
-    def train(self, epochs: int) -> None:
-        self.vae.fit(self.x, batch_size=self.batch, epochs=epochs, verbose=0)
-
-    def negative_elbo(self) -> float:
-        def encode(x: np.ndarray) -> tuple[Any, Any]:
-            q_z = self.vae.encode(x)
-            return q_z.mean(), q_z.stddev()
-
-        def decode(z: np.ndarray) -> Any:
-            return self.vae.decode(z).distribution.logits_parameter()
-
-        return paired.negative_elbo(encode, decode, self.x)
-
-
-class TfvaeSingleSteps(Tfvae):
-    """The same with one update per call of the compiled function, as callbacks for batches need."""
-
-    steps_per_execution = 1
-
-
-class Xla:
-    """The floor: matrix products and Adam by hand, compiled by XLA, in a loop that XLA runs.
-
-    Nothing is logged, nothing is checked, and no Python runs between the steps of an epoch.
-    """
-
-    def __init__(self, x: np.ndarray, settings: argparse.Namespace) -> None:
-        import tensorflow as tf
-
-        _limit_tensorflow(settings.threads)
-        self._tf = tf
-        self.x, self.batch = x, settings.batch
-        self.rng = np.random.default_rng(settings.seed)
-        self.weights = [tf.Variable(value) for value in _initial_weights(self.rng)]
-        zeros = [tf.zeros_like(weight) for weight in self.weights]
-        self.first_moments = [tf.Variable(value) for value in zeros]
-        self.second_moments = [tf.Variable(value) for value in zeros]
-        self.iterations = tf.Variable(0)
-        images = tf.Variable(x, trainable=False)
-        steps = len(x) // self.batch
-
-        @tf.function(jit_compile=True, autograph=False)
-        def epoch(order: Any) -> None:
-            def step(i: Any) -> Any:
-                self._update(tf.gather(images, order[i]))
-                return i + 1
-
-            tf.while_loop(lambda i: i < steps, step, [tf.constant(0)])
-
-        self._epoch = epoch
-
-    def train(self, epochs: int) -> None:
-        for _ in range(epochs):
-            order = self.rng.permutation(len(self.x)).astype(np.int32)
-            size = len(order) // self.batch * self.batch
-            self._epoch(self._tf.constant(order[:size].reshape(-1, self.batch)))
-        self.iterations.numpy()
-
-    def negative_elbo(self) -> float:
-        return paired.negative_elbo(
-            lambda x: self._encode(self._tf.constant(x)),
-            lambda z: self._decode(self._tf.constant(z)),
-            self.x,
-        )
-
-    def _encode(self, x: Any) -> tuple[Any, Any]:
-        tf = self._tf
-        loc, raw = tf.split(self._mlp(x, self.weights[:6]), 2, axis=-1)
-        return loc, tf.math.softplus(raw) + 1e-5
-
-    def _decode(self, z: Any) -> Any:
-        return self._mlp(z, self.weights[6:])
-
-    def _mlp(self, h: Any, weights: Sequence[Any]) -> Any:
-        tf = self._tf
-        for kernel, bias in zip(weights[:-2:2], weights[1:-2:2], strict=True):
-            h = tf.nn.relu(h @ kernel + bias)
-        return h @ weights[-2] + weights[-1]
-
-    def _update(self, x: Any) -> None:
-        tf = self._tf
-        seed = tf.stack([self.iterations, 0])
-        with tf.GradientTape() as tape:
-            loc, scale = self._encode(x)
-            # Named, because XLA takes ten times as long over what "auto_select" makes of it.
-            noise = tf.random.stateless_normal(tf.shape(loc), seed, alg="philox")
-            logits = self._decode(loc + scale * noise)
-            distortion = tf.nn.sigmoid_cross_entropy_with_logits(labels=x, logits=logits)
-            rate = 0.5 * (loc**2 + scale**2 - 1.0) - tf.math.log(scale)
-            loss = (tf.reduce_sum(distortion) + tf.reduce_sum(rate)) / self.batch
-        gradients = tape.gradient(loss, self.weights)
-        step = tf.cast(self.iterations.assign_add(1), tf.float32)
-        rate = LEARNING_RATE * tf.sqrt(1.0 - 0.999**step) / (1.0 - 0.9**step)
-        moments = zip(self.first_moments, self.second_moments, strict=True)
-        for weight, gradient, (first, second) in zip(self.weights, gradients, moments, strict=True):
-            first.assign_add(0.1 * (gradient - first))
-            second.assign_add(0.001 * (gradient**2 - second))
-            weight.assign_sub(rate * first / (tf.sqrt(second) + 1e-7))
-
-
-class Torch:
-    """A PyTorch loop by hand: batches by index from one tensor, fused Adam, no denormals."""
-
-    compiled = False
-
-    def __init__(self, x: np.ndarray, settings: argparse.Namespace) -> None:
-        import torch
-
-        torch.set_num_threads(settings.threads)
-        # Adam's moments of weights that get no gradient fade into denormals, which are slow.
-        torch.set_flush_denormal(True)
-        torch.manual_seed(settings.seed)
-        self._torch = torch
-        self.x, self.images, self.batch = x, torch.from_numpy(x), settings.batch
-        self.encoder = _torch_mlp([PIXELS, HIDDEN, HIDDEN, 2 * LATENTS])
-        self.decoder = _torch_mlp([LATENTS, HIDDEN, HIDDEN, PIXELS])
-        self.optimizer = torch.optim.Adam(
-            [*self.encoder.parameters(), *self.decoder.parameters()], lr=LEARNING_RATE, fused=True
-        )
-        self._loss_function = torch.compile(self._loss) if self.compiled else self._loss
-
-    def train(self, epochs: int) -> None:
-        torch = self._torch
-        for _ in range(epochs):
-            total = torch.zeros(())
-            for rows in torch.randperm(len(self.images)).split(self.batch):
-                self.optimizer.zero_grad(set_to_none=True)
-                loss = self._loss_function(self.images[rows])
-                loss.backward()
-                self.optimizer.step()
-                total += loss.detach()
-
-    def negative_elbo(self) -> float:
-        with self._torch.no_grad():
-            return paired.negative_elbo(
-                lambda x: self._posterior(self._torch.from_numpy(x)),
-                lambda z: self.decoder(self._torch.from_numpy(z)),
-                self.x,
-            )
-
-    def _posterior(self, x: Any) -> tuple[Any, Any]:
-        loc, raw = self.encoder(x).chunk(2, dim=1)
-        return loc, self._torch.nn.functional.softplus(raw) + 1e-5
-
-    def _loss(self, x: Any) -> Any:
-        torch = self._torch
-        loc, scale = self._posterior(x)
-        logits = self.decoder(torch.addcmul(loc, scale, torch.randn_like(scale)))
-        distortion = torch.nn.functional.binary_cross_entropy_with_logits(
-            logits, x, reduction="sum"
-        )
-        rate = (0.5 * (loc.square() + scale.square() - 1.0) - scale.log()).sum()
-        return (distortion + rate) / len(x)
-
-
-class TorchCompiled(Torch):
-    """The same with `torch.compile` around the loss."""
-
-    compiled = True
-
-
-class Pythae:
-    """pythae's `BaseTrainer` with its default options: its own epoch over its own loader.
-
-    Its `train_step` is called for each epoch in place of its `train`, which would also copy the
-    best model, write it to disk, and begin with a new optimizer. No evaluation data, no
-    checkpoints, no callbacks of ours. The likelihood is given by probabilities and the posterior
-    by the logarithm of its variance, since pythae's models know no other way.
-    """
-
-    def __init__(self, x: np.ndarray, settings: argparse.Namespace) -> None:
-        import torch
-        from pythae.data.datasets import BaseDataset
-        from pythae.models import VAE, VAEConfig
-        from pythae.models.base.base_utils import ModelOutput
-        from pythae.models.nn import BaseDecoder, BaseEncoder
-        from pythae.trainers import BaseTrainer, BaseTrainerConfig
-
-        torch.set_num_threads(settings.threads)
-        torch.manual_seed(settings.seed)
-
-        class Encoder(BaseEncoder):
-            def __init__(self) -> None:
-                super().__init__()
-                self.body = _torch_mlp([PIXELS, HIDDEN, HIDDEN, 2 * LATENTS])
-
-            def forward(self, x: Any) -> ModelOutput:
-                loc, log_variance = self.body(x).chunk(2, dim=1)
-                return ModelOutput(embedding=loc, log_covariance=log_variance)
-
-        class Decoder(BaseDecoder):
-            def __init__(self) -> None:
-                super().__init__()
-                self.body = _torch_mlp([LATENTS, HIDDEN, HIDDEN, PIXELS])
-
-            def forward(self, z: Any) -> ModelOutput:
-                return ModelOutput(reconstruction=self.body(z).sigmoid())
-
-        self._torch = torch
-        self.x = x
-        self.folder = tempfile.mkdtemp()
-        self.model = VAE(
-            VAEConfig(input_dim=(PIXELS,), latent_dim=LATENTS, reconstruction_loss="bce"),
-            Encoder(),
-            Decoder(),
-        )
-        self.trainer = BaseTrainer(
-            self.model,
-            BaseDataset(torch.from_numpy(x), torch.zeros(len(x))),
-            training_config=BaseTrainerConfig(
-                output_dir=self.folder,
-                per_device_train_batch_size=settings.batch,
-                learning_rate=LEARNING_RATE,
-                seed=settings.seed,
-                no_cuda=True,
-            ),
-        )
-        self.trainer.prepare_training()
-        self.epoch = 0
-
-    def train(self, epochs: int) -> None:
-        for _ in range(epochs):
-            self.epoch += 1
-            self.trainer.train_step(self.epoch)
-
-    def negative_elbo(self) -> float:
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-        def encode(x: np.ndarray) -> tuple[Any, Any]:
-            output = self.model.encoder(self._torch.from_numpy(x))
-            return output.embedding, (0.5 * output.log_covariance).exp()
-
-        with self._torch.no_grad():
-            return paired.negative_elbo(
-                encode, lambda z: self.model.decoder.body(self._torch.from_numpy(z)), self.x
-            )
-
-
-# By name: the class, the packages that it needs, and what it is.
-CONTENDERS: dict[str, tuple[type, tuple[str, ...]]] = {
-    "tfvae": (Tfvae, ("tfvae", "tensorflow", "keras")),
-    "tfvae-1": (TfvaeSingleSteps, ("tfvae", "tensorflow", "keras")),
-    "xla": (Xla, ("tensorflow",)),
-    "torch": (Torch, ("torch",)),
-    "torch-compile": (TorchCompiled, ("torch",)),
-    "pythae": (Pythae, ("pythae", "torch")),
-}
-
-
-def _limit_tensorflow(threads: int) -> None:
-    import tensorflow as tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
-
-
-def _initial_weights(rng: np.random.Generator) -> list[np.ndarray]:
-    """Returns kernels, Glorot-uniform, and biases, zero: encoder first, then decoder."""
-    sizes = [PIXELS, HIDDEN, HIDDEN, 2 * LATENTS], [LATENTS, HIDDEN, HIDDEN, PIXELS]
-    weights = []
-    for part in sizes:
-        for fan_in, fan_out in itertools.pairwise(part):
-            limit = np.sqrt(6.0 / (fan_in + fan_out))
-            weights.append(rng.uniform(-limit, limit, (fan_in, fan_out)).astype(np.float32))
-            weights.append(np.zeros(fan_out, np.float32))
-    return weights
-
-
-def _torch_mlp(sizes: Sequence[int]) -> Any:
-    """Returns `torch.nn.Sequential` with the initial weights of Keras."""
-    from torch import nn
-
-    layers: list[Any] = []
-    for fan_in, fan_out in itertools.pairwise(sizes):
-        linear = nn.Linear(fan_in, fan_out)
-        nn.init.xavier_uniform_(linear.weight)
-        nn.init.zeros_(linear.bias)
-        layers += [linear, nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
-
-
 def make_parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
     parser = argparse.ArgumentParser(description="Throughput of training, contenders paired.")
@@ -377,10 +80,12 @@ def make_parser() -> argparse.ArgumentParser:
         default=os.environ.get("TFVAE_DATA"),
         help="folder with binarized_mnist.npz (default: $TFVAE_DATA, else random bits)",
     )
-    parser.add_argument("--points", type=_positive, default=50_000, help="images (default: 50000)")
+    parser.add_argument("--points", type=_positive, default=20_000, help="images (default: 20000)")
     parser.add_argument("--batch", type=_positive, default=100, help="batch size (default: 100)")
-    parser.add_argument("--rounds", type=_positive, default=7, help="turns of each (default: 7)")
-    parser.add_argument("--epochs", type=_positive, default=3, help="epochs per turn (default: 3)")
+    parser.add_argument("--rounds", type=_positive, default=5, help="turns of each (default: 5)")
+    parser.add_argument(
+        "--cases", nargs="+", choices=list(CASES), default=list(CASES), help="(default: all)"
+    )
     parser.add_argument(
         "--threads",
         type=_positive,
@@ -401,6 +106,8 @@ def make_parser() -> argparse.ArgumentParser:
         default=Path(__file__).parent / "results" / "train.json",
         help="JSON file to write (default: benchmarks/results/train.json)",
     )
+    parser.add_argument("--anyway", action="store_true", help="write figures of a busy machine too")
+    parser.add_argument("--network", choices=NETWORKS, default="mlp", help=argparse.SUPPRESS)
     parser.add_argument("--worker", choices=list(CONTENDERS), help=argparse.SUPPRESS)
     return parser
 
@@ -412,17 +119,22 @@ def _positive(text: str) -> int:
     return value
 
 
-def start_workers(settings: argparse.Namespace) -> tuple[dict[str, paired.Worker], dict[str, str]]:
+def start_workers(
+    settings: argparse.Namespace, case: Case, points: int
+) -> tuple[dict[str, paired.Worker], dict[str, str]]:
     """Starts and warms up the contenders one by one; returns them, and who is left out and why."""
     workers: dict[str, paired.Worker] = {}
     left_out: dict[str, str] = {}
     command = [sys.executable, __file__, "--threads", str(settings.threads)]
-    for option in ("data", "points", "batch", "seed"):
+    command += ["--network", case.network, "--points", str(points)]
+    for option in ("data", "batch", "seed"):
         if getattr(settings, option) is not None:
             command += [f"--{option}", str(getattr(settings, option))]
     for name in settings.contenders:
-        packages = CONTENDERS[name][1]
+        _, packages, networks = CONTENDERS[name]
         missing = [p for p in packages if p not in paired.installed(packages)]
+        if case.network not in networks:
+            continue
         if missing:
             left_out[name] = f"{' and '.join(missing)} not installed"
         else:
@@ -437,33 +149,19 @@ def start_workers(settings: argparse.Namespace) -> tuple[dict[str, paired.Worker
     return workers, left_out
 
 
-def measure(settings: argparse.Namespace) -> dict[str, Any]:
-    """Runs all rounds and returns the result, ready for JSON."""
-    x, data = load_data(settings.data, settings.points)
-    if len(x) % settings.batch:
-        raise ValueError(
-            "The batch size must divide the number of images, so that all batches are alike. "
-            f"Received: batch={settings.batch}, points={len(x)}."
-        )
-    machine = paired.describe_machine()
-    print(f"{len(x)} images from: {data}. {settings.threads} threads, {machine['cpu']}.")
-    if machine["load_average"] is not None and machine["load_average"] > 0.5:
-        print(
-            f"The machine is busy (load average {machine['load_average']}): wait for a quiet "
-            "hour for figures to keep. CPU seconds in the JSON suffer less."
-        )
-    workers, left_out = start_workers(settings)
+def measure_case(settings: argparse.Namespace, title: str, case: Case) -> dict[str, Any]:
+    """Runs all rounds of one case and returns the result, ready for JSON."""
+    points = min(settings.points, case.points or settings.points)
+    workers, left_out = start_workers(settings, case, points)
     try:
         with tqdm(total=settings.rounds * len(workers), unit="turn", disable=None) as bar:
-            turns = paired.take_turns(
-                workers, settings.rounds, settings.epochs, after_turn=bar.update
-            )
+            turns = paired.take_turns(workers, settings.rounds, case.epochs, after_turn=bar.update)
         scores = {name: worker.negative_elbo() for name, worker in workers.items()}
     finally:
         for worker in workers.values():
             worker.close()
 
-    images = len(x) * settings.epochs
+    images = points * case.epochs
     contenders = {
         name: {
             "what": " ".join(CONTENDERS[name][0].__doc__.split()),
@@ -478,6 +176,34 @@ def measure(settings: argparse.Namespace) -> dict[str, Any]:
         for name, worker in workers.items()
     }
     seconds = {name: [t["seconds"] for t in turns[name]] for name in turns}
+    return {
+        "title": f"Training, {title}",
+        "settings": {
+            **dataclasses.asdict(case),
+            "points": points,
+            "epochs_in_all": 1 + settings.rounds * case.epochs,
+        },
+        "left_out": left_out,
+        "contenders": contenders,
+        "ratios": {
+            name: paired.ratios(seconds, of=name) for name in seconds if name.startswith(SUBJECT)
+        },
+    }
+
+
+def measure(settings: argparse.Namespace) -> dict[str, Any]:
+    """Runs all cases and returns the result, ready for JSON."""
+    x, data = load_data(settings.data, settings.points)
+    for title in settings.cases:
+        points = min(len(x), CASES[title].points or len(x))
+        if points % settings.batch:
+            raise ValueError(
+                "The batch size must divide the number of images, so that all batches are alike. "
+                f"Received: batch={settings.batch}, points={points}."
+            )
+    machine = paired.describe_machine()
+    print(f"{len(x)} images from: {data}. {settings.threads} threads, {machine['cpu']}.")
+    print(f"Load average before the first turn: {machine['load_average']}.")
     packages = (
         "tfvae",
         "tensorflow",
@@ -488,24 +214,16 @@ def measure(settings: argparse.Namespace) -> dict[str, Any]:
         "numpy",
     )
     return {
-        "title": "Training",
         "machine": machine,
         "versions": paired.installed(packages),
         "settings": {
             "data": data,
-            "points": len(x),
             "batch": settings.batch,
             "rounds": settings.rounds,
-            "epochs": settings.epochs,
-            "epochs_in_all": 1 + settings.rounds * settings.epochs,
             "threads": settings.threads,
             "seed": settings.seed,
         },
-        "left_out": left_out,
-        "contenders": contenders,
-        "ratios": {
-            name: paired.ratios(seconds, of=name) for name in seconds if name.startswith(SUBJECT)
-        },
+        "cases": {title: measure_case(settings, title, CASES[title]) for title in settings.cases},
     }
 
 
@@ -517,8 +235,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         paired.serve(lambda: CONTENDERS[settings.worker][0](x, settings))
         return
     result = measure(settings)
-    for subject in result["ratios"]:
-        paired.print_table(paired.to_table(result, subject))
+    for case in result["cases"].values():
+        for subject in case["ratios"]:
+            paired.print_table(paired.to_table(case, subject))
+    load = result["machine"]["load_average"]
+    if load is not None and load > BUSY and not settings.anyway:
+        print(
+            f"Not written: the machine was busy (load average {load}, at most {BUSY} counts). "
+            "Wait for a quiet hour, or pass `--anyway`."
+        )
+        return
     settings.output.parent.mkdir(parents=True, exist_ok=True)
     settings.output.write_text(json.dumps(result, indent=2) + "\n")
     print(f"Wrote {settings.output}")

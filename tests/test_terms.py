@@ -212,3 +212,19 @@ def test_gradients_are_scaled_only_of_draws_made_for_it():
     terms = make_terms(tf.zeros([3, 2]), tf.ones([3, 2]))
     with pytest.raises(ValueError, match="cannot have their gradients scaled"):
         terms.scale_gradient(tf.zeros([3]), tf.ones([2, 3]))
+
+
+@pytest.mark.parametrize("size", [512, 600])
+def test_mutual_information_takes_one_draw_of_at_most_512_points(size):
+    terms = make_terms(
+        *np.random.default_rng(0).uniform(0.5, 2.0, size=(2, size, 3)).astype("float32"),
+        num_samples=3,
+    )
+    log_q = terms.q_z.log_prob(terms.z[0][:, None])  # [B, B]
+    whole = np.diag(log_q) - (tf.reduce_logsumexp(log_q, axis=1) - np.log(size))
+    count = min(size, 512)
+    scored = np.array([-(-k * size // count) for k in range(count)])
+    stands_for = np.array([scored[scored <= j].max() for j in range(size)])
+    np.testing.assert_allclose(
+        terms.batch_mutual_information, whole.numpy()[stands_for], rtol=1e-4, atol=1e-4
+    )

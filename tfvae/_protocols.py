@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from tfvae._typing import Distribution, Seed, Tensor
 
-__all__ = ["Scored", "Served", "Trained"]
+__all__ = ["Scored", "Served", "Stepped", "Trained"]
 
 
 class Scored(Protocol):
@@ -63,21 +63,46 @@ class Trained(Scored, Protocol):
 
     Attributes:
         name: Of the model, for messages.
+        seed: Of its draws, None for one of Python's.
         objective: What is maximised.
         optimizer: Keras optimizer.
         data: The `DataSpec`.
+        graph: The factors of p and q.
         losses: Those of layers.
+        metrics: The trackers of what is logged.
+        weights: All weights.
     """
 
     name: str
+    seed: int | None
     objective: Any
     optimizer: Any
     data: Any
-    losses: list[Any]
+    graph: Any
+
+    @property
+    def losses(self) -> list[Any]:
+        """See `keras.Model`."""
+        ...
+
+    @property
+    def metrics(self) -> list[Any]:
+        """See `keras.Model`."""
+        ...
+
+    @property
+    def weights(self) -> list[Any]:
+        """See `keras.Model`."""
+        ...
 
     @property
     def trainable_weights(self) -> list[Any]:
         """All weights that can be trained."""
+        ...
+
+    @property
+    def trainable_variables(self) -> list[Any]:
+        """See `keras.Model`."""
         ...
 
     @property
@@ -91,16 +116,6 @@ class Trained(Scored, Protocol):
         ...
 
     @property
-    def conditions(self) -> tuple[str, ...]:
-        """See `LatentVariableModel.conditions`."""
-        ...
-
-    @property
-    def logs_information(self) -> bool:
-        """See `LatentVariableModel.logs_information`."""
-        ...
-
-    @property
     def latent_shape(self) -> tuple[int, ...]:
         """See `LatentVariableModel.latent_shape`."""
         ...
@@ -109,24 +124,32 @@ class Trained(Scored, Protocol):
         """See `LatentVariableModel.make_seed`."""
         ...
 
-    def dream(self, num_samples: Any, seed: Tensor, context: Any = None) -> tuple[Any, Tensor]:
-        """See `LatentVariableModel.dream`."""
-        ...
+
+class Stepped(Protocol):
+    """What a learning scheme makes an update of.
+
+    Attributes:
+        model: The model that is trained.
+    """
+
+    model: Trained
 
     def climb(self, weights: list[Any], batch: Any, sample_weight: Any = None) -> Any:
-        """See `LatentVariableModel.climb`."""
+        """See `tfvae.training.step.Step.climb`."""
         ...
 
-    def scored(self, batch: Any, sample_weight: Any = None, **settings: Any) -> tuple[Tensor, Any]:
-        """See `LatentVariableModel.scored`."""
+    def scored(
+        self, batch: Any, sample_weight: Any = None, *, seed: Any = None, training: bool = False
+    ) -> tuple[Tensor, Any]:
+        """See `tfvae.training.step.Step.scored`."""
         ...
 
     def bound(self, terms: Any) -> Tensor:
-        """See `LatentVariableModel.bound`."""
+        """See `tfvae.training.step.Step.bound`."""
         ...
 
     def concluded(
         self, loss: Tensor, terms: Any, gradients: list[Any], weights: list[Any], **values: Tensor
     ) -> Any:
-        """See `LatentVariableModel.concluded`."""
+        """See `tfvae.training.step.Step.concluded`."""
         ...

@@ -20,9 +20,9 @@ __all__ = ["Draws", "Observed", "Terms"]
 
 tfd = tfp.distributions
 
-# Points of a batch whose draws are scored under all of its posteriors where that is dear: the
-# inverse of a flow, or a triangular system, for each pair. As many as cost less than the step.
-_SCORED_POINTS = 16
+# Points of a batch whose draws are scored under all of its posteriors, and where that is dear. As
+# many as cost less than the step.
+_SCORED_POINTS, _DEAR_POINTS = 512, 16
 
 
 class Draws(NamedTuple):
@@ -218,24 +218,28 @@ class Terms(NamedTuple):
         reads a context it is the information of both, I[(x, c); z]; with a prior p(z|c) that is not
         a part of the rate, and `tfvae.decompose` has I[x; z|c].
 
-        The pairs (i, j) are as many as B**2. Only of posteriors whose density is a matrix product
-        (diagonal Gaussians) or a sum over elements (`tfd.Independent`) are all of them worked out.
-        Of others, such as flows and full Gaussians, with more than 16 points the draws of 16
-        points, evenly spaced in the batch, stand for all: each value also for the points that
-        follow, up to the next of the 16. The density of the mean posterior is that of all B, so
-        that of points in random order neither expectation nor limit change.
+        One draw of each point is scored, unless the rows of z are the states of finite nodes. With
+        more than 512 points, the draws of 512, evenly spaced in the batch, stand for all: each
+        value also for the points that follow, up to the next of them. The density of the mean
+        posterior is that of all B, so that of points in random order neither expectation nor limit
+        change. Of posteriors whose density is no matrix product (diagonal Gaussians) and no sum
+        over elements (`tfd.Independent`), such as flows and full Gaussians, 16 points stand for
+        all: it is the inverse of a flow, or a triangular system, for each pair.
 
         Reference: ELBO surgery (Hoffman and Johnson, 2016).
         """
-        if as_diagonal_normal(self.q_z) is not None or isinstance(self.q_z, tfd.Independent):
-            log_q = pairwise_log_prob_fast(self.q_z, self.z)  # [S, B, B]
+        cheap = as_diagonal_normal(self.q_z) is not None or isinstance(self.q_z, tfd.Independent)
+        most = _SCORED_POINTS if cheap else _DEAR_POINTS
+        z = self.z if self.log_weights is not None else self.z[:1]
+        if (z.shape[1] or most + 1) <= most:
+            log_q = pairwise_log_prob_fast(self.q_z, z)  # [S, B, B]
             # Read from the same matrix, so that rounding cannot break the bounds.
             own = tf.linalg.diag_part(log_q)
-            return self.expect(own - aggregated_log_prob(log_q))
-        size = tf.shape(self.z)[1]
-        count = tf.minimum(size, _SCORED_POINTS)
+            return self._replace(z=z).expect(own - aggregated_log_prob(log_q))
+        size = tf.shape(z)[1]
+        count = tf.minimum(size, most)
         scored = -(-tf.range(count) * size // count)  # rounded up: the first of those it stands for
-        log_q = pairwise_log_prob_fast(self.q_z, tf.gather(self.z, scored, axis=1))  # [S, M, B]
+        log_q = pairwise_log_prob_fast(self.q_z, tf.gather(z, scored, axis=1))  # [S, M, B]
         own = tf.linalg.diag_part(tf.gather(log_q, scored, axis=2))
         weights = None
         if self.log_weights is not None:

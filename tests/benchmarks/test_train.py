@@ -1,5 +1,6 @@
 """What the benchmark of training reports, on data and contenders small enough for a test."""
 
+import argparse
 import json
 import math
 import sys
@@ -11,6 +12,7 @@ import pytest
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(FOLDER))
 
+import contenders  # noqa: E402
 import paired  # noqa: E402
 import train  # noqa: E402
 
@@ -110,6 +112,19 @@ def test_data_is_unpacked(tmp_path):
     assert (x.dtype, source) == (np.float32, "binarized_mnist.npz")
 
 
+@pytest.mark.slow
+@pytest.mark.xla
+@pytest.mark.parametrize("network", ["gated-vamp", "conv"])
+def test_every_network_trains(network, monkeypatch):
+    monkeypatch.setattr(contenders, "_limit_tensorflow", lambda threads: None)  # too late, here
+    settings = argparse.Namespace(threads=1, seed=0, batch=20, network=network)
+    x = (np.random.default_rng(0).random((40, 784)) < 0.13).astype(np.float32)
+    contender = train.CONTENDERS["tfvae"][0](x, settings)
+    before = contender.negative_elbo()
+    contender.train(3)
+    assert contender.negative_elbo() < before
+
+
 def test_missing_data(tmp_path):
     with pytest.raises(FileNotFoundError, match=f"Received: {tmp_path}"):
         train.load_data(str(tmp_path), points=4)
@@ -124,13 +139,22 @@ def test_batch_must_divide(monkeypatch):
 @pytest.mark.slow
 def test_small_run_end_to_end(tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("TFVAE_DATA", raising=False)
-    monkeypatch.setitem(train.CONTENDERS, "pythae", (train.Pythae, ("package_of_nobody",)))
+    pythae = train.CONTENDERS["pythae"][0]
+    monkeypatch.setitem(train.CONTENDERS, "pythae", (pythae, ("package_of_nobody",), ("mlp",)))
+    monkeypatch.setitem(train.CASES, "2 epochs", train.Case("mlp", 1))
     output = tmp_path / "results" / "train.json"
-    size = ["--points", "200", "--batch", "20", "--rounds", "2", "--epochs", "1", "--threads", "1"]
-    train.main([*size, "--contenders", "tfvae", "xla", "pythae", "--output", str(output)])
+    size = ["--points", "200", "--batch", "20", "--rounds", "2", "--threads", "1"]
+    options = [*size, "--cases", "2 epochs", "--output", str(output)]
+    # Figures of a busy machine are shown, and not kept.
+    monkeypatch.setattr(train, "BUSY", -1.0)
+    train.main([*options, "--contenders", "xla"])
+    assert "Not written: the machine was busy" in capsys.readouterr().out
+    assert not output.exists()
+    train.main([*options, "--contenders", "tfvae", "xla", "pythae", "--anyway"])
 
-    result = json.loads(output.read_text())
-    assert result["settings"]["data"] == "random bits"
+    whole = json.loads(output.read_text())
+    assert whole["settings"]["data"] == "random bits"
+    result = whole["cases"]["2 epochs"]
     assert result["settings"]["epochs_in_all"] == 3
     assert result["left_out"] == {"pythae": "package_of_nobody not installed"}
     assert list(result["contenders"]) == ["tfvae", "xla"]

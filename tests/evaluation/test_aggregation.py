@@ -189,8 +189,8 @@ BITS = np.random.default_rng(0).integers(0, 2, (20, 6)).astype("float32")
 def test_information_given_the_condition_keeps_its_bounds(make):
     model, given = make()
     model.compile("adam", run_eagerly=True)
-    assert not model.logs_information
-    assert len(model.conditions) == 1
+    assert not model.graph.compares_pairs
+    assert len(model.graph.conditions) == 1
     logs = model.evaluate(given, verbose=0, return_dict=True)
     assert not {"mutual_information", "marginal_kl"} & set(logs)
     ledger = tfvae.decompose(

@@ -61,7 +61,7 @@ def ledger_by_sums(model, data):
         return np.sum(weights * np.where(weights > 0.0, values, 0.0), axis=0)
 
     parts = model.data.named(data)
-    given = [np.asarray(parts[name]).reshape(num, -1) for name in model.conditions]
+    given = [np.asarray(parts[name]).reshape(num, -1) for name in model.graph.conditions]
     key = np.concatenate([*given, np.zeros([num, 1])], axis=1)
     alike = np.all(key[:, None] == key[None], axis=-1)
     log_q_z = np.stack(

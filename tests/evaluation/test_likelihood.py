@@ -176,7 +176,7 @@ def test_numbers_of_draws_share_a_program():
         found[num_samples] = tfvae.log_likelihood(vae, x, num_samples=num_samples, seed=1)
         assert found[num_samples].num_samples == num_samples
     # 5,000 draws at once, of 20 points: 250 of each.
-    assert {key for key in vae._functions if key[0] == "evidence"} == {
+    assert {key for key in vae.functions._made if key[0] == "evidence"} == {
         ("evidence", 8),
         ("evidence", 250),
     }

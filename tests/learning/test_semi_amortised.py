@@ -54,7 +54,7 @@ def test_steps_are_those_of_gradient_ascent():
     params = raw_params(vae, x).astype("float64")
     for _ in range(3):
         params += 0.02 * slope(lambda p: elbo_at(model, x, p), params)
-    q = scheme.posterior(vae, {"x": tf.constant(x)})
+    q = scheme.posterior(vae._step, {"x": tf.constant(x)})
     loc, raw = np.split(params, 2, axis=1)
     np.testing.assert_allclose(q.mean(), loc, atol=1e-4)
     np.testing.assert_allclose(q.stddev(), np.logaddexp(0.0, raw), atol=1e-4)
@@ -95,7 +95,7 @@ def test_decoder_learns_at_the_refined_posterior():
     _, vae, x = linear()
     scheme = SemiAmortised(2, learning_rate=0.02, backpropagate=False)
     vae.compile(keras.optimizers.SGD(0.1), ELBO(num_samples=2), scheme=scheme, run_eagerly=True)
-    q = scheme.posterior(vae, {"x": tf.constant(x)})
+    q = scheme.posterior(vae._step, {"x": tf.constant(x)})
     with tf.GradientTape() as tape:
         loss = -tf.reduce_mean(vae.terms(x, 2, posterior=q).elbo)
     gradients = tape.gradient(loss, vae.generative_weights)
@@ -110,7 +110,7 @@ def test_many_steps_leave_the_approximation_gap_alone():
     model, vae, x = linear(3)
     scheme = SemiAmortised(120, 0.05, backpropagate=False)
     vae.compile("sgd", ELBO(num_samples=6), scheme=scheme, run_eagerly=True)
-    elbo = vae.terms(x, 6, posterior=scheme.posterior(vae, {"x": tf.constant(x)})).elbo
+    elbo = vae.terms(x, 6, posterior=scheme.posterior(vae._step, {"x": tf.constant(x)})).elbo
     gap = model.log_p_x(x) - elbo
     np.testing.assert_allclose(gap, approximation_gap(model), atol=2e-3)
     assert gap.numpy().mean() < model.gap(x).mean() - 0.5

@@ -11,6 +11,7 @@ from tests import analytic
 from tests.conftest import binary_data, mlp_encoder, mlp_vae
 from tests.models import test_context as context
 from tfvae.learning import WakeSleep
+from tfvae.learning.wake_sleep import dream
 
 X = binary_data(8)
 
@@ -75,7 +76,7 @@ def test_dreams_are_made_for_the_contexts_of_the_batch():
     )
     vae = tfvae.VAE(mlp_encoder(), context.decoder(), prior, seed=0)
     contexts = tf.repeat(tf.eye(3), 100, axis=0)
-    batch, z = vae.dream(300, vae.make_seed(0), contexts)
+    batch, z = dream(vae, 300, vae.make_seed(0), contexts)
     np.testing.assert_array_equal(batch["context"], contexts)
     p_z = vae.prior_distribution(contexts)
     error = (z - p_z.mean()) / p_z.stddev()

@@ -114,7 +114,7 @@ def test_evaluations_see_a_replaced_prior(compiled):
     for model in (vae, fresh) if compiled else ():
         model.compile("sgd", jit_compile=False)
     tfvae.log_likelihood(vae, X, num_samples=4, verbose=False)
-    assert vae._functions
+    assert vae.functions._made
     prior.loc.assign([3.0, -3.0])
     vae.replace_prior(prior)
     found = tfvae.log_likelihood(vae, X, num_samples=4, verbose=False)

@@ -261,7 +261,7 @@ def test_all_weights_get_a_finite_gradient(make):
     vae.compile("adam", jit_compile=False)
     vae.build(x.shape)
     with tf.GradientTape() as tape:
-        loss, terms = vae.scored({"x": tf.constant(x)}, None, training=True)
+        loss, terms = vae._step.scored({"x": tf.constant(x)}, None, training=True)
     assert terms.log_p_x.shape == (1, 10)
     gradients = tape.gradient(loss, vae.trainable_weights)
     assert len(gradients) >= 4
@@ -531,7 +531,7 @@ def test_losses_of_layers_enter_the_loss_but_not_the_elbo():
         np.testing.assert_allclose(elbo, -total, rtol=1e-5)
     # Of the extra loss the regulariser alone has a gradient: 0.2 times the kernel.
     with tf.GradientTape() as tape:
-        loss, terms = vae.scored({"x": tf.constant(x)}, None, training=True)
+        loss, terms = vae._step.scored({"x": tf.constant(x)}, None, training=True)
         rest = loss + tf.reduce_mean(terms.elbo)
     np.testing.assert_allclose(tape.gradient(rest, kernel.value), 0.2 * kernel, atol=1e-5)
 

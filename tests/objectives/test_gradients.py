@@ -411,7 +411,7 @@ def test_gradients_of_a_model_are_those_of_the_estimator():
         vae.set_weights([0.5 * np.ones_like(weight) for weight in vae.get_weights()])
         vae.compile("sgd", ImportanceWeighted(5, gradient=gradient), jit_compile=False)
         with tf.GradientTape(persistent=True) as tape:
-            loss, _ = vae.scored({"x": tf.constant(x)}, None, training=True)
+            loss, _ = vae._step.scored({"x": tf.constant(x)}, None, training=True)
         parts = (vae.encoder, vae.decoder)
         grads = [tape.gradient(loss, part.trainable_weights) for part in parts]
         found[gradient] = [float(loss), *grads]

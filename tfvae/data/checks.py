@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import inspect
 import operator
+import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -23,7 +26,6 @@ __all__ = [
     "check_event_shape",
     "checked_part",
     "translated_errors",
-    "unpacked",
 ]
 
 # Around a message, so that it can be found whole inside of what TensorFlow makes of it.
@@ -100,8 +102,17 @@ def _check_values(x: np.ndarray, name: str, support: Support, label: str) -> Non
             f"{support.likelihood} likelihood{label} gives a log-likelihood to {kind} only. "
             f"{support.remedy}",
             UserWarning,
-            stacklevel=6,
+            stacklevel=_level_of_the_user(),
         )
+
+
+def _level_of_the_user() -> int:
+    """Returns `stacklevel` of a warning from where this is called, for the line of the user."""
+    own = (f"{Path(__file__).parents[1]}{os.sep}", contextlib.__file__)
+    frame, level = inspect.currentframe(), 0
+    while frame is not None and frame.f_code.co_filename.startswith(own):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def check_context(x: Any, context: Any = None, *, context_shape: Shape | None) -> None:
@@ -218,22 +229,6 @@ def translated_errors() -> Iterator[None]:
         # TensorFlow writes what is not ASCII, such as in names of columns, as bytes in octal.
         message = found[1].encode().decode("unicode_escape").encode("latin-1").decode()
         raise ValueError(message) from None
-
-
-def unpacked(x: Any, y: Any, kwargs: dict[str, Any]) -> tuple[Any, Any]:
-    """Returns `x` and labels, from a tuple `(x, y, sample_weight)` where `x` is one.
-
-    Weights of a tuple are set in `kwargs`. Keras drops weights without labels in silence, so that
-    labels of zeros stand in for missing ones.
-    """
-    if isinstance(x, tuple):
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(x)
-        if sample_weight is not None:
-            kwargs["sample_weight"] = sample_weight
-    if y is None and kwargs.get("sample_weight") is not None:
-        first = next(iter(x.values())) if isinstance(x, Mapping) else x
-        y = np.zeros(len(first), "int8")
-    return x, y
 
 
 def _with_batch(event_shape: Shape) -> str:

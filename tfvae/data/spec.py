@@ -114,6 +114,15 @@ class DataSpec:
             columns.append(tf.reshape(value, [-1, math.prod(event)]))
         return {"x": tf.concat(columns, axis=-1), **context}
 
+    def whole_batch(self, parts: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+        """Returns arrays that `check_arrays` has passed as one batch, truth values as numbers."""
+        tensors = {name: tf.convert_to_tensor(part) for name, part in parts.items()}
+        as_numbers = {
+            name: tf.cast(part, keras.config.floatx()) if part.dtype.is_bool else part
+            for name, part in tensors.items()
+        }
+        return {name: tf.convert_to_tensor(p) for name, p in self.as_batch(as_numbers).items()}
+
     def as_parts(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Returns a batch as parts by name again."""
         context = {CONTEXT: tf.convert_to_tensor(batch[CONTEXT])} if CONTEXT in batch else {}

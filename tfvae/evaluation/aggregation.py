@@ -42,7 +42,7 @@ def aggregated(stream: Stream, batch: Mapping[str, Tensor], z: Tensor) -> Aggreg
         z: The draws `[S, B, *E]`.
     """
     model = stream.model
-    compare = model.compiled_function("aggregated posterior", lambda: _comparer(model))
+    compare = model.functions("aggregated posterior", lambda: _comparer(model))
     own = _fingerprints(model, batch)
     sums: list[Tensor] = []
     sizes: Any = 0
@@ -81,10 +81,10 @@ def _fingerprints(model: LatentVariableModel, batch: Mapping[str, Tensor]) -> np
 
     They are two universal hashes of 64 bits: other c share both with a probability below 1e-18.
     """
-    if not model.conditions:
+    if not model.graph.conditions:
         return None
     parts = model.data.as_parts(batch)
-    columns = [_words(np.asarray(parts[name])) for name in model.conditions]
+    columns = [_words(np.asarray(parts[name])) for name in model.graph.conditions]
     words = np.concatenate(columns, axis=1)
     factors = np.random.default_rng(0).integers(0, 2**64, (words.shape[1], 2), np.uint64)
     # Sums of whole numbers, modulo 2**64: the same for equal rows wherever they stand.

@@ -227,7 +227,7 @@ def measure_collapse(
             f"This model has no latents that could collapse: {type(model).__name__} describes x "
             "without any."
         )
-    function = model.compiled_function("collapse", lambda: _scorer(model))
+    function = model.functions("collapse", lambda: _scorer(model))
     pool = Pool(stream, fold_in(seed, -1))
     points: dict[str, list[np.ndarray]] = {}
     used: Any = 0.0
@@ -329,7 +329,7 @@ def _under_own_condition(
     That is a context, or what the prior reads: what z says of these is not what it is for.
     """
     own, parts = model.data.as_parts(batch), model.data.as_parts(others)
-    given = {name: own[name] for name in own if name == "context" or name in model.conditions}
+    given = {name: own[name] for name in own if name == "context" or name in model.graph.conditions}
     combined = model.data.as_batch({**parts, **given})
     return {name: tf.convert_to_tensor(part) for name, part in combined.items()}
 

@@ -209,7 +209,7 @@ def decompose(
     stream = Stream(model, data, batch_size)
     if refine_steps:
         refinable(model)
-    score = model.compiled_function(
+    score = model.functions(
         ("ledger", num_samples, evidence_samples, refine_steps),
         lambda: _scorer(model, num_samples, evidence_samples, refine_steps),
     )
@@ -229,7 +229,7 @@ def decompose(
         num_samples=num_samples,
         evidence_samples=evidence_samples,
         refine_steps=refine_steps,
-        conditions=model.conditions,
+        conditions=model.graph.conditions,
     )
 
 

@@ -148,7 +148,7 @@ def impute(
             batch = {**batch, "x": x}
             block = min(num_samples, max(1, _DRAWS_AT_ONCE // len(x)))
             make = functools.partial(_estimator, model, num_samples, num_draws, block)
-            estimate = model.compiled_function(("imputation", num_samples, num_draws, block), make)
+            estimate = model.functions(("imputation", num_samples, num_draws, block), make)
             own = fold_in(seed, index)
             mean, z, ess = estimate(batch, fold_in(own, 0))
             # Apart from the rest: not all families have draws that compile.

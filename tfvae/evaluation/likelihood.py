@@ -129,7 +129,7 @@ def log_likelihood(
             enough = 1 << (num_samples - 1).bit_length()
             block = min(enough, max(1, _DRAWS_AT_ONCE // len(batch["x"])))
             make = functools.partial(_estimator, model, block)
-            compute = model.compiled_function(("evidence", block), make)
+            compute = model.functions(("evidence", block), make)
             estimate = compute(batch, tf.constant(num_samples), fold_in(seed, index))
             for result, values in zip(results, estimate, strict=False):
                 result.append(values.numpy()[:count])

@@ -130,7 +130,7 @@ def refine(
         return {"elbo": before, "refined": after, "params": checked_origin(model, found).params}
 
     key = ("refine", steps, float(learning_rate), num_samples)
-    step = model.compiled_function(key, lambda: improve)
+    step = model.functions(key, lambda: improve)
     points: dict[str, list[np.ndarray]] = {}
     first = None
     with progress(stream.num_points, "refinement", verbose) as bar:

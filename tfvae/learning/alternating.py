@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfvae._config import check_count
-from tfvae._protocols import Trained
+from tfvae._protocols import Stepped, Trained
 from tfvae._typing import Tensor, register
 from tfvae.learning.base import Scheme, Update, check_encoder
 from tfvae.objectives import Objective
@@ -83,10 +83,10 @@ class Alternating(Scheme):
                 f"weights of p(x, z) that can be trained. Received: {type(model).__name__} "
                 f"'{model.name}'. Leave out `scheme`: every update is then one of the encoder."
             )
-        if self.until_information_stops is not None and not model.logs_information:
+        if self.until_information_stops is not None and not model.graph.compares_pairs:
             reason = "levels of its posterior depend on each other, or latents are given in part"
-            if model.conditions:
-                reason = f"its prior depends on {', '.join(model.conditions)}"
+            if model.graph.conditions:
+                reason = f"its prior depends on {', '.join(model.graph.conditions)}"
             raise ValueError(
                 "`until_information_stops` watches the mutual information that the model logs, "
                 f"which this one does not: {reason}. Leave it out to alternate for ever."
@@ -110,17 +110,18 @@ class Alternating(Scheme):
 
     def update(
         self,
-        model: Trained,
+        step: Stepped,
         batch: dict[str, Tensor],
         sample_weight: Tensor | None,
         state: dict[str, Tensor],
     ) -> tuple[Update, dict[str, Tensor]]:
         """See `Scheme.update`."""
+        model = step.model
         turn = tf.math.floormod(tf.cast(model.optimizer.iterations, tf.int64), self._turn)
         for_encoder = turn < self._turn - 1
 
         def climb(weights: list) -> Update:
-            return model.climb(weights, batch, sample_weight)
+            return step.climb(weights, batch, sample_weight)
 
         def alternate() -> Update:
             return tf.cond(

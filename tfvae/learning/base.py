@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from tfvae._config import Configured
-from tfvae._protocols import Trained
+from tfvae._protocols import Stepped, Trained
 from tfvae._typing import Distribution, Tensor, register
 from tfvae.objectives import Objective
 
@@ -31,8 +31,8 @@ class Scheme(Configured):
     """Abstract rule by which a batch changes the weights of a model.
 
     A new scheme is one frozen dataclass with `update`. It says which weights a gradient goes to,
-    `model.encoder_weights`, `model.generative_weights` or all, and calls what the model offers for
-    it: `climb`, or `scored`, `generate` and `concluded`. It runs inside the compiled step: what
+    `step.model.encoder_weights`, `step.model.generative_weights` or all, and calls what the step
+    offers for it: `climb`, or `scored` and `concluded`. It runs inside the compiled step: what
     depends on numbers that change is a `tf.cond`.
 
     One that changes numbers from step to step names them in `initial_state`; the model holds them,
@@ -71,7 +71,7 @@ class Scheme(Configured):
 
     def posterior(
         self,
-        model: Trained,
+        step: Stepped,
         batch: dict[str, Tensor],
         seed: Tensor | None = None,
         *,
@@ -80,17 +80,17 @@ class Scheme(Configured):
         """Returns the q(z|x) that a batch is scored at, None for that of the encoder.
 
         Args:
-            model: The model that is trained or evaluated.
+            step: Scores passes of `step.model`, which is trained or evaluated.
             batch: `x` `[B, ...]`, and `context` for a model with one.
             seed: Int32 pair `[2]`; None advances the model's seed generator.
             training: Whether layers run in training mode.
         """
-        del model, batch, seed, training
+        del step, batch, seed, training
         return None
 
     def update(
         self,
-        model: Trained,
+        step: Stepped,
         batch: dict[str, Tensor],
         sample_weight: Tensor | None,
         state: dict[str, Tensor],
@@ -98,7 +98,7 @@ class Scheme(Configured):
         """Updates weights by one batch.
 
         Args:
-            model: The model that is trained.
+            step: Makes updates of `step.model`.
             batch: `x` `[B, ...]`, and `context` for a model with one.
             sample_weight: `[B]`, or None.
             state: The numbers of `initial_state` as they are.
@@ -123,13 +123,13 @@ class Joint(Scheme):
 
     def update(
         self,
-        model: Trained,
+        step: Stepped,
         batch: dict[str, Tensor],
         sample_weight: Tensor | None,
         state: dict[str, Tensor],
     ) -> tuple[Update, dict[str, Tensor]]:
         """See `Scheme.update`."""
-        return model.climb(model.trainable_weights, batch, sample_weight), state
+        return step.climb(step.model.trainable_weights, batch, sample_weight), state
 
 
 def check_encoder(scheme: Scheme, model: Trained) -> None:

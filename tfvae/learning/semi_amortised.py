@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from tfvae._config import check_amount, check_count
-from tfvae._protocols import Trained
+from tfvae._protocols import Stepped, Trained
 from tfvae._random import fold_in
 from tfvae._tracing import outputs_of
 from tfvae._typing import Distribution, Tensor, register
@@ -90,28 +90,29 @@ class SemiAmortised(Scheme):
 
     def posterior(
         self,
-        model: Trained,
+        step: Stepped,
         batch: dict[str, Tensor],
         seed: Tensor | None = None,
         *,
         training: bool = False,
     ) -> Distribution:
         """See `Scheme.posterior`."""
+        model = step.model
         seed = model.make_seed() if seed is None else seed
         origin = checked_origin(model, model.encode(**batch, training=training))
         params = origin.params
-        for step in range(int(self.steps)):
+        for index in range(int(self.steps)):
             with tf.GradientTape() as tape:
                 tape.watch(params)
                 terms = model.terms(
                     num_samples=model.objective.num_samples,
-                    seed=fold_in(seed, step + 1),
+                    seed=fold_in(seed, index + 1),
                     posterior=origin.make(params),
                     objective=model.objective,
                     training=training,
                     **batch,
                 )
-                total = tf.reduce_sum(model.bound(terms))
+                total = tf.reduce_sum(step.bound(terms))
             ascent = tape.gradient(total, params)
             if not self.backpropagate:
                 ascent = tf.stop_gradient(ascent)
@@ -120,13 +121,13 @@ class SemiAmortised(Scheme):
 
     def update(
         self,
-        model: Trained,
+        step: Stepped,
         batch: dict[str, Tensor],
         sample_weight: Tensor | None,
         state: dict[str, Tensor],
     ) -> tuple[Update, dict[str, Tensor]]:
         """See `Scheme.update`."""
-        return model.climb(model.trainable_weights, batch, sample_weight), state
+        return step.climb(step.model.trainable_weights, batch, sample_weight), state
 
 
 def refinable(model: Trained) -> None:

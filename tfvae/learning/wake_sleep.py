@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from tfvae._protocols import Trained
+from tfvae._protocols import Stepped, Trained
 from tfvae._tracing import outputs_of
 from tfvae._typing import Tensor, register
 from tfvae.learning.base import Scheme, Update, check_encoder
@@ -53,12 +53,12 @@ class WakeSleep(Scheme):
         check_encoder(self, model)
         specs = {name: x for name, x in model.data.batch_specs().items() if name == "context"}
 
-        def dream(**context: Tensor) -> Tensor:
-            batch, z = model.dream(2, tf.constant([0, 0]), **context)
+        def score(**context: Tensor) -> Tensor:
+            batch, z = dream(model, 2, tf.constant([0, 0]), **context)
             return model.encode(**batch).log_prob(z)
 
         try:
-            outputs_of(dream, **specs)
+            outputs_of(score, **specs)
         except NotImplementedError as error:
             raise ValueError(
                 "`WakeSleep` trains the encoder on z ~ p(z) and x ~ p(x|z), which takes draws of "
@@ -67,19 +67,20 @@ class WakeSleep(Scheme):
 
     def update(
         self,
-        model: Trained,
+        step: Stepped,
         batch: dict[str, Tensor],
         sample_weight: Tensor | None,
         state: dict[str, Tensor],
     ) -> tuple[Update, dict[str, Tensor]]:
         """See `Scheme.update`."""
+        model = step.model
         with tf.GradientTape() as tape:
-            loss, terms = model.scored(batch, sample_weight, training=True)
+            loss, terms = step.scored(batch, sample_weight, training=True)
             scaled_loss = model.optimizer.scale_loss(loss)
         wake = _gradients(tape, scaled_loss, model.generative_weights)
 
         seed = model.make_seed()
-        dreams, z = model.dream(tf.shape(batch["x"])[0], seed, batch.get("context"))
+        dreams, z = dream(model, tf.shape(batch["x"])[0], seed, batch.get("context"))
         dreams, z = tf.nest.map_structure(tf.stop_gradient, (dreams, z))
         with tf.GradientTape() as tape:
             q_z = model.encode(**dreams, training=True)
@@ -96,7 +97,25 @@ class WakeSleep(Scheme):
                 gradient += gradients[key][0]
             gradients[key] = (gradient, weight)
         found, weights = zip(*gradients.values(), strict=True)
-        return model.concluded(loss, terms, list(found), list(weights), sleep=sleep), state
+        return step.concluded(loss, terms, list(found), list(weights), sleep=sleep), state
+
+
+def dream(
+    model: Trained, num_samples: int | Tensor, seed: Tensor, context: Tensor | None = None
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Returns draws of a model, as a batch that `encode` takes, and the z behind each.
+
+    Args:
+        model: What draws.
+        num_samples: Number of draws, N.
+        seed: Int32 pair `[2]`.
+        context: `[N, ...]`, for a model of p(x|c).
+    """
+    given = {} if context is None else {"context": context}
+    draws, _ = model.graph.generate(num_samples, seed, given)
+    batch = model.data.as_batch({**{name: draws[name] for name in model.graph.observed}, **given})
+    batch["x"] = tf.cast(batch["x"], model.data.dtype)
+    return batch, model.graph.join(draws)
 
 
 def _gradients(tape: tf.GradientTape, loss: Tensor, weights: list) -> dict:

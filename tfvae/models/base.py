@@ -27,10 +27,6 @@ from tfvae.training.trainer import Trainer
 
 __all__ = ["LatentVariableModel"]
 
-# What every model logs of a pass, and what only those log of which a batch can tell it.
-_TERMS = ("elbo", "distortion", "rate")
-_INFORMATION = ("mutual_information", "marginal_kl")
-
 
 class LatentVariableModel(Trainer):
     """Abstract model p(x) = E_p(z) p(x|z) with an approximate posterior q(z|x).
@@ -66,7 +62,6 @@ class LatentVariableModel(Trainer):
         event_shape: Shape of one example of x.
         latent_shape: Shape of one latent, `E`.
         context_shape: Shape of the context of one example, None for a model without.
-        rate_names: Of a model of several latents, what the rates of each are logged as.
     """
 
     graph: Graph
@@ -84,7 +79,6 @@ class LatentVariableModel(Trainer):
         """Takes the factors of the model, and builds it where they tell all shapes of the data."""
         self.graph = graph
         self.data = DataSpec(graph.observed, graph.partly_observed, graph.reads_context)
-        self.rate_names = graph.rate_names
         self._track(*graph.rate_names)
         known = graph.known_shapes()
         needed = [*graph.observed, *([CONTEXT] if graph.reads_context else [])]
@@ -182,19 +176,19 @@ class LatentVariableModel(Trainer):
         """
         self._refuse_surplus(context)
         self._check_built()
-        found = [name for name in self.conditions if name != CONTEXT]
+        found = [name for name in self.graph.conditions if name != CONTEXT]
         if found:
             raise ValueError(
                 f"In this model latent nodes depend on observed ones, on {', '.join(found)}: there "
                 "is a prior for given data alone. Use `prior_of(batch)`."
             )
-        return self.graph.p(self._context(context, CONTEXT in self.conditions))
+        return self.graph.p(self._context(context, CONTEXT in self.graph.conditions))
 
     def prior_of(self, batch: Mapping[str, Tensor]) -> Distribution:
         """Returns the prior that a batch is scored with, batch shape `[]` or `[B]`."""
         self._check_built()
         self._refuse_surplus(batch.get(CONTEXT))
-        given = self._context(batch.get(CONTEXT), CONTEXT in self.conditions)
+        given = self._context(batch.get(CONTEXT), CONTEXT in self.graph.conditions)
         return self.graph.p(self.data.as_parts(batch) if "x" in batch else given)
 
     def terms(
@@ -351,7 +345,7 @@ class LatentVariableModel(Trainer):
         parts = self.data.named(x)
         if context is not None:
             parts[CONTEXT] = context
-        self.build_from(parts)
+        self._build_from(parts)
         batch = self.data.as_batch(parts)
         q_z = self.encode(**batch)
         z = centre(q_z) if seed is None else q_z.sample(seed=stateless_seed(seed))
@@ -398,34 +392,6 @@ class LatentVariableModel(Trainer):
                 found[f"{name}_stddev"] = stddev
         return found
 
-    @property
-    def logs_information(self) -> bool:
-        """Whether the mutual information within the batch is logged."""
-        return self.graph.compares_pairs
-
-    @property
-    def conditions(self) -> tuple[str, ...]:
-        """Names of the parts of the data that p(z) depends on; none of an unconditional prior."""
-        return self.graph.conditions
-
-    def dream(
-        self, num_samples: int | Tensor, seed: Tensor, context: Tensor | None = None
-    ) -> tuple[dict[str, Tensor], Tensor]:
-        """Returns draws of the model, as a batch that `encode` takes, and the z behind each.
-
-        Args:
-            num_samples: Number of draws, N.
-            seed: Int32 pair `[2]`.
-            context: `[N, ...]`, for a model of p(x|c).
-        """
-        draws = self.generate(num_samples, seed, context)
-        parts = {name: draws[name] for name in self.graph.observed}
-        if context is not None:
-            parts[CONTEXT] = context
-        batch = self.data.as_batch(parts)
-        batch["x"] = tf.cast(batch["x"], self.data.dtype)
-        return batch, self._joined(draws, num_samples) if self._tells_latents_apart else draws["z"]
-
     def export(self, filepath: Any, *, verbose: bool = True) -> None:
         """Writes a SavedModel that serves with TensorFlow alone.
 
@@ -437,7 +403,7 @@ class LatentVariableModel(Trainer):
         """
         export_saved_model(self, filepath, verbose=verbose)
 
-    def check_objective(self, objective: Objective) -> None:
+    def _check_objective(self, objective: Objective) -> None:
         """Checks that gradients of `objective` can come to the encoder, by tracing it."""
 
         def check(**batch: Tensor) -> None:
@@ -494,7 +460,7 @@ class LatentVariableModel(Trainer):
         if context is not None and self.data.shapes and self.context_shape is None:
             check_context(None, tf.convert_to_tensor(context), context_shape=None)
 
-    def build_from(self, parts: Mapping[str, Any]) -> None:
+    def _build_from(self, parts: Mapping[str, Any]) -> None:
         """Builds the model, where that had to wait for data."""
         if not self.built:
             self.build({name: part.shape for name, part in parts.items()})

@@ -159,7 +159,7 @@ class FiniteMixture(OnePriorModel):
         # Those of `OneHot` have a closed form.
         weights = [] if isinstance(self.prior, OneHot) else self.prior.trainable_weights
         optimizer = keras.optimizers.Adam(0.05)
-        expect = self.compiled_function("expect", lambda: self._statistics)
+        expect = self.functions("expect", lambda: self._statistics)
         totals = _summed(expect, x, batch_size)
         history, converged = [float(totals["log_p_x"]) / len(x)], False
         for _ in range(max_iterations):
@@ -319,7 +319,7 @@ class FiniteMixture(OnePriorModel):
                 loss = -tf.reduce_sum(r * self._log_p_x_of_components(x))
             return tape.gradient(loss, weights)
 
-        compute = self.compiled_function("expected gradient", lambda: expected)
+        compute = self.functions("expected gradient", lambda: expected)
         parts = [
             compute(tf.constant(x[i * batch_size : (i + 1) * batch_size]), tf.constant(r))
             for i, r in enumerate(responsibilities)

@@ -160,7 +160,7 @@ class OnePriorModel(LatentVariableModel):
         self._set_prior(prior)
         self.graph = replaced
         if not self.compiled:
-            self.forget_functions()
+            self.functions.forget()
             return
         try:
             self.compile_from_config(self.get_compile_config())

@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfvae._tracing import noting_graphs, release
 from tfvae._typing import Tensor
 
-__all__ = ["Compiler", "steps_at_once", "together"]
+__all__ = ["Compiler", "Functions", "steps_at_once", "together"]
 
 # Arguments of a traced function; XLA passes them in by itself.
 _ARGUMENTS = {"Placeholder", "PlaceholderWithDefault"}
@@ -76,6 +76,38 @@ class Compiler:
             UserWarning,
             stacklevel=2,
         )
+
+
+class Functions:
+    """The functions of a model that are compiled, by key.
+
+    Args:
+        model: The model whose layers they call.
+        jit_compile: As for `Compiler`.
+        run_eagerly: As for `Compiler`.
+    """
+
+    def __init__(
+        self, model: Any, jit_compile: bool | str = "auto", run_eagerly: bool = False
+    ) -> None:
+        self._model = model
+        self._compiler = Compiler(jit_compile, run_eagerly)
+        self._made: dict[Any, Callable[..., Any]] = {}
+
+    def __call__(self, key: Any, make: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
+        """Returns the function made by `make`, compiled as `compile` says, once per `key`."""
+        found = self._made.get(key)
+        if found is None:
+            layers = self._model._flatten_layers(include_self=False)
+            # Of several threads all get the function of the first.
+            found = self._made.setdefault(key, self._compiler(make(), layers))
+        return found
+
+    def forget(self) -> None:
+        """Has all be compiled anew: for those who change parts, which compiled functions hold."""
+        self._made = {}
+        model = self._model
+        model.train_function = model.test_function = model.predict_function = None
 
 
 class _Compiled:
@@ -143,17 +175,18 @@ def together(gradients: Iterable[Tensor | None]) -> list[Tensor | None]:
         return [None if x is None else tf.identity(x) for x in gradients]
 
 
-def steps_at_once(callbacks: Any, limits: Iterable[int | None]) -> int:
+def steps_at_once(callbacks: Any, limits: Iterable[int | None], most: int = _STEPS_AT_ONCE) -> int:
     """Returns how many steps a call of Keras may take without anybody seeing a difference.
 
     Args:
         callbacks: Those given to `fit`: one that acts at each batch asks for single steps.
         limits: Numbers of steps that were asked for; Keras runs past a limit that is no multiple.
+        most: The largest number to return.
     """
     if _watches_batches(callbacks):
         return 1
     given = [limit for limit in limits if limit]
-    candidates = range(_STEPS_AT_ONCE, 0, -1)
+    candidates = range(most, 0, -1)
     return next(n for n in candidates if not any(limit % n for limit in given))
 
 
