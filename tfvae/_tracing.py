@@ -26,15 +26,20 @@ def outputs_of(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         *args: A `tf.TensorSpec` for each.
         **kwargs: The same, by name.
     """
-    function, graphs = noting_graphs(function)
-    traced = tf.function(function, autograph=False).get_concrete_function(*args, **kwargs)
+    graphs: list[Any] = []
+    noted = tf.function(noting_graphs(function, graphs), autograph=False)
+    traced = noted.get_concrete_function(*args, **kwargs)
     release(graphs)
     return traced.structured_outputs
 
 
-def noting_graphs(function: Callable[..., Any]) -> tuple[Callable[..., Any], list[Any]]:
-    """Returns `function`, and the graphs that it was traced in: two, where it makes weights."""
-    graphs: list[Any] = []
+def noting_graphs(function: Callable[..., Any], graphs: list[Any]) -> Callable[..., Any]:
+    """Returns `function`, which adds the graphs that it is traced in: two, where it makes weights.
+
+    Args:
+        function: What is to be traced.
+        graphs: The list that they are added to.
+    """
 
     @functools.wraps(function)
     def traced(*args: Any, **kwargs: Any) -> Any:
@@ -43,7 +48,7 @@ def noting_graphs(function: Callable[..., Any]) -> tuple[Callable[..., Any], lis
         finally:  # Not before, while another thread could take it for finished.
             graphs.append(tf.compat.v1.get_default_graph())
 
-    return traced, graphs
+    return traced
 
 
 def release(graphs: list[Any]) -> None:

@@ -261,3 +261,40 @@ def test_shapes_that_xla_cannot_know_are_found_before_a_step_runs():
     for old, new in zip(before, vae.get_weights(), strict=True):
         assert np.any(old != new)
         assert np.all(np.isfinite(new))
+
+
+def conv_vae():
+    encoder = keras.Sequential(
+        [
+            keras.Input((6,)),
+            keras.layers.Reshape((6, 1)),
+            keras.layers.Conv1D(3, 3, 2, activation="relu"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(4),
+            tfvae.layers.MultivariateNormalDiag(2),
+        ]
+    )
+    return tfvae.VAE(encoder, mlp_decoder(), seed=1)
+
+
+@pytest.mark.slow
+@pytest.mark.xla
+def test_convolutions_on_a_cpu_are_left_to_tensorflow_or_compiled_step_by_step():
+    """Within a loop XLA takes many times as long; whoever asks for it gets each step by itself."""
+    if tf.config.list_logical_devices("GPU"):
+        pytest.skip("A GPU has no such trouble.")
+    x, found = binary_data(10), {}
+    for jit_compile in ("auto", True):
+        keras.utils.set_random_seed(1)
+        vae = conv_vae()
+        vae.compile(keras.optimizers.SGD(0.1), jit_compile=jit_compile, steps_per_execution=2)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            history = vae.fit(x, batch_size=4, epochs=2, shuffle=False, verbose=0).history
+        assert int(vae.optimizer.iterations) == 6
+        uses_xla = {f.uses_xla for f in vae.functions._made.values()}
+        assert uses_xla == {jit_compile is True}
+        loops = [f for f in vae.functions._made.values() if f._chosen == f._one_by_one]
+        assert bool(loops) == (jit_compile is True)
+        found[jit_compile] = history["elbo"]
+    assert np.all(np.isfinite(found["auto"] + found[True]))

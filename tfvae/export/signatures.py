@@ -124,7 +124,8 @@ def export_saved_model(model: Served, filepath: str | Path, *, verbose: bool = T
     served: Any = tf.Module()
     traced = {}
     for name, (function, specs) in endpoints.items():
-        noted, graphs = noting_graphs(function)
+        graphs: list[Any] = []
+        noted = noting_graphs(function, graphs)
         endpoint = tf.function(noted, input_signature=specs, autograph=False)
         # Traced here, once: what a file holds is one graph for each.
         traced[name] = endpoint.get_concrete_function()

@@ -19,6 +19,10 @@ __all__ = ["Compiler", "Functions", "steps_at_once", "together"]
 # Arguments of a traced function; XLA passes them in by itself.
 _ARGUMENTS = {"Placeholder", "PlaceholderWithDefault"}
 
+# What XLA takes longer over on a CPU than TensorFlow does: pooling and separable convolutions
+# anywhere, others many times longer within a loop.
+_SLOW_ON_CPU = ("AvgPool", "Conv2D", "Conv3D", "DepthwiseConv2d", "MaxPool")
+
 _BRANCHES = {"If", "StatelessIf"}
 _SHAPE_MAKERS = {"Cast", "ConcatV2", "Identity", "Pack", "Reshape"}
 
@@ -43,7 +47,8 @@ class Compiler:
     called from several threads, and so may the functions that it returns.
 
     Args:
-        jit_compile: True compiles or fails, False does not, "auto" compiles where possible.
+        jit_compile: True compiles or fails, False does not, "auto" compiles where possible, and
+            where it pays: on a CPU no convolutions.
         run_eagerly: Leaves functions as they are.
     """
 
@@ -128,10 +133,17 @@ class _Compiled:
         warn: Callable[[str, str], None],
     ) -> None:
         self._layers, self._warn = layers, warn
-        function, self._graphs = noting_graphs(function)
-        self._plain = tf.function(function, autograph=False, reduce_retracing=True)
-        self._xla = tf.function(function, autograph=False, reduce_retracing=True, jit_compile=True)
-        self._chosen = {True: self._xla, False: self._plain}.get(jit_compile)  # pyright: ignore
+        self._graphs: list[Any] = []
+        traced = noting_graphs(function, self._graphs)
+        self._plain = tf.function(traced, autograph=False, reduce_retracing=True)
+        self._xla = tf.function(traced, autograph=False, reduce_retracing=True, jit_compile=True)
+        self._must_compile = jit_compile is True
+        self._chosen: Any = self._plain if jit_compile is False else None
+        # Of a loop, one step of it by itself.
+        once = getattr(function, "once", None)
+        self._once: Any = once and tf.function(
+            noting_graphs(once, self._graphs), autograph=False, jit_compile=True
+        )
         # Held while the graph is looked through: no other thread runs it before that is known. A
         # function may be called again while it is traced.
         self._lock = threading.RLock()
@@ -148,18 +160,31 @@ class _Compiled:
     @property
     def uses_xla(self) -> bool | None:
         """Whether it does, None before its first call."""
-        return None if self._chosen is None else self._chosen is self._xla
+        return None if self._chosen is None else self._chosen is not self._plain
 
     def _choose(self, args: Any) -> Any:
         refusing = next((x for x in self._layers if not x.supports_jit), None)
-        if refusing is not None:
-            found = f"layer '{refusing.name}' ({type(refusing).__name__})", ""
-        else:
-            found = _not_compilable(self._xla.get_concrete_function(*args))
-        if found is None:
+        if refusing is not None and not self._must_compile:
+            self._warn(f"layer '{refusing.name}' ({type(refusing).__name__})", "")
+            return self._plain
+        traced = self._xla.get_concrete_function(*args)
+        found = None if self._must_compile else _not_compilable(traced)
+        if found is not None:
+            self._warn(*found)
+            return self._plain
+        if not _is_slow(traced):
             return self._xla
-        self._warn(*found)
-        return self._plain
+        if not self._must_compile:
+            return self._plain
+        return self._xla if self._once is None else self._one_by_one
+
+    def _one_by_one(self, batches: Any, sample_weight: Any, count: Any) -> Any:
+        """Takes the steps of a loop outside of one."""
+        result = None
+        for i in range(int(count)):
+            batch = {name: part[i] for name, part in batches.items()}
+            result = self._once(batch, None if sample_weight is None else sample_weight[i])
+        return result
 
 
 def together(gradients: Iterable[Tensor | None]) -> list[Tensor | None]:
@@ -219,6 +244,15 @@ def _not_compilable(function: Any) -> tuple[str, str] | None:
             if node.op == "Fill" and _comes_from_branch(node.input[0], by_name):
                 return "operation Fill in a shape that a branch decides", f", at '{node.name}'"
     return None
+
+
+def _is_slow(function: Any) -> bool:
+    """Whether a graph holds what XLA is slow at where there is a CPU alone."""
+    if tf.config.list_logical_devices("GPU"):
+        return False
+    definition = function.graph.as_graph_def()
+    bodies = [definition.node, *(f.node_def for f in definition.library.function)]
+    return any(node.op.startswith(_SLOW_ON_CPU) for nodes in bodies for node in nodes)
 
 
 def _comes_from_branch(name: str, by_name: Mapping[str, Any]) -> bool:

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfvae._typing import Tensor
 
-__all__ = ["CountedCallbacks", "Rows", "in_a_loop"]
+__all__ = ["CountedCallbacks", "Loop", "Rows", "can_be_kept"]
 
 # Batches of a call where it is long beside what a call costs, and where it is not: products of a
 # weight by a row up to which it is not, and bytes of data that it may hold.
@@ -97,12 +97,8 @@ class Rows:
         return batches, weights, tf.constant(count)
 
 
-def in_a_loop(
-    step: Callable[[dict[str, Tensor], Tensor | None, Tensor], Tensor],
-    begin: Callable[[], Tensor],
-    end: Callable[[Tensor], Any],
-) -> Callable[..., Any]:
-    """Returns a function that takes `step` for one batch after the other.
+class Loop:
+    """A function of what `Rows.next` yields, which takes a step for one batch after the other.
 
     One by one or many in a call, steps are the same: how many there are is no part of what is
     compiled.
@@ -111,22 +107,34 @@ def in_a_loop(
         step: From a batch, its sample weights, which may be None, and what it carries on.
         begin: Returns what the first step is given.
         end: Is given what the last step returns; its result is returned.
-
-    Returns:
-        A function of what `Rows.next` yields.
     """
 
-    def run(batches: dict[str, Tensor], sample_weight: Tensor | None, count: Tensor) -> Any:
+    def __init__(
+        self,
+        step: Callable[[dict[str, Tensor], Tensor | None, Tensor], Tensor],
+        begin: Callable[[], Tensor],
+        end: Callable[[Tensor], Any],
+    ) -> None:
+        self._step, self._begin, self._end = step, begin, end
+        self.__name__ = "loop"
+
+    def __call__(
+        self, batches: dict[str, Tensor], sample_weight: Tensor | None, count: Tensor
+    ) -> Any:
+        """Takes the steps of the first `count` batches of `[K, B, ...]`."""
+
         def body(i: Tensor, carried: Tensor) -> list[Tensor]:
             batch = {name: part[i] for name, part in batches.items()}
             weights = None if sample_weight is None else sample_weight[i]
-            return [i + 1, step(batch, weights, carried)]
+            return [i + 1, self._step(batch, weights, carried)]
 
-        start = [tf.constant(0), begin()]
+        start = [tf.constant(0), self._begin()]
         _, carried = tf.while_loop(lambda i, _: i < count, body, start, parallel_iterations=1)
-        return end(carried)
+        return self._end(carried)
 
-    return run
+    def once(self, batch: dict[str, Tensor], sample_weight: Tensor | None) -> Any:
+        """Takes the step of one batch `[B, ...]`."""
+        return self._end(self._step(batch, sample_weight, self._begin()))
 
 
 def can_be_kept(parts: Mapping[str, np.ndarray]) -> bool:

@@ -20,7 +20,7 @@ from tfvae.terms import Terms
 from tfvae.training.averages import averaged_weights
 from tfvae.training.compilation import Functions
 from tfvae.training.reading import Reader
-from tfvae.training.rows import in_a_loop
+from tfvae.training.rows import Loop
 from tfvae.training.step import INFORMATION, TERMS, Step
 
 __all__ = ["Trainer"]
@@ -283,11 +283,11 @@ class Trainer(keras.Model):
 
     def train_step(self, data: Any) -> dict[str, Tensor]:
         """Checks one batch, then updates the weights by it; returns what is logged."""
-        return self._run_checked(self.functions("train", self._train_once), data)
+        return self._run_checked(self.functions("train", lambda: self._loop_of("train").once), data)
 
     def test_step(self, data: Any) -> dict[str, Tensor]:
         """Checks and scores one batch; returns what is logged."""
-        return self._run_checked(self.functions("test", self._test_once), data)
+        return self._run_checked(self.functions("test", lambda: self._loop_of("test").once), data)
 
     def predict_step(self, data: Any) -> dict[str, Tensor]:
         """Checks one batch and describes its posteriors; draws nothing at random."""
@@ -338,24 +338,13 @@ class Trainer(keras.Model):
 
     def _loop(self, kind: str, shape: tuple[int, ...]) -> Callable[..., Any]:
         """Returns the function of some batches `[K, B]`: one for each shape, all sizes known."""
+        return self.functions((kind, shape), lambda: self._loop_of(kind))
+
+    def _loop_of(self, kind: str) -> Loop:
         step = self._step
-
-        def make() -> Callable[..., Any]:
-            if kind == "train":
-                return in_a_loop(step.update, step.logs.begin, self._results)
-            return in_a_loop(step.score, step.logs.begin, self._test_results)
-
-        return self.functions((kind, shape), make)
-
-    def _train_once(self) -> Callable[..., Any]:
-        step = self._step
-        return lambda batch, weight: self._results(step.update(batch, weight, step.logs.begin()))
-
-    def _test_once(self) -> Callable[..., Any]:
-        step = self._step
-        return lambda batch, weight: self._test_results(
-            step.score(batch, weight, step.logs.begin())
-        )
+        if kind == "train":
+            return Loop(step.update, step.logs.begin, self._results)
+        return Loop(step.score, step.logs.begin, self._test_results)
 
     def _results(self, sums: Tensor) -> dict[str, Tensor]:
         """Returns what is logged of the pass so far."""
