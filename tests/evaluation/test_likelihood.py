@@ -145,6 +145,49 @@ def test_matches_quadrature_for_a_trained_nonlinear_decoder():
     assert abs(ledger.elbo.mean - (log_p_x - gap).mean()) < 5 * noise
 
 
+def narrowed(width):
+    """A model of two latents whose posterior has the true mean, and `width` of the true spread.
+
+    In units of q, log w = (1 - width**2) * chi2 / 2 + constant, with chi2 of two degrees: weights
+    have exactly a Pareto distribution, with k = 1 - width**2.
+    """
+    model = analytic.LinearGaussian.with_exact_posterior(latents=2)
+    return dataclasses.replace(model, s=width**2 * model.s)
+
+
+@pytest.mark.parametrize("width", [0.3, 0.5, 0.6, 0.8])
+def test_k_hat_is_that_of_a_posterior_too_narrow(width):
+    model = narrowed(width)
+    x, k = model.draw(200), 1.0 - width**2
+    result = tfvae.log_likelihood(model.vae(), x, 2000, batch_size=200, verbose=False)
+    size = 135  # 3 sqrt(2000)
+    found = (result.k_hat * (size + 10) - 5.0) / size
+    assert abs(found.mean() - k) < 5 * (1 + k) / np.sqrt(size * len(x)) + 0.02
+    assert result.median_k_hat == np.median(result.k_hat)
+    # Half and half at a width of sqrt(0.3) = 0.55.
+    assert (result.share_of_large_k_hat > 0.5) == (width**2 < 0.3)
+    # Up to 0.71 the variance of the weights is finite.
+    assert (np.mean(result.k_hat > 0.5) > 0.5) == (width**2 < 0.5)
+
+
+def test_k_hat_needs_draws():
+    model = analytic.LinearGaussian.random()
+    x, vae = model.draw(4), model.vae()
+    result = tfvae.log_likelihood(vae, x, 20, verbose=False)
+    assert np.all(np.isnan(result.k_hat))
+    assert np.isnan(result.median_k_hat)
+    assert result.share_of_large_k_hat == 0.0
+    assert np.all(np.isfinite(tfvae.log_likelihood(vae, x, 21, verbose=False).k_hat))
+
+
+def test_k_hat_is_minus_infinity_where_log_p_x_is_known():
+    mixture = tfvae.FiniteMixture(tfvae.layers.IndependentBernoulli(6), 3, seed=0)
+    for num_samples in (1, 50):
+        known = tfvae.log_likelihood(mixture, binary_data(4), num_samples, verbose=False)
+        assert np.all(known.k_hat == -np.inf)
+        assert known.median_k_hat == -np.inf
+
+
 def test_prints_and_converts(capsys):
     model = analytic.LinearGaussian.random()
     result = tfvae.log_likelihood(model.vae(), model.draw(4), 10)
@@ -156,6 +199,8 @@ def test_prints_and_converts(capsys):
     values = result.to_dict()
     assert values["mean"] == result.mean
     assert values["num_points"] == 4
+    assert values["share_of_large_k_hat"] == 0.0
+    assert "k-hat" in text
     with pytest.raises(ValueError, match=r"Received: num_samples=0.5"):
         tfvae.log_likelihood(model.vae(), model.draw(4), 0.5)
 

@@ -23,11 +23,13 @@ def test_blocks_are_one_estimate(num_samples, block):
     expected = scipy.special.logsumexp(log_w, axis=0) - np.log(num_samples)
     w = np.exp(log_w - log_w.max(axis=0))
     ess = w.sum(axis=0) ** 2 / np.square(w).sum(axis=0)
-    compiled = tf.function(lambda count: importance_evidence(vae, {"x": x}, count, seed, block))
-    for evidence in (
-        importance_evidence(vae, {"x": x}, num_samples, seed, block),
-        compiled(tf.constant(num_samples)),
-    ):
+
+    def estimate(count):
+        return importance_evidence(vae, {"x": x}, count, seed, block, num_largest=4)
+
+    for evidence in (estimate(num_samples), tf.function(estimate)(tf.constant(num_samples))):
+        most = -np.sort(-np.pad(log_w, [(0, 4), (0, 0)], constant_values=-np.inf), axis=0)[:4]
+        np.testing.assert_allclose(evidence.course.largest, most.T, rtol=1e-5)
         np.testing.assert_allclose(evidence.log_p_x, expected, rtol=1e-5)
         np.testing.assert_allclose(evidence.ess, ess, rtol=1e-4)
         if num_samples == 1:
@@ -78,6 +80,51 @@ def test_error_says_what_the_draws_can_tell(log_w, error):
         expected = np.log(np.mean(np.exp(log_w)))
     np.testing.assert_allclose(evidence.log_p_x, [expected], rtol=1e-5)
     np.testing.assert_allclose(evidence.standard_error, [error], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.xla
+def test_courses_are_the_same_under_xla():
+    """At weights that are given: under XLA the same seed gives other draws."""
+    log_w = np.random.default_rng(0).normal(size=(100, 3)) * 3.0
+    model, batch, seed = Weighed(log_w), {"x": tf.zeros([3, 2])}, stateless_seed(0)
+
+    def estimate(count):
+        return importance_evidence(model, batch, count, seed, 100, num_largest=60)
+
+    plain = estimate(tf.constant(250))  # all of them twice, and the first half once more
+    compiled = tf.function(estimate, jit_compile=True)(tf.constant(250))
+    tf.nest.map_structure(np.testing.assert_array_equal, compiled.course, plain.course)
+    every = np.concatenate([log_w, log_w, log_w[:50]]).astype("float32")
+    np.testing.assert_array_equal(plain.course.largest, -np.sort(-every.T)[:, :60])
+
+
+def test_what_nobody_asks_for_costs_nothing():
+    vae, x, seed = mlp_vae(), binary_data(5), stateless_seed(3)
+
+    def operations(**settings):
+        estimate = tf.function(
+            lambda count: importance_evidence(vae, {"x": x}, count, seed, 3, **settings)
+        )
+        assert (estimate(tf.constant(7)).course is None) == (not settings)
+        graph = estimate.get_concrete_function(tf.TensorSpec([], tf.int32)).graph
+        loops = [op for op in graph.get_operations() if "While" in op.type]
+        assert len(loops) == 1
+        return len(loops[0].inputs), str(graph.as_graph_def())
+
+    inputs, text = operations()
+    more, text_with_course = operations(num_largest=4)
+    assert "TopK" not in text
+    assert "TopK" in text_with_course
+    assert more > inputs
+
+
+def test_a_known_evidence_has_a_course_without_news():
+    mixture = tfvae.FiniteMixture(tfvae.layers.IndependentBernoulli(6), 3, seed=0)
+    batch, seed = {"x": tf.constant(binary_data(5))}, stateless_seed(0)
+    evidence = importance_evidence(mixture, batch, 9, seed, 3, num_largest=4)
+    assert evidence.course.largest.shape == [5, 4]
+    np.testing.assert_array_equal(evidence.course.largest[:, 0], evidence.log_p_x)
+    assert importance_evidence(mixture, batch, 9, seed, 3).course is None
 
 
 def test_one_draw_has_no_standard_error():

@@ -15,6 +15,7 @@ from tfvae._config import check_count
 from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Seed, Tensor
 from tfvae.evaluation.estimate import Estimate, render_table
+from tfvae.evaluation.pareto import pareto_k
 from tfvae.evaluation.streaming import Stream, progress
 from tfvae.graph.evidence import Evidence, importance_evidence
 from tfvae.models import LatentVariableModel
@@ -23,6 +24,11 @@ __all__ = ["LogLikelihood", "log_likelihood"]
 
 # Draws scored at once: enough to fill the cores, little enough to stay in their caches.
 _DRAWS_AT_ONCE = 5000
+# Weights kept per point, one number for all numbers of draws: the tail of 7,000, and what of the
+# tail of more tells as much as 255 can.
+_NUM_LARGEST = 256
+# Above, the mean of a practical number of weights is not near its limit (Vehtari et al., 2024).
+_LARGE_K = 0.7
 
 
 @dataclass(frozen=True)
@@ -38,12 +44,18 @@ class LogLikelihood(Estimate):
             estimate. Zero only where log p(x) is known.
         ess: Effective sample size `[N]`, between 1 and `num_samples`. A value near 1 says that
             one draw carries the estimate, which is then likely too low.
+        k_hat: Shape of the tail of the weights `[N]`, see `tfvae.evaluation.pareto.pareto_k`. Above
+            0.5 their variance is infinite, and what the standard error says too little; above 0.7
+            so is the estimate, likely. It sees what `ess` cannot: a posterior too narrow for draws
+            to reach where p(x, z) lies. NaN where there are too few draws to tell; minus infinity
+            where log p(x) is known.
         num_samples: Draws per point.
         num_dimensions: Size of one example, D.
     """
 
     per_point_standard_error: np.ndarray
     ess: np.ndarray
+    k_hat: np.ndarray
     num_samples: int
     num_dimensions: int
 
@@ -57,6 +69,19 @@ class LogLikelihood(Estimate):
         """-mean / (D log 2)."""
         return -self.mean / (self.num_dimensions * math.log(2.0))
 
+    @property
+    def median_k_hat(self) -> float:
+        """Median over the points for which there is one."""
+        known = self.k_hat[~np.isnan(self.k_hat)]
+        # A median between two infinities is none.
+        with np.errstate(invalid="ignore"):
+            return float(np.median(known)) if len(known) else float("nan")
+
+    @property
+    def share_of_large_k_hat(self) -> float:
+        """Share of the points whose `k_hat` is above 0.7."""
+        return float(np.mean(self.k_hat > _LARGE_K))
+
     def to_dict(self) -> dict[str, float]:
         """Returns the summary as plain numbers."""
         return {
@@ -65,6 +90,8 @@ class LogLikelihood(Estimate):
             "bits_per_dimension": self.bits_per_dimension,
             "median_ess": float(np.median(self.ess)),
             "least_ess": float(np.min(self.ess)),
+            "median_k_hat": self.median_k_hat,
+            "share_of_large_k_hat": self.share_of_large_k_hat,
             "num_samples": self.num_samples,
             "num_points": len(self.ess),
         }
@@ -76,6 +103,8 @@ class LogLikelihood(Estimate):
             ["bits per dimension", f"{self.bits_per_dimension:.4f}", "", ""],
             ["effective samples", f"{np.median(self.ess):.1f}", "", "median over points"],
             ["", f"{np.min(self.ess):.1f}", "", "least"],
+            ["k-hat of the weights", f"{self.median_k_hat:.2f}", "", "median over points"],
+            ["", f"{self.share_of_large_k_hat:.0%}", "", f"of points above {_LARGE_K}"],
         ]
         title = f"Log-likelihood of {len(self.ess)} points, {self.num_samples} samples each"
         return render_table(title, ["quantity", "mean", "± s.e.", ""], rows)
@@ -122,7 +151,7 @@ def log_likelihood(
     num_samples = check_count("num_samples", num_samples)
     seed = stateless_seed(0 if seed is None else seed)
     stream = Stream(model, data, batch_size)
-    results: list[list[np.ndarray]] = [[], [], []]
+    results: list[list[np.ndarray]] = [[], [], [], []]
     with progress(stream.num_points, "log p(x)", verbose) as bar:
         for index, (batch, count) in enumerate(stream):
             # One program for all large numbers of draws, and one for each power of two below.
@@ -131,10 +160,10 @@ def log_likelihood(
             make = functools.partial(_estimator, model, block)
             compute = model.functions(("evidence", block), make)
             estimate = compute(batch, tf.constant(num_samples), fold_in(seed, index))
-            for result, values in zip(results, estimate, strict=False):
-                result.append(values.numpy()[:count])
+            for result, values in zip(results, _judged(estimate, num_samples), strict=True):
+                result.append(values[:count])
             bar.update(count)
-    log_p_x, standard_error, ess = (np.concatenate(result) for result in results)
+    log_p_x, standard_error, ess, k_hat = (np.concatenate(result) for result in results)
     summary = Estimate.of(log_p_x)
     return LogLikelihood(
         per_point=log_p_x,
@@ -142,6 +171,7 @@ def log_likelihood(
         standard_error=summary.standard_error,
         per_point_standard_error=standard_error,
         ess=ess,
+        k_hat=k_hat,
         num_samples=num_samples,
         num_dimensions=math.prod(model.event_shape),
     )
@@ -150,4 +180,14 @@ def log_likelihood(
 def _estimator(
     model: LatentVariableModel, block: int
 ) -> Callable[[dict[str, Tensor], Tensor, Tensor], Evidence]:
-    return lambda batch, count, seed: importance_evidence(model, batch, count, seed, block)
+    return lambda batch, count, seed: importance_evidence(
+        model, batch, count, seed, block, num_largest=_NUM_LARGEST
+    )
+
+
+def _judged(estimate: Evidence, num_samples: int) -> tuple[np.ndarray, ...]:
+    """Returns log p(x), its standard error, effective sample size and k-hat, `[B]`."""
+    log_p_x, error, ess = (values.numpy() for values in estimate[:3])
+    course: Any = estimate.course
+    k_hat = pareto_k(course.largest.numpy(), num_samples)
+    return log_p_x, error, ess, np.where(error == 0.0, -np.inf, k_hat)

@@ -11,7 +11,18 @@ from tfvae._protocols import Scored
 from tfvae._random import fold_in
 from tfvae._typing import Distribution, Tensor
 
-__all__ = ["Evidence", "importance_evidence", "rescaled"]
+__all__ = ["Course", "Evidence", "importance_evidence", "rescaled"]
+
+
+class Course(NamedTuple):
+    """How an estimate came about: what tells whether it can be trusted.
+
+    Attributes:
+        largest: The largest log weights `[B, K]`, nats, descending, minus infinity where there are
+            fewer draws.
+    """
+
+    largest: Tensor
 
 
 class Evidence(NamedTuple):
@@ -25,12 +36,14 @@ class Evidence(NamedTuple):
             where one draw carries all; this grows beyond all bounds there. NaN for one draw.
         ess: Effective sample size `[B]`, from 1 to the number of draws.
         elbo: Mean over the draws of log p(x, z) - log q(z|x) `[B]`, nats.
+        course: How it came about, where that was asked for.
     """
 
     log_p_x: Tensor
     standard_error: Tensor
     ess: Tensor
     elbo: Tensor
+    course: Course | None = None
 
 
 def importance_evidence(
@@ -40,6 +53,7 @@ def importance_evidence(
     seed: Tensor,
     block: int,
     posterior: Distribution | None = None,
+    num_largest: int | None = None,
 ) -> Evidence:
     """Estimates log p(x) by importance sampling from the posterior, `block` draws at a time.
 
@@ -54,6 +68,8 @@ def importance_evidence(
         seed: Int32 pair `[2]`.
         block: Draws per pass; surplus draws of the last pass are left out.
         posterior: q(z|x) to draw from, in place of the encoder's.
+        num_largest: How many of the largest log weights the course of the estimate is to hold, K;
+            None notes no course.
 
     Returns:
         `Evidence`.
@@ -64,15 +80,18 @@ def importance_evidence(
     num_samples = tf.cast(num_samples, tf.int32)
     exact = model.exact_log_p_x(**batch)
     if exact is not None:
-        elbo = model.terms(num_samples=1, seed=seed, posterior=posterior, **batch).elbo
-        ess = tf.fill(tf.shape(exact), tf.cast(num_samples, exact.dtype))
-        return Evidence(exact, tf.zeros_like(exact), ess, elbo)
+        return _known(model, batch, exact, num_samples, seed, posterior, num_largest)
     proposal = model.encode(**batch) if posterior is None else posterior
     prior = model.prior_of(batch)
 
     def add_block(
-        index: Tensor, peak: Tensor, total: Tensor, squares: Tensor, logs: Tensor
-    ) -> tuple[Tensor, ...]:
+        index: Tensor,
+        peak: Tensor,
+        total: Tensor,
+        squares: Tensor,
+        logs: Tensor,
+        course: Course | tuple[()],
+    ) -> tuple[Any, ...]:
         terms = model.terms(
             num_samples=block,
             seed=fold_in(seed, index),
@@ -81,37 +100,75 @@ def importance_evidence(
             **batch,
         )
         valid = index * block + tf.range(block) < num_samples  # [S]
-        drawn = mean_log_w = terms.log_w
-        if terms.log_weights is not None:
-            # Of each draw all states of what has few: together they are one draw of the rest.
-            shape = [-1, block, tf.shape(drawn)[1]]
-            log_p = tf.reshape(terms.log_p_x + terms.log_p_z, shape)
-            measure: Any = terms.log_measure
-            log_measure = tf.reshape(measure, shape) + math.log(block)
-            log_weights = tf.reshape(terms.log_weights, shape) + math.log(block)
-            # Where q gives a state nothing, it has no part in the mean, whatever its weight.
-            each = tf.math.multiply_no_nan(tf.reshape(drawn, shape), tf.exp(log_weights))
-            drawn = tf.reduce_logsumexp(log_p + log_measure, axis=0)
-            mean_log_w = tf.reduce_sum(each, axis=0)
+        drawn, mean_log_w = _weights(terms, block)
         log_w = tf.where(valid[:, None], drawn, -float("inf"))
         new_peak, kept, w = rescaled(peak, log_w)
         total = total * kept + tf.reduce_sum(w, axis=0)
         squares = squares * tf.square(kept) + tf.reduce_sum(tf.square(w), axis=0)
         logs += tf.reduce_sum(tf.where(valid[:, None], mean_log_w, 0.0), axis=0)
-        return index + 1, new_peak, total, squares, logs
+        course = _followed(course, log_w) if course else course
+        return index + 1, new_peak, total, squares, logs, course
 
     zeros = tf.zeros([tf.shape(batch["x"])[0]], proposal.dtype)
+    course = () if num_largest is None else _unfollowed(zeros, num_largest)
     blocks = (num_samples + block - 1) // block
-    _, peak, total, squares, logs = tf.while_loop(
+    _, peak, total, squares, logs, course = tf.while_loop(
         lambda index, *_: index < blocks,
         add_block,
-        [tf.constant(0), zeros - float("inf"), zeros, zeros, zeros],
+        [tf.constant(0), zeros - float("inf"), zeros, zeros, zeros, course],
         parallel_iterations=1,
     )
     count = tf.cast(num_samples, proposal.dtype)
     ess = tf.math.divide_no_nan(tf.square(total), squares)
     log_p_x = peak + tf.math.log(total / count)
-    return Evidence(log_p_x, _standard_error(count, ess), ess, logs / count)
+    error = _standard_error(count, ess)
+    return Evidence(log_p_x, error, ess, logs / count, course or None)
+
+
+def _known(
+    model: Scored,
+    batch: dict[str, Tensor],
+    exact: Tensor,
+    num_samples: Tensor,
+    seed: Tensor,
+    posterior: Distribution | None,
+    num_largest: int | None,
+) -> Evidence:
+    """Returns a sum over all states, as if each draw had found it."""
+    elbo = model.terms(num_samples=1, seed=seed, posterior=posterior, **batch).elbo
+    ess = tf.fill(tf.shape(exact), tf.cast(num_samples, exact.dtype))
+    course = None
+    if num_largest is not None:
+        course = Course(tf.repeat(exact[:, None], num_largest, axis=1))
+    return Evidence(exact, tf.zeros_like(exact), ess, elbo, course)
+
+
+def _weights(terms: Any, block: int) -> tuple[Tensor, Tensor]:
+    """Returns, of each draw, its log weight and its share in the ELBO, `[S, B]`."""
+    log_w = terms.log_w
+    if terms.log_weights is None:
+        return log_w, log_w
+    # Of each draw all states of what has few: together they are one draw of the rest.
+    shape = [-1, block, tf.shape(log_w)[1]]
+    log_p = tf.reshape(terms.log_p_x + terms.log_p_z, shape)
+    log_measure = tf.reshape(terms.log_measure, shape) + math.log(block)
+    log_weights = tf.reshape(terms.log_weights, shape) + math.log(block)
+    # Where q gives a state nothing, it has no part in the mean, whatever its weight.
+    each = tf.math.multiply_no_nan(tf.reshape(log_w, shape), tf.exp(log_weights))
+    return tf.reduce_logsumexp(log_p + log_measure, axis=0), tf.reduce_sum(each, axis=0)
+
+
+def _unfollowed(zeros: Tensor, num_largest: int) -> Course:
+    """Returns the course of an estimate from no draws for points `[B]`."""
+    return Course(tf.repeat(zeros[:, None] - float("inf"), num_largest, axis=1))
+
+
+def _followed(course: Course, log_w: Tensor) -> Course:
+    """Returns the course of an estimate with the log weights `[S, B]` of one more block."""
+    known = course.largest
+    every = tf.concat([known, tf.transpose(log_w)], axis=1)
+    largest = tf.math.top_k(every, known.shape[1]).values
+    return Course(tf.ensure_shape(largest, known.shape))
 
 
 def _standard_error(count: Tensor, ess: Tensor) -> Tensor:
