@@ -48,9 +48,10 @@ def pareto_k(largest: np.ndarray, num_samples: int) -> np.ndarray:
             where fewer than five draws have a weight beside which others count.
 
     Example:
-        >>> w = np.random.default_rng(0).pareto(1 / 0.6, size=[1, 4000])  # k = 0.6
-        >>> pareto_k(np.sort(np.log(w))[:, :-257:-1], 4000).round(1)
-        array([0.6])
+        >>> quantiles = (np.arange(4000) + 0.5) / 4000
+        >>> log_w = -0.6 * np.log(quantiles[None])  # of k = 0.6, descending
+        >>> pareto_k(log_w[:, :256], 4000).round(2)
+        array([0.59])
 
     Reference: A New and Efficient Estimation Method for the Generalized Pareto Distribution (Zhang
     and Stephens, 2009), as in Pareto Smoothed Importance Sampling (Vehtari et al., 2024),
