@@ -170,6 +170,44 @@ def test_k_hat_is_that_of_a_posterior_too_narrow(width):
     assert (np.mean(result.k_hat > 0.5) > 0.5) == (width**2 < 0.5)
 
 
+def found(num=20, *, ess=500.0, k_hat=0.1, error=0.1):
+    """An evaluation of points that are all alike, but for the `k_hat`s that are given."""
+    same = np.full(num, -3.0)
+    ks = np.resize(k_hat, num)
+    return tfvae.evaluation.LogLikelihood(
+        same, -3.0, 0.0, 0 * same + error, 0 * same + ess, ks, 9, 5
+    )
+
+
+def test_says_in_words_when_it_cannot_be_trusted():
+    assert found().message is None
+    assert found(ess=10.0).message is None
+    assert found(k_hat=[0.8] * 2 + [0.6] * 18).message is None  # a tenth, and no more
+    assert found(k_hat=np.nan).message is None
+    few = found(ess=9.9).message
+    assert "likely too low" in few
+    assert "half of the points rest on 9.9 effective draws or fewer." in few
+    assert "k-hat" not in few
+    heavy = found(k_hat=[0.8] * 3 + [0.6] * 17)
+    assert "15% of the points have weights with a k-hat above 0.7." in heavy.message
+    assert "effective" not in heavy.message
+    for remedy in ("more draws (`num_samples`)", "`tfvae.evaluation.refine`"):
+        assert remedy in few
+        assert remedy in heavy.message
+    assert " ".join(str(heavy).split()).endswith(heavy.message)
+    assert max(map(len, str(found(ess=1.5, k_hat=3.0)).splitlines())) <= 80
+    assert str(found()).splitlines()[-1].startswith("└")
+    # One "draw" of what is known says all.
+    assert found(ess=1.0, error=0.0).message is None
+
+
+def test_says_so_of_a_posterior_too_narrow_and_of_no_good_one():
+    for width, trusted in ((0.3, False), (1.0, True)):
+        model = narrowed(width)
+        result = tfvae.log_likelihood(model.vae(), model.draw(50), 1000, verbose=False)
+        assert (result.message is None) == trusted
+
+
 def test_k_hat_needs_draws():
     model = analytic.LinearGaussian.random()
     x, vae = model.draw(4), model.vae()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,9 @@ _DRAWS_AT_ONCE = 5000
 _NUM_LARGEST = 256
 # Above, the mean of a practical number of weights is not near its limit (Vehtari et al., 2024).
 _LARGE_K = 0.7
+# A mean of fewer effective draws in half of the points, or of such weights in a tenth of them, is
+# not to be taken at its word.
+_FEW_DRAWS, _MANY_POINTS = 10.0, 0.1
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,29 @@ class LogLikelihood(Estimate):
         """Share of the points whose `k_hat` is above 0.7."""
         return float(np.mean(self.k_hat > _LARGE_K))
 
+    @property
+    def message(self) -> str | None:
+        """What is to be said of the estimate where it cannot be trusted, and what to do; or None.
+
+        That is where the median effective sample size is below 10, or more than a tenth of the
+        points have a `k_hat` above 0.7. Points whose log p(x) is known count as sure.
+        """
+        drawn = self.per_point_standard_error != 0.0
+        ess = float(np.median(np.where(drawn, self.ess, np.inf)))
+        found = []
+        if ess < _FEW_DRAWS:
+            found.append(f"half of the points rest on {ess:.1f} effective draws or fewer")
+        if self.share_of_large_k_hat > _MANY_POINTS:
+            share = f"{self.share_of_large_k_hat:.0%} of the points"
+            found.append(f"{share} have weights with a k-hat above {_LARGE_K}")
+        if not found:
+            return None
+        return (
+            f"This log p(x) is likely too low, and its error larger than it says: "
+            f"{', and '.join(found)}. Take more draws (`num_samples`), or draw from posteriors "
+            "that come closer, such as those of `tfvae.evaluation.refine`."
+        )
+
     def to_dict(self) -> dict[str, float]:
         """Returns the summary as plain numbers."""
         return {
@@ -107,7 +134,8 @@ class LogLikelihood(Estimate):
             ["", f"{self.share_of_large_k_hat:.0%}", "", f"of points above {_LARGE_K}"],
         ]
         title = f"Log-likelihood of {len(self.ess)} points, {self.num_samples} samples each"
-        return render_table(title, ["quantity", "mean", "± s.e.", ""], rows)
+        table = render_table(title, ["quantity", "mean", "± s.e.", ""], rows)
+        return table if self.message is None else f"{table}\n{textwrap.fill(self.message, 80)}"
 
 
 def log_likelihood(
