@@ -6,6 +6,7 @@ import itertools
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from scipy import special
 
 import tfvae
@@ -145,6 +146,48 @@ def test_matches_quadrature_for_a_trained_nonlinear_decoder():
     assert abs(ledger.elbo.mean - (log_p_x - gap).mean()) < 5 * noise
 
 
+def test_curve_is_that_of_estimates_with_fewer_draws():
+    """The first s draws of many are those of an estimate from s."""
+    model = analytic.LinearGaussian.random()
+    x, vae = model.draw(11), model.vae()
+
+    def estimate(num_samples, batch_size=4):
+        return tfvae.log_likelihood(vae, x, num_samples, batch_size=batch_size, verbose=False)
+
+    result = estimate(6001)
+    # 5,000 draws of four points at once: 1,250 of each.
+    assert result.curve.num_draws.tolist() == [1250, 2500, 5000, 6001]
+    assert result.curve.mean[-1] == result.mean
+    assert result.curve.standard_error[-1] == result.standard_error
+    for num, mean, error in zip(*vars(result.curve).values(), strict=True):
+        fewer = estimate(int(num))
+        assert mean == pytest.approx(fewer.mean, rel=1e-6)
+        assert error == pytest.approx(fewer.standard_error, rel=1e-5)
+    # A whole number of blocks is not counted twice, and less than one is all there is.
+    assert estimate(5000).curve.num_draws.tolist() == [1250, 2500, 5000]
+    assert estimate(7).curve.num_draws.tolist() == [7]
+
+
+def test_curve_is_of_the_numbers_of_draws_that_all_batches_have():
+    """Batches of a dataset may have other sizes, and blocks with them."""
+    model = analytic.LinearGaussian.random()
+    x = model.draw(12)
+    sizes = tf.data.Dataset.from_generator(
+        lambda: (x[:2], x[2:12]), output_signature=tf.TensorSpec([None, 5])
+    )
+    result = tfvae.log_likelihood(model.vae(), sizes, 6000, verbose=False)
+    # Blocks of 2,500, and of 500.
+    assert result.curve.num_draws.tolist() == [6000]
+    assert result.curve.mean.tolist() == [result.mean]
+
+
+def test_curve_of_a_known_evidence_is_flat():
+    mixture = tfvae.FiniteMixture(tfvae.layers.IndependentBernoulli(6), 3, seed=0)
+    result = tfvae.log_likelihood(mixture, binary_data(100), 201, verbose=False)
+    assert result.curve.num_draws.tolist() == [50, 100, 200, 201]
+    np.testing.assert_array_equal(result.curve.mean, result.mean)
+
+
 def narrowed(width):
     """A model of two latents whose posterior has the true mean, and `width` of the true spread.
 
@@ -174,9 +217,9 @@ def found(num=20, *, ess=500.0, k_hat=0.1, error=0.1):
     """An evaluation of points that are all alike, but for the `k_hat`s that are given."""
     same = np.full(num, -3.0)
     ks = np.resize(k_hat, num)
-    return tfvae.evaluation.LogLikelihood(
-        same, -3.0, 0.0, 0 * same + error, 0 * same + ess, ks, 9, 5
-    )
+    curve = tfvae.evaluation.Curve.of([{9: same}])
+    error, ess = np.full(num, error), np.full(num, ess)
+    return tfvae.evaluation.LogLikelihood(same, -3.0, 0.0, error, ess, ks, curve, 9, 5)
 
 
 def test_says_in_words_when_it_cannot_be_trusted():

@@ -1,6 +1,7 @@
 """Evaluation: evidence, ledger of the ELBO, collapse, imputation; streamed, in bounded memory."""
 
 from tfvae.evaluation.collapse import CollapseReport, measure_collapse
+from tfvae.evaluation.curve import Curve
 from tfvae.evaluation.decomposition import Decomposition, decompose
 from tfvae.evaluation.estimate import Estimate
 from tfvae.evaluation.imputation import Imputation, impute
@@ -9,6 +10,7 @@ from tfvae.evaluation.refinement import Refinement, refine
 
 __all__ = [
     "CollapseReport",
+    "Curve",
     "Decomposition",
     "Estimate",
     "Imputation",

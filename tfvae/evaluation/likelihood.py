@@ -15,6 +15,7 @@ import tensorflow as tf
 from tfvae._config import check_count
 from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Seed, Tensor
+from tfvae.evaluation.curve import Curve
 from tfvae.evaluation.estimate import Estimate, render_table
 from tfvae.evaluation.pareto import pareto_k
 from tfvae.evaluation.streaming import Stream, progress
@@ -53,6 +54,8 @@ class LogLikelihood(Estimate):
             so is the estimate, likely. It sees what `ess` cannot: a posterior too narrow for draws
             to reach where p(x, z) lies. NaN where there are too few draws to tell; minus infinity
             where log p(x) is known.
+        curve: The same bound from fewer draws: those of the first blocks that are scored at once,
+            1, 2, 4, ... of them, 5,000 draws shared by the points of a batch, and all S.
         num_samples: Draws per point.
         num_dimensions: Size of one example, D.
     """
@@ -60,6 +63,7 @@ class LogLikelihood(Estimate):
     per_point_standard_error: np.ndarray
     ess: np.ndarray
     k_hat: np.ndarray
+    curve: Curve
     num_samples: int
     num_dimensions: int
 
@@ -180,6 +184,7 @@ def log_likelihood(
     seed = stateless_seed(0 if seed is None else seed)
     stream = Stream(model, data, batch_size)
     results: list[list[np.ndarray]] = [[], [], [], []]
+    curves: list[dict[int, np.ndarray]] = []
     with progress(stream.num_points, "log p(x)", verbose) as bar:
         for index, (batch, count) in enumerate(stream):
             # One program for all large numbers of draws, and one for each power of two below.
@@ -190,6 +195,7 @@ def log_likelihood(
             estimate = compute(batch, tf.constant(num_samples), fold_in(seed, index))
             for result, values in zip(results, _judged(estimate, num_samples), strict=True):
                 result.append(values[:count])
+            curves.append(_curve(estimate, num_samples, block, count))
             bar.update(count)
     log_p_x, standard_error, ess, k_hat = (np.concatenate(result) for result in results)
     summary = Estimate.of(log_p_x)
@@ -200,6 +206,7 @@ def log_likelihood(
         per_point_standard_error=standard_error,
         ess=ess,
         k_hat=k_hat,
+        curve=Curve.of(curves),
         num_samples=num_samples,
         num_dimensions=math.prod(model.event_shape),
     )
@@ -219,3 +226,11 @@ def _judged(estimate: Evidence, num_samples: int) -> tuple[np.ndarray, ...]:
     course: Any = estimate.course
     k_hat = pareto_k(course.largest.numpy(), num_samples)
     return log_p_x, error, ess, np.where(error == 0.0, -np.inf, k_hat)
+
+
+def _curve(estimate: Evidence, num_samples: int, block: int, count: int) -> dict[int, np.ndarray]:
+    """Returns, of the first points, the log mean weight by numbers of draws, all of them last."""
+    course: Any = estimate.course
+    early = {block << index: values[:count] for index, values in enumerate(course.early.numpy())}
+    found = {num: values for num, values in early.items() if num < num_samples}
+    return {**found, num_samples: estimate.log_p_x.numpy()[:count]}

@@ -13,6 +13,9 @@ from tfvae._typing import Distribution, Tensor
 
 __all__ = ["Course", "Evidence", "importance_evidence", "rescaled"]
 
+# Powers of two that an int32 holds.
+_NUM_EARLY = 31
+
 
 class Course(NamedTuple):
     """How an estimate came about: what tells whether it can be trusted.
@@ -20,9 +23,12 @@ class Course(NamedTuple):
     Attributes:
         largest: The largest log weights `[B, K]`, nats, descending, minus infinity where there are
             fewer draws.
+        early: Log of the mean weight of the first 1, 2, 4, ... blocks of draws `[31, B]`, nats; of
+            no meaning where there are not as many whole ones.
     """
 
     largest: Tensor
+    early: Tensor
 
 
 class Evidence(NamedTuple):
@@ -106,7 +112,10 @@ def importance_evidence(
         total = total * kept + tf.reduce_sum(w, axis=0)
         squares = squares * tf.square(kept) + tf.reduce_sum(tf.square(w), axis=0)
         logs += tf.reduce_sum(tf.where(valid[:, None], mean_log_w, 0.0), axis=0)
-        course = _followed(course, log_w) if course else course
+        if course:
+            drawn_so_far = tf.cast((index + 1) * block, total.dtype)
+            estimate = new_peak + tf.math.log(total / drawn_so_far)
+            course = _followed(course, index + 1, log_w, estimate)
         return index + 1, new_peak, total, squares, logs, course
 
     zeros = tf.zeros([tf.shape(batch["x"])[0]], proposal.dtype)
@@ -139,7 +148,8 @@ def _known(
     ess = tf.fill(tf.shape(exact), tf.cast(num_samples, exact.dtype))
     course = None
     if num_largest is not None:
-        course = Course(tf.repeat(exact[:, None], num_largest, axis=1))
+        early = tf.repeat(exact[None], _NUM_EARLY, axis=0)
+        course = Course(tf.repeat(exact[:, None], num_largest, axis=1), early)
     return Evidence(exact, tf.zeros_like(exact), ess, elbo, course)
 
 
@@ -160,15 +170,25 @@ def _weights(terms: Any, block: int) -> tuple[Tensor, Tensor]:
 
 def _unfollowed(zeros: Tensor, num_largest: int) -> Course:
     """Returns the course of an estimate from no draws for points `[B]`."""
-    return Course(tf.repeat(zeros[:, None] - float("inf"), num_largest, axis=1))
+    largest = tf.repeat(zeros[:, None] - float("inf"), num_largest, axis=1)
+    return Course(largest, tf.repeat(zeros[None], _NUM_EARLY, axis=0))
 
 
-def _followed(course: Course, log_w: Tensor) -> Course:
-    """Returns the course of an estimate with the log weights `[S, B]` of one more block."""
+def _followed(course: Course, blocks: Tensor, log_w: Tensor, estimate: Tensor) -> Course:
+    """Returns the course of an estimate with one more block.
+
+    Args:
+        course: Of the blocks before.
+        blocks: How many blocks there are now.
+        log_w: Log weights of the new one `[S, B]`.
+        estimate: Log of the mean weight of all `[B]`.
+    """
+    now = tf.equal(tf.bitwise.left_shift(1, tf.range(_NUM_EARLY)), blocks)
+    early = tf.where(now[:, None], estimate, course.early)
     known = course.largest
     every = tf.concat([known, tf.transpose(log_w)], axis=1)
     largest = tf.math.top_k(every, known.shape[1]).values
-    return Course(tf.ensure_shape(largest, known.shape))
+    return Course(tf.ensure_shape(largest, known.shape), early)
 
 
 def _standard_error(count: Tensor, ess: Tensor) -> Tensor:
