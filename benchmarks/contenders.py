@@ -30,7 +30,7 @@ NETWORKS = ("mlp", "gated-vamp", "conv")
 
 
 class Tfvae:
-    """`tfvae.VAE.fit` with its defaults: checks of each batch, all terms of the ELBO logged."""
+    """`tfvae.VAE.fit` with its defaults: data checked, all terms of the ELBO logged."""
 
     steps_per_execution: int | str = "auto"
 
@@ -62,8 +62,8 @@ class Tfvae:
         decoder = keras.Sequential(
             [keras.Input((LATENTS,)), *out, tfvae.layers.IndependentBernoulli(PIXELS)]
         )
-        vamp = settings.network == "gated-vamp"
-        prior = tfvae.priors.VampPrior(PSEUDO_INPUTS) if vamp else None
+        self.has_vamp = settings.network == "gated-vamp"
+        prior = tfvae.priors.VampPrior(PSEUDO_INPUTS) if self.has_vamp else None
         self.vae = tfvae.VAE(encoder, decoder, prior)
         self.vae.compile(
             keras.optimizers.Adam(LEARNING_RATE), steps_per_execution=self.steps_per_execution
@@ -82,7 +82,8 @@ class Tfvae:
         def decode(z: np.ndarray) -> Any:
             return self.vae.decode(z).distribution.logits_parameter()
 
-        return paired.negative_elbo(encode, decode, self.x)
+        prior = self.vae.prior_distribution() if self.has_vamp else None
+        return paired.negative_elbo(encode, decode, self.x, prior and prior.log_prob)
 
 
 class TfvaeSingleSteps(Tfvae):
@@ -213,7 +214,13 @@ class Torch:
                 lambda x: self._posterior(self._torch.from_numpy(x)),
                 lambda z: self.decoder(self._torch.from_numpy(z)),
                 self.x,
+                None if self.pseudo_inputs is None else self._log_prior,
             )
+
+    def _log_prior(self, z: np.ndarray) -> np.ndarray:
+        return self._log_vamp(self._torch.from_numpy(z)).numpy() - 0.5 * LATENTS * math.log(
+            2.0 * math.pi
+        )
 
     def _posterior(self, x: Any) -> tuple[Any, Any]:
         loc, raw = self.encoder(x).chunk(2, dim=1)

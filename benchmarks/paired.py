@@ -265,6 +265,7 @@ def negative_elbo(
     encode: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
     decode: Callable[[np.ndarray], np.ndarray],
     x: np.ndarray,
+    log_prior: Callable[[np.ndarray], np.ndarray] | None = None,
     *,
     batch: int = 1000,
 ) -> float:
@@ -276,6 +277,8 @@ def negative_elbo(
         encode: From `x` `[B, D]` to loc and scale of q(z|x), each `[B, K]`.
         decode: From `z` `[B, K]` to the logits of p(x|z) `[B, D]`.
         x: `[N, D]`, values 0 and 1.
+        log_prior: From `z` `[B, K]` to log p(z) `[B]`, for other priors than N(0, I): the KL is
+            then log q(z|x) - log p(z) at the draw.
         batch: Rows per call, B.
 
     Returns:
@@ -286,10 +289,16 @@ def negative_elbo(
     for start in range(0, len(x), batch):
         rows = x[start : start + batch]
         loc, scale = (np.asarray(part, np.float64) for part in encode(rows))
-        z = loc + scale * rng.standard_normal(loc.shape)
+        noise = rng.standard_normal(loc.shape)
+        z = loc + scale * noise
         logits = np.asarray(decode(z.astype(np.float32)), np.float64)
         distortion = np.sum(np.logaddexp(0.0, logits) - rows * logits)
-        total += distortion + np.sum(0.5 * (loc**2 + scale**2 - 1.0) - np.log(scale))
+        if log_prior is None:
+            rate = np.sum(0.5 * (loc**2 + scale**2 - 1.0) - np.log(scale))
+        else:
+            log_q = -0.5 * (noise**2 + np.log(2.0 * np.pi)) - np.log(scale)
+            rate = np.sum(log_q) - np.sum(log_prior(z.astype(np.float32)))
+        total += distortion + rate
     return float(total / len(x))
 
 

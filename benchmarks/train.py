@@ -149,9 +149,10 @@ def start_workers(
     return workers, left_out
 
 
-def measure_case(settings: argparse.Namespace, title: str, case: Case) -> dict[str, Any]:
+def measure_case(
+    settings: argparse.Namespace, title: str, case: Case, points: int
+) -> dict[str, Any]:
     """Runs all rounds of one case and returns the result, ready for JSON."""
-    points = min(settings.points, case.points or settings.points)
     workers, left_out = start_workers(settings, case, points)
     try:
         with tqdm(total=settings.rounds * len(workers), unit="turn", disable=None) as bar:
@@ -194,8 +195,8 @@ def measure_case(settings: argparse.Namespace, title: str, case: Case) -> dict[s
 def measure(settings: argparse.Namespace) -> dict[str, Any]:
     """Runs all cases and returns the result, ready for JSON."""
     x, data = load_data(settings.data, settings.points)
-    for title in settings.cases:
-        points = min(len(x), CASES[title].points or len(x))
+    points_of = {title: min(len(x), CASES[title].points or len(x)) for title in settings.cases}
+    for points in points_of.values():
         if points % settings.batch:
             raise ValueError(
                 "The batch size must divide the number of images, so that all batches are alike. "
@@ -223,7 +224,10 @@ def measure(settings: argparse.Namespace) -> dict[str, Any]:
             "threads": settings.threads,
             "seed": settings.seed,
         },
-        "cases": {title: measure_case(settings, title, CASES[title]) for title in settings.cases},
+        "cases": {
+            title: measure_case(settings, title, CASES[title], points)
+            for title, points in points_of.items()
+        },
     }
 
 

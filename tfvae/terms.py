@@ -235,7 +235,7 @@ class Terms(NamedTuple):
             log_q = pairwise_log_prob_fast(self.q_z, z)  # [S, B, B]
             # Read from the same matrix, so that rounding cannot break the bounds.
             own = tf.linalg.diag_part(log_q)
-            return self._replace(z=z).expect(own - aggregated_log_prob(log_q))
+            return self.expect(own - aggregated_log_prob(log_q))
         size = tf.shape(z)[1]
         count = tf.minimum(size, most)
         scored = -(-tf.range(count) * size // count)  # rounded up: the first of those it stands for

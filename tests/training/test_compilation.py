@@ -187,6 +187,13 @@ def test_compiled_steps_do_what_plain_steps_do():
             np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
+class Together(keras.callbacks.Callback):
+    """Keeps how many steps a call takes."""
+
+    def on_train_begin(self, logs=None):
+        self.steps = self.model.steps_per_execution
+
+
 class BatchCounter(keras.callbacks.Callback):
     def __init__(self):
         super().__init__()
@@ -201,6 +208,7 @@ def test_steps_are_taken_together_where_no_callback_asks_for_batches(tmp_path):
     x = binary_data(84)
     settings = {"batch_size": 4, "epochs": 2, "shuffle": False, "verbose": 0}
     models = {name: mlp_vae() for name in ("auto", "counted", "single")}
+    together = {name: Together() for name in models}
     weights = models["single"].get_weights()
     counter, quiet = BatchCounter(), keras.callbacks.EarlyStopping("elbo", mode="max")
     saver = keras.callbacks.ModelCheckpoint(tmp_path / "weights.weights.h5", save_weights_only=True)
@@ -209,9 +217,11 @@ def test_steps_are_taken_together_where_no_callback_asks_for_batches(tmp_path):
     for name, vae in models.items():
         vae.set_weights(weights)
         vae.compile("adam", steps_per_execution=1 if name == "single" else "auto")
-        histories[name] = vae.fit(x, callbacks=callbacks[name], **settings).history
-    assert models["auto"].steps_per_execution > 1
-    assert models["counted"].steps_per_execution == models["single"].steps_per_execution == 1
+        histories[name] = vae.fit(
+            x, callbacks=[*callbacks[name], together[name]], **settings
+        ).history
+    assert together["auto"].steps > 1
+    assert together["counted"].steps == together["single"].steps == 1
     assert counter.batches == [*range(21), *range(21)]
     # 21 batches are not a multiple of the steps taken together: none may be lost or come twice.
     assert [int(vae.optimizer.iterations) for vae in models.values()] == [42, 42, 42]
@@ -230,12 +240,12 @@ def test_steps_are_taken_together_where_no_callback_asks_for_batches(tmp_path):
 def test_steps_taken_together_stop_at_the_limit_that_is_asked_for():
     vae, data = mlp_vae(), tf.data.Dataset.from_tensors(binary_data(4)).repeat()
     vae.compile("adam")
-    for limit, together in ((16, 8), (7, 7), (13, 1), (20, 10)):
-        before = int(vae.optimizer.iterations)
+    for limit, steps in ((16, 8), (7, 7), (13, 1), (20, 10)):
+        before, together = int(vae.optimizer.iterations), Together()
         settings = {"validation_data": data, "validation_steps": 2 * limit, "verbose": 0}
-        vae.fit(data, steps_per_epoch=limit, **settings)
+        vae.fit(data, steps_per_epoch=limit, callbacks=[together], **settings)
         assert int(vae.optimizer.iterations) - before == limit
-        assert vae.steps_per_execution == together
+        assert together.steps == steps
     vae.evaluate(data, steps=9, verbose=0)
     assert int(vae._loss_tracker.count) == 9 * 4
     assert len(vae.predict(data, steps=3, verbose=0)["z_mean"]) == 3 * 4

@@ -67,8 +67,9 @@ def test_what_is_wrong_with_rows_is_said_before_any_is_read():
     before = vae.get_weights()
     with pytest.raises(ValueError, match=r"^`y` must have one row for each of `x`"):
         vae.fit(X, np.zeros(3), verbose=0)
-    with pytest.raises(ValueError, match=r"^`sample_weight` must have one row for each"):
-        vae.fit(X, sample_weight=np.ones(3), verbose=0)
+    for wrong in (np.ones(3), np.ones([37, 2]), 2.0):
+        with pytest.raises(ValueError, match=r"^`sample_weight` must have one number for each row"):
+            vae.fit(X, sample_weight=wrong, verbose=0)
     weights = np.ones(37)
     weights[3] = np.nan
     with pytest.raises(ValueError, match=r"^`sample_weight` must hold finite numbers"):
@@ -81,3 +82,81 @@ def test_what_is_wrong_with_rows_is_said_before_any_is_read():
         vae.fit(X, None, 5, batch_size=5)
     for old, new in zip(before, vae.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+class Interrupting(keras.callbacks.Callback):
+    """Ends each validation after two of its batches."""
+
+    def on_test_batch_end(self, batch, logs=None):
+        self.model.stop_evaluating = batch >= 1
+
+
+def test_a_pass_that_was_cut_short_begins_anew():
+    vae = mlp_vae(seed=3)
+    vae.compile(keras.optimizers.SGD(0.0), run_eagerly=True)
+    history = vae.fit(
+        X, batch_size=10, epochs=3, validation_data=(X,), callbacks=[Interrupting()], verbose=0
+    ).history
+    assert len(set(history["val_elbo"])) == 1
+
+
+class Predicting(keras.callbacks.Callback):
+    """Evaluates and predicts wherever it can."""
+
+    def __init__(self):
+        super().__init__()
+        self.traces = 0
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.predict(X, verbose=0)
+        self.model.evaluate(X, batch_size=4, verbose=0)
+
+    def on_predict_begin(self, logs=None):
+        self.model.evaluate(X, batch_size=4, verbose=0)
+
+
+@pytest.mark.slow
+def test_calls_within_calls_trace_nothing_twice():
+    vae, traces = mlp_vae(seed=3), []
+    vae.compile("adam")
+    describe = vae.describe
+    vae.describe = lambda **batch: traces.append(1) or describe(**batch)
+    vae.fit(X, batch_size=4, epochs=1, callbacks=[Predicting()], verbose=0)
+    once = len(traces)
+    for _ in range(2):
+        vae.fit(X, batch_size=4, epochs=2, callbacks=[Predicting()], verbose=0)
+        vae.predict(X, verbose=0, callbacks=[Predicting()])
+    assert len(traces) == once > 0
+
+
+@pytest.mark.slow
+def test_labels_that_are_no_array_are_ignored_and_none_are_read():
+    vae = mlp_vae(seed=3)
+    vae.compile("adam", run_eagerly=True)
+    for labels in ([X, X], {"a": X}, np.zeros(37)):
+        vae.fit(X, labels, validation_split=0.2, epochs=1, verbose=0)
+
+
+@pytest.mark.slow
+def test_models_of_one_device_strategies_read_batch_by_batch():
+    with tf.distribute.OneDeviceStrategy("/cpu:0").scope():
+        vae = mlp_vae(seed=3)
+        vae.compile("adam", jit_compile=False)
+    history = vae.fit(X, batch_size=10, verbose=0, validation_data=(X,)).history
+    assert np.isfinite(history["val_elbo"][0])
+    assert int(vae.optimizer.iterations) == 4
+
+
+def test_validation_has_a_batch_size_of_its_own():
+    vae, sizes = mlp_vae(seed=3), []
+    vae.compile(keras.optimizers.SGD(0.0), run_eagerly=True)
+    score = vae._step.score
+    vae._step.score = lambda batch, *rest: sizes.append(len(batch["x"])) or score(batch, *rest)
+    for settings, expected in (
+        ({"validation_batch_size": 7}, [7, 7, 6]),
+        ({"validation_batch_size": None}, [10, 10]),
+        ({}, [10, 10]),
+    ):
+        sizes.clear()
+        vae.fit(X, batch_size=10, validation_data=(X[:20],), verbose=0, **settings)
+        assert sizes == expected

@@ -9,7 +9,8 @@ import tfvae
 from tests.conftest import binary_data
 from tests.conftest import mlp_vae as unseeded
 from tfvae.learning import Alternating, Joint, SemiAmortised, WakeSleep
-from tfvae.training.rows import CountedCallbacks, Rows
+from tfvae.training.reading import CountedCallbacks
+from tfvae.training.rows import Rows
 
 X = binary_data(37)
 
@@ -23,8 +24,10 @@ def mlp_vae(**arguments):
 def every_row(rows, calls, num_batches):
     """The data of so many calls, batch by batch, without what is there for the shape."""
     found = []
+    rows.take(num_batches)
+    rows.begin()
     for _ in range(calls):
-        for batches, weights, count in rows.next(num_batches):
+        for batches, weights, count in rows.next():
             for i in range(int(count)):
                 kept = None if weights is None else weights[i].numpy()
                 found.append((batches["x"][i].numpy(), kept))
@@ -57,17 +60,25 @@ def test_a_pass_reads_each_row_once(size, num_batches):
     )
 
 
-def test_shapes_do_not_depend_on_how_many_batches_are_left():
+def shapes_of(rows, num_batches, calls):
+    rows.take(num_batches)
+    rows.begin()
+    return [[(tuple(b["x"].shape[:2]), int(n)) for b, _, n in rows.next()] for _ in range(calls)]
+
+
+def test_there_are_few_shapes_whatever_is_left_and_asked_for():
     rows = Rows({"x": tf.zeros([70, 2])}, None, 4)
-    shapes = [[(tuple(b["x"].shape), int(n)) for b, _, n in rows.next(10)] for _ in range(2)]
-    assert shapes == [[((10, 4, 2), 10)], [((10, 4, 2), 7), ((1, 2, 2), 1)]]
+    assert shapes_of(rows, 10, 3) == [[((10, 4), 10)], [((10, 4), 7), ((1, 2), 1)], []]
+    assert shapes_of(rows, 3, 1) == [[((10, 4), 3)]]
+    assert shapes_of(rows, 1, 1) == [[((1, 4), 1)]]
+    assert shapes_of(rows, 1000, 1) == [[((50, 4), 17), ((1, 2), 1)]]
+    # A pass that begins anew does so from its first batch, however far the last one came.
+    assert shapes_of(rows, 10, 1) == [[((10, 4), 10)]]
 
 
 def test_calls_are_long_for_small_work_and_hold_a_bounded_amount_of_data():
-    few, many = (
-        Rows({"x": tf.zeros([900, 4])}, None, 100),
-        Rows({"x": tf.zeros([9000, 4])}, None, 9),
-    )
+    few = Rows({"x": tf.zeros([900, 4])}, None, 100)
+    many = Rows({"x": tf.zeros([9000, 4])}, None, 9)
     small, large = [np.zeros([10, 10])], [np.zeros([10_000, 10_000])]
     assert few.batches_in_a_call(small) == 10
     assert many.batches_in_a_call(small) == 50
@@ -75,6 +86,8 @@ def test_calls_are_long_for_small_work_and_hold_a_bounded_amount_of_data():
     for size, most in ((4, 3), (8, 1), (40, 1)):
         wide = Rows({"x": tf.zeros([40, 2**20])}, None, size)
         assert wide.batches_in_a_call(small) == most
+        # Whoever asks for more gets it in pieces.
+        assert {shape[0] for (shape, _) in shapes_of(wide, 50, 1)[0]} == {most}
 
 
 CASES = {

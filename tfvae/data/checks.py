@@ -219,7 +219,7 @@ def _support_checks(x: Tensor, name: str, support: Support) -> list[Any]:
 
 @contextlib.contextmanager
 def translated_errors() -> Iterator[None]:
-    """Turns the error of a `check_batch` into a `ValueError` with its one sentence."""
+    """Turns the error of a checked batch into a `ValueError` with its one sentence."""
     try:
         yield
     except tf.errors.InvalidArgumentError as error:

@@ -34,11 +34,13 @@ class Source(NamedTuple):
         if isinstance(x, tuple):
             x, y, own = keras.utils.unpack_x_y_sample_weight(x)
             sample_weight = sample_weight if own is None else own
-        if isinstance(x, Mapping) and all(hasattr(part, "__array__") for part in x.values()):
+        if isinstance(x, Mapping):
             x = {name: _array(part) for name, part in x.items()}
         elif hasattr(x, "__array__"):
             x = _array(x)
-        return cls(x, y, sample_weight)
+        y = np.asarray(y) if hasattr(y, "__array__") else y
+        weighs = sample_weight is not None and isinstance(x, (np.ndarray, Mapping))
+        return cls(x, y, _array(sample_weight) if weighs else sample_weight)
 
     @property
     def is_in_memory(self) -> bool:
@@ -51,25 +53,29 @@ class Source(NamedTuple):
         return len(next(iter(self.x.values())) if isinstance(self.x, Mapping) else self.x)
 
     def check_rows(self) -> None:
-        """Checks that labels and weights have the rows of data in memory.
+        """Checks that labels in an array, and weights, have the rows of data in memory.
 
         Raises:
             ValueError: They have not, or weights are not finite.
         """
-        for name, part in (("y", self.y), ("sample_weight", self.sample_weight)):
-            is_array = hasattr(part, "__len__") and not isinstance(part, Mapping)
-            if is_array and len(part) != self.num_rows:
-                raise ValueError(
-                    f"`{name}` must have one row for each of `x`. "
-                    f"Received: {len(part)} rows for {self.num_rows} of `x`."
-                )
-        if self.sample_weight is not None:
-            weights = np.asarray(self.sample_weight)
-            if weights.dtype.kind not in "fiub" or not np.all(np.isfinite(weights)):
-                raise ValueError(
-                    "`sample_weight` must hold finite numbers. Remove the rows of others, or give "
-                    "them the weight 0."
-                )
+        if isinstance(self.y, np.ndarray) and len(self.y) != self.num_rows:
+            raise ValueError(
+                "`y` must have one row for each of `x`. "
+                f"Received: {len(self.y)} rows for {self.num_rows} of `x`."
+            )
+        weights = self.sample_weight
+        if weights is None:
+            return
+        if weights.shape not in ((self.num_rows,), (self.num_rows, 1)):
+            raise ValueError(
+                "`sample_weight` must have one number for each row of `x`. "
+                f"Expected: [{self.num_rows}]. Received: {list(weights.shape)}."
+            )
+        if weights.dtype.kind not in "fiub" or not np.all(np.isfinite(weights)):
+            raise ValueError(
+                "`sample_weight` must hold finite numbers. Remove the rows of others, or give "
+                "them the weight 0."
+            )
 
     def split(self, share: float) -> tuple[Source, Source]:
         """Returns the first rows, and the last ones, which are a share of all, of data in memory.
@@ -87,7 +93,8 @@ class Source(NamedTuple):
         def part(rows: slice) -> Source:
             x = self.x
             x = {name: p[rows] for name, p in x.items()} if isinstance(x, Mapping) else x[rows]
-            return Source(x, *(None if p is None else p[rows] for p in self[1:]))
+            # Labels that are no array belong to no row.
+            return Source(x, *(p[rows] if isinstance(p, np.ndarray) else None for p in self[1:]))
 
         return part(slice(first)), part(slice(first, None))
 

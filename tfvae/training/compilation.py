@@ -35,6 +35,9 @@ _BATCH_METHODS = [
         for edge in ("begin", "end")
     ),
 ]
+# Of one model: each size of a last batch has one of its own.
+_MOST_FUNCTIONS = 32
+
 # Enough to make the time that Keras takes between steps small beside the steps.
 _STEPS_AT_ONCE = 10
 
@@ -84,7 +87,7 @@ class Compiler:
 
 
 class Functions:
-    """The functions of a model that are compiled, by key.
+    """The functions of a model that are compiled, by key, of which the latest are kept.
 
     Args:
         model: The model whose layers they call.
@@ -106,6 +109,8 @@ class Functions:
             layers = self._model._flatten_layers(include_self=False)
             # Of several threads all get the function of the first.
             found = self._made.setdefault(key, self._compiler(make(), layers))
+            for old in list(self._made)[:-_MOST_FUNCTIONS]:
+                self._made.pop(old, None)
         return found
 
     def forget(self) -> None:

@@ -40,6 +40,10 @@ class Logs:
         """Returns of how many points the loss is summed up, a scalar."""
         return sums[1, self.names.index(LOSS)]
 
+    def are_finite(self, sums: Tensor) -> Tensor:
+        """Returns whether the loss is finite, a truth value."""
+        return tf.math.is_finite(sums[0, self.names.index(LOSS)])
+
     def add(
         self,
         sums: Tensor,
@@ -56,7 +60,15 @@ class Logs:
             values: `[B]` by name, of all metrics but the loss.
             size: B, an int32 scalar.
             sample_weight: `[B]`, or None.
+
+        Raises:
+            ValueError: There are values of what is no metric.
         """
+        unknown = sorted(set(values) - set(self.names))
+        if unknown:
+            raise ValueError(
+                f"There is no metric for {', '.join(unknown)}. Name it in `names` of the scheme."
+            )
         size = tf.cast(size, sums.dtype)
         weight, total = None, size
         if sample_weight is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -14,15 +15,18 @@ import tensorflow as tf
 from tfvae._config import check_count
 from tfvae.data.source import Source
 from tfvae.training.compilation import steps_at_once
-from tfvae.training.rows import CountedCallbacks, Rows, can_be_kept
+from tfvae.training.rows import Rows
 
 __all__ = ["Reader"]
 
 # Of methods of Keras, the arguments that are not named one by one.
 _DATA = {"self", "x", "y", "kwargs"}
 
-# What Keras keeps of a number of steps.
-_OF_CALLS = ("steps_per_execution", "train_function", "test_function", "predict_function")
+# What stands in for a batch where the data is in memory: the number of the data.
+_ROWS = "rows of tfvae"
+
+# Where there is an accelerator, data of more bytes is not kept in its memory.
+_DEVICE_BYTES = 2**30
 
 
 class Reader:
@@ -40,7 +44,8 @@ class Reader:
 
     def __init__(self, model: Any, reads_rows: Mapping[str, bool]) -> None:
         self._model, self._reads_rows = model, dict(reads_rows)
-        self._rows: dict[str, Rows | None] = {}
+        self._rows: dict[int, Rows] = {}
+        self._numbers = itertools.count()
         self.chooses_steps = True
 
     @contextlib.contextmanager
@@ -57,38 +62,36 @@ class Reader:
         """
         given = _by_name(keras.Model.fit, args, kwargs)
         source = Source.of(x, y, given.pop("sample_weight", None))
-        self._model.check_data(source.x, "x")
+        self._check(source, "x")
         held_out = given.pop("validation_data", None)
         if held_out is not None:
             held_out = Source.of(tuple(held_out) if isinstance(held_out, list) else held_out)
-            self._model.check_data(held_out.x, "validation_data")
+            self._check(held_out, "validation_data")
         elif given.get("validation_split") and source.is_in_memory:
             source, held_out = source.split(given.pop("validation_split"))
 
-        given["x"], given["y"], given["sample_weight"] = source.for_keras()
-        batch_size, train, test = given.get("batch_size"), None, None
-        shuffle = given.get("shuffle", True)
-        if isinstance(source.x, tf.data.Dataset):
-            given.setdefault("shuffle", False)  # Keras warns that it cannot shuffle a dataset.
-        elif shuffle in (True, False) and not (
-            given.get("steps_per_epoch") or given.get("class_weight")
-        ):
+        batch_size, shuffle = given.get("batch_size"), given.get("shuffle", True)
+        as_asked = shuffle in (True, False) and not given.get("class_weight")
+        train = test = None
+        if as_asked and not given.get("steps_per_epoch"):
             train = self._rows_of(source, "train", batch_size, shuffle=shuffle)
-        if train is not None:
-            given |= {"x": train.steps, "y": None, "sample_weight": None, "shuffle": False}
-            given.pop("batch_size", None)
         if held_out is not None:
-            given.setdefault("validation_batch_size", batch_size)
-            given["validation_data"] = held_out.for_keras()
+            size = given["validation_batch_size"] = given.get("validation_batch_size") or batch_size
             if not given.get("validation_steps"):
-                size = given["validation_batch_size"] or batch_size
                 test = self._rows_of(held_out, "test", size)
-        if test is not None:
-            given["validation_data"] = (test.steps,)
         limits = [given.get("steps_per_epoch"), given.get("validation_steps")]
-        with self._reading(given.get("callbacks"), limits, train, train=train, test=test):
-            numbers = {"num_train": _length(train), "num_test": _length(test)}
-            self._count(given, train, numbers, add_history=True, epochs=given.get("epochs", 1))
+        with self._in_calls_of(given.get("callbacks"), limits, train), contextlib.ExitStack() as on:
+            given["x"], given["y"], given["sample_weight"] = source.for_keras()
+            if train is not None:
+                given |= {"x": on.enter_context(self._counted(train)), "y": None}
+                given |= {"sample_weight": None, "batch_size": None}
+            if train is not None or isinstance(source.x, tf.data.Dataset):
+                given["shuffle"] = False  # Keras warns that it cannot shuffle a dataset.
+            if held_out is not None:
+                given["validation_data"] = held_out.for_keras()
+            if test is not None:
+                given["validation_data"] = (on.enter_context(self._counted(test)),)
+            self._have_counted(given, train, test, train, add_history=True)
             yield given
 
     @contextlib.contextmanager
@@ -101,16 +104,16 @@ class Reader:
             return
         given = _by_name(keras.Model.evaluate, args, kwargs)
         source = Source.of(x, y, given.pop("sample_weight", None))
-        self._model.check_data(source.x, "x")
-        given["x"], given["y"], given["sample_weight"] = source.for_keras()
-        test = None
-        if not given.get("steps"):
+        self._check(source, "x")
+        test, steps = None, given.get("steps")
+        if not steps:
             test = self._rows_of(source, "test", given.get("batch_size"))
-        if test is not None:
-            given |= {"x": test.steps, "y": None, "sample_weight": None}
-            given.pop("batch_size", None)
-        with self._reading(given.get("callbacks"), [given.get("steps")], test, test=test):
-            self._count(given, test, {"num_test": _length(test)}, epochs=1)
+        with self._in_calls_of(given.get("callbacks"), [steps], test), contextlib.ExitStack() as on:
+            given["x"], given["y"], given["sample_weight"] = source.for_keras()
+            if test is not None:
+                given |= {"x": on.enter_context(self._counted(test)), "y": None}
+                given |= {"sample_weight": None, "batch_size": None}
+            self._have_counted(given, None, test, test)
             yield given
 
     @contextlib.contextmanager
@@ -120,113 +123,180 @@ class Reader:
         """Yields the arguments of `keras.Model.predict`."""
         given = _by_name(keras.Model.predict, args, kwargs)
         source = Source.of(x)
-        self._model.check_data(source.x, "x")
-        with self._reading(given.get("callbacks"), [given.get("steps")], None):
+        self._check(source, "x")
+        with self._in_calls_of(given.get("callbacks"), [given.get("steps")], None):
             yield {"x": source.x, **given}
 
     def over_rows(
-        self, kind: str, streamed: Callable[..., Any], loop_of: Callable[[str, Any], Any]
+        self,
+        kind: str,
+        make: Callable[[], Callable[..., Any]],
+        loop_of: Callable[[str, tuple[int, ...]], Callable[..., Any]],
     ) -> Callable[..., Any]:
         """Returns what Keras is to call for some steps.
 
         Args:
             kind: "train" or "test".
-            streamed: What Keras has made for data that comes batch by batch.
+            make: Has Keras make a function of data that comes batch by batch, for as many steps in
+                a call as the model takes now.
             loop_of: From the kind and the shape `[K, B]` of some batches to a function of what
                 `Rows.next` yields.
         """
+        streamed = self.by_steps(make)
+        latest: list[Any] = [None, None]
 
         def call(iterator: Any) -> Any:
-            rows = self._rows.get(kind)
-            if rows is None or not isinstance(iterator, tf.data.Iterator):
+            spec = getattr(iterator, "element_spec", None)
+            if not isinstance(spec, dict) or _ROWS not in spec:
                 return streamed(iterator)
+            if latest[0] is not iterator:  # a new pass
+                rows = self._rows[int(next(iterator)[_ROWS])]
+                rows.begin()
+                latest[:] = iterator, rows
             logs = None
-            for batches, weights, count in rows.next(self._model.steps_per_execution):
-                shape = tuple(batches["x"].shape[:2])
-                logs = loop_of(kind, shape)(batches, weights, count)
+            for batches, weights, count in latest[1].next():
+                loop = loop_of(kind, tuple(batches["x"].shape[:2]))
+                logs = loop(batches, weights, count)
             return logs
 
         return call
+
+    def by_steps(self, make: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
+        """Returns a function of Keras, one for each number of steps that calls take.
+
+        Args:
+            make: Has Keras make it for the present number.
+        """
+        made: dict[int, Callable[..., Any]] = {}
+
+        def call(data: Any) -> Any:
+            steps = self._model.steps_per_execution
+            if steps not in made:
+                made[steps] = make()
+            return made[steps](data)
+
+        return call
+
+    def _check(self, source: Source, name: str) -> None:
+        self._model.check_data(source.x, name)
+        if source.is_in_memory:
+            source.check_rows()
 
     def _rows_of(
         self, source: Source, kind: str, batch_size: Any, *, shuffle: bool = False
     ) -> Rows | None:
         """Returns passes over data in memory, None where Keras is to read it batch by batch."""
         model = self._model
+        distributed = model.distribute_strategy is not _OWN_STRATEGY
         if (
             not (source.is_in_memory and model.compiled and self._reads_rows[kind])
-            or model.distribute_strategy.num_replicas_in_sync > 1
+            or distributed
+            or keras.config.max_steps_per_epoch()
         ):
             return None
-        parts = {name: np.asarray(part) for name, part in model.data.named(source.x).items()}
-        if not can_be_kept(parts):
+        batch = model.data.whole_batch(model.data.named(source.x))
+        size = sum(int(np.prod(part.shape)) * part.dtype.size for part in batch.values())
+        if tf.config.list_logical_devices("GPU") and size > _DEVICE_BYTES:
             return None
-        source.check_rows()
         weights = source.sample_weight
         if weights is not None:
-            weights = tf.reshape(tf.cast(weights, keras.config.floatx()), [-1])
+            weights = tf.reshape(weights, [-1])
         size = 32 if batch_size is None else check_count("batch_size", batch_size)
-        batch = model.data.whole_batch(parts)
         return Rows(batch, weights, size, model.make_seed if shuffle else None)
 
-    def _set_steps(
-        self, callbacks: Any, limits: list[int | None], rows: Rows | None = None
-    ) -> None:
+    @contextlib.contextmanager
+    def _counted(self, rows: Rows) -> Iterator[tf.data.Dataset]:
+        """Yields what Keras counts the batches of a pass by, and asks for their rows with."""
+        number = next(self._numbers)
+        rows.take(self._model.steps_per_execution)
+        self._rows[number] = rows
+        element = {_ROWS: tf.constant(number, tf.int64)}
+        try:
+            yield tf.data.Dataset.from_tensors(element).repeat(rows.num_batches)
+        finally:
+            del self._rows[number]
+
+    @contextlib.contextmanager
+    def _in_calls_of(
+        self, callbacks: Any, limits: list[int | None], rows: Rows | None
+    ) -> Iterator[None]:
+        """Sets how many steps a call takes, within a call of Keras that may be made in another."""
         model = self._model
         if not model.compiled or not self.chooses_steps:
+            yield
             return
-        steps = 1
+        before, steps = model.steps_per_execution, 1
         if not model.run_eagerly:
             most = {} if rows is None else {"most": rows.batches_in_a_call(model.trainable_weights)}
             steps = steps_at_once(callbacks, limits, **most)
-        if steps != model.steps_per_execution:
-            model.steps_per_execution = steps
-            model.train_function = model.test_function = model.predict_function = None
-
-    def _count(
-        self,
-        given: dict[str, Any],
-        rows: Rows | None,
-        numbers: Mapping[str, int | None],
-        *,
-        add_history: bool = False,
-        epochs: int,
-    ) -> None:
-        """Has callbacks hear of as many steps as there are."""
-        callbacks, verbose = given.get("callbacks"), given.get("verbose", "auto")
-        if rows is None or isinstance(callbacks, keras.callbacks.CallbackList):
-            return
-        given["callbacks"] = CountedCallbacks(
-            callbacks,
-            **numbers,
-            add_history=add_history,
-            add_progbar=verbose != 0,
-            verbose=verbose,
-            epochs=epochs,
-            steps=rows.num_batches,
-            model=self._model,
-        )
-
-    @contextlib.contextmanager
-    def _reading(
-        self, callbacks: Any, limits: list[int | None], first: Rows | None, **rows: Rows | None
-    ) -> Iterator[None]:
-        """Sets what is read and how many steps a call takes; a callback may do so within `fit`."""
-        model, rows_before = self._model, self._rows
-        kept = {name: getattr(model, name) for name in _OF_CALLS if model.compiled}
-        self._set_steps(callbacks, limits, first)
-        self._rows = {**rows_before, **rows}
+        model.steps_per_execution = steps
         try:
             yield
         finally:
-            self._rows = rows_before
-            if rows_before:
-                for name, value in kept.items():
-                    setattr(model, name, value)
+            model.steps_per_execution = before
+
+    def _have_counted(
+        self,
+        given: dict[str, Any],
+        train: Rows | None,
+        test: Rows | None,
+        main: Rows | None,
+        *,
+        add_history: bool = False,
+    ) -> None:
+        """Has callbacks hear of as many steps as there are."""
+        callbacks, verbose = given.get("callbacks"), given.get("verbose", "auto")
+        if main is None or isinstance(callbacks, keras.callbacks.CallbackList):
+            return
+        given["callbacks"] = CountedCallbacks(
+            callbacks,
+            num_train=None if train is None else train.num_batches,
+            num_test=None if test is None else test.num_batches,
+            add_history=add_history,
+            add_progbar=verbose != 0,
+            verbose=verbose,
+            epochs=given.get("epochs", 1),
+            steps=main.num_batches,
+            model=self._model,
+        )
 
 
-def _length(rows: Rows | None) -> int | None:
-    return None if rows is None else rows.num_batches
+class CountedCallbacks(keras.callbacks.CallbackList):
+    """Callbacks that hear of no step beyond the last: Keras counts in whole calls.
+
+    Args:
+        callbacks: As in `keras.callbacks.CallbackList`.
+        num_train: Steps of a pass of training, None where they are not known.
+        num_test: Steps of a pass of validation or evaluation.
+        **kwargs: As in `keras.callbacks.CallbackList`.
+    """
+
+    def __init__(
+        self,
+        callbacks: Any,
+        *,
+        num_train: int | None = None,
+        num_test: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self._num_train, self._num_test = num_train, num_test
+        super().__init__(callbacks, **kwargs)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """See `keras.callbacks.Callback`."""
+        super().on_train_batch_end(_at_most(batch, self._num_train), logs)
+
+    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+        """See `keras.callbacks.Callback`."""
+        super().on_test_batch_end(_at_most(batch, self._num_test), logs)
+
+
+# What stands for "no strategy".
+_OWN_STRATEGY = tf.distribute.get_strategy()
+
+
+def _at_most(step: int, num_steps: int | None) -> int:
+    return step if num_steps is None else min(step, num_steps - 1)
 
 
 def _by_name(method: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:

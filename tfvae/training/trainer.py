@@ -19,6 +19,7 @@ from tfvae.objectives import ELBO, Objective
 from tfvae.terms import Terms
 from tfvae.training.averages import averaged_weights
 from tfvae.training.compilation import Functions
+from tfvae.training.guard import Guard
 from tfvae.training.reading import Reader
 from tfvae.training.rows import Loop
 from tfvae.training.step import INFORMATION, TERMS, Step
@@ -29,9 +30,9 @@ __all__ = ["Trainer"]
 class Trainer(keras.Model):
     """Abstract Keras model that is trained by an objective of its `terms`.
 
-    It holds the states of objective and scheme, the compiled functions and what is logged. Of the
-    model it asks for `data`, `encode`, `terms` and `describe`, the names of its rates, and whether
-    the posteriors of a batch can be compared.
+    It reads what it is given (`Reader`), takes a `Step` of each batch in compiled functions, and
+    watches that all stays finite. Of the model it asks for `data`, `graph`, `encode`, `terms` and
+    `describe`.
 
     Args:
         seed: See `LatentVariableModel`.
@@ -56,6 +57,7 @@ class Trainer(keras.Model):
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.functions = Functions(self)
         self._step = Step(self)
+        self._guard = Guard(self)
         self._reader = Reader(
             self,
             # What a subclass of the user's own does in a step, it does batch by batch.
@@ -248,11 +250,14 @@ class Trainer(keras.Model):
             ValueError: The data is empty, of a wrong shape, NaN or infinite, or outside of the
                 likelihood's support; no weight has changed by the batch that holds it. Or the
                 model has nothing to train.
+            FloatingPointError: The loss is not finite, or a weight; the weights are those of at
+                most 50 updates before, or of the call that makes more at once.
         """
         with translated_errors(), self._reader.fitting(x, y, args, kwargs) as given:
             if self.built and self.compiled:
                 self._step.prepare()
-            return super().fit(**given)
+            with self._guard:
+                return super().fit(**given)
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Returns the logged values on data, as `keras.Model.evaluate` does.
@@ -270,16 +275,23 @@ class Trainer(keras.Model):
             return super().predict(**given)
 
     def make_train_function(self, force: bool = False) -> None:
-        """Has Keras call a loop over rows where data is in memory."""
+        """Has Keras call a loop over rows where data is in memory, and watches what it returns."""
         if self.train_function is None or force:
-            super().make_train_function(force)
-            self.train_function = self._reader.over_rows("train", self.train_function, self._loop)
+            make = self._made_by(super().make_train_function, "train_function")
+            steps = self._reader.over_rows("train", make, self._loop)
+            self.train_function = lambda iterator: self._guard.watched(lambda: steps(iterator))
 
     def make_test_function(self, force: bool = False) -> None:
         """Has Keras call a loop over rows where data is in memory."""
         if self.test_function is None or force:
-            super().make_test_function(force)
-            self.test_function = self._reader.over_rows("test", self.test_function, self._loop)
+            make = self._made_by(super().make_test_function, "test_function")
+            self.test_function = self._reader.over_rows("test", make, self._loop)
+
+    def make_predict_function(self, force: bool = False) -> None:
+        """Has Keras make one function for each number of steps in a call."""
+        if self.predict_function is None or force:
+            make = self._made_by(super().make_predict_function, "predict_function")
+            self.predict_function = self._reader.by_steps(make)
 
     def train_step(self, data: Any) -> dict[str, Tensor]:
         """Checks one batch, then updates the weights by it; returns what is logged."""
@@ -336,6 +348,18 @@ class Trainer(keras.Model):
 
     # Private.
 
+    def _made_by(self, make: Callable[..., None], name: str) -> Callable[[], Callable[..., Any]]:
+        """Returns what Keras sets as an attribute, without setting it."""
+
+        def made() -> Callable[..., Any]:
+            before = getattr(self, name)
+            make(force=True)
+            found = getattr(self, name)
+            setattr(self, name, before)
+            return found
+
+        return made
+
     def _loop(self, kind: str, shape: tuple[int, ...]) -> Callable[..., Any]:
         """Returns the function of some batches `[K, B]`: one for each shape, all sizes known."""
         return self.functions((kind, shape), lambda: self._loop_of(kind))
@@ -343,7 +367,7 @@ class Trainer(keras.Model):
     def _loop_of(self, kind: str) -> Loop:
         step = self._step
         if kind == "train":
-            return Loop(step.update, step.logs.begin, self._results)
+            return Loop(step.update, step.logs.begin, self._results, step.logs.are_finite)
         return Loop(step.score, step.logs.begin, self._test_results)
 
     def _results(self, sums: Tensor) -> dict[str, Tensor]:

@@ -1,0 +1,103 @@
+"""Training that stops where numbers cease to be finite, with the weights of before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+__all__ = ["Guard"]
+
+# Updates from one state that is kept to the next: beside them, keeping it costs nothing.
+_EVERY = 50
+
+
+class Guard:
+    """Keeps the last state of a model in which all weights were finite, and goes back to it.
+
+    It does so within `with`. A loss that is not finite ends training with the sentence that says
+    so. Weights, slots of the optimizer, seeds and states are then those of at most 50 updates
+    before, or of before the call that makes more at once.
+
+    Args:
+        model: The model that is trained.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._kept: list[tuple[Any, Any]] = []
+        self._kept_at = self._depth = 0
+
+    def __enter__(self) -> Guard:
+        self._depth += 1
+        return self
+
+    def __exit__(self, error: Any, *_: Any) -> None:
+        self._depth -= 1
+        try:
+            if error is None:
+                self.check_weights()
+        finally:
+            self._kept = []
+
+    def watched(self, run: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+        """Returns the logs of some updates.
+
+        Args:
+            run: Makes updates and returns what is logged of the pass so far.
+
+        Raises:
+            FloatingPointError: The loss is not finite, or a weight.
+        """
+        if not self._depth:
+            return run()
+        if not self._kept or self._updates() - self._kept_at >= _EVERY:
+            self.check_weights()
+            self._keep()
+        logs = run()
+        if not np.isfinite(float(logs["loss"])):
+            self._give_up(_not_finite(logs))
+        return logs
+
+    def check_weights(self) -> None:
+        """Checks the weights as they are.
+
+        Raises:
+            FloatingPointError: One is not finite.
+        """
+        names = [w.path for w in self._model.trainable_weights if not np.all(np.isfinite(w))]
+        if names:
+            shown = ", ".join(names[:3]) + (" and others" if len(names) > 3 else "")
+            self._give_up(f"the weights {shown}")
+
+    def _updates(self) -> int:
+        return int(self._model.optimizer.iterations)
+
+    def _keep(self) -> None:
+        self._kept_at = self._updates()
+        self._kept = [(variable, tf.identity(variable)) for variable in self._variables()]
+
+    def _variables(self) -> Iterator[Any]:
+        model = self._model
+        yield from model.variables
+        yield from model.optimizer.variables
+
+    def _give_up(self, what: str) -> None:
+        updates = self._updates()
+        where, state = f"after {updates} updates", "The weights are what they were given as."
+        if self._kept:
+            for variable, value in self._kept:
+                variable.assign(value)
+            state = f"Weights and optimizer are back in their state after {self._kept_at} updates."
+        self._kept = []
+        raise FloatingPointError(
+            f"Training stopped {where}: not finite are {what}. {state} Lower the learning rate, "
+            "limit gradients (`global_clipnorm` of the optimizer), or look for values in the data "
+            "that are far from all others."
+        )
+
+
+def _not_finite(logs: Mapping[str, Any]) -> str:
+    return ", ".join(name for name, value in logs.items() if not np.all(np.isfinite(value)))
