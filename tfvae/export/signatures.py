@@ -1,4 +1,4 @@
-"""One SavedModel with named signatures, for TensorFlow alone.
+"""The named signatures of a SavedModel.
 
 Every signature takes named tensors and returns a dict of named tensors. The batch size is free.
 Nothing is drawn but from an explicit `seed`, an int32 pair, so the same request gets the same
@@ -20,18 +20,15 @@ it and takes no `num_samples`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 
 from tfvae._protocols import Served
-from tfvae._tracing import noting_graphs, release
 from tfvae._typing import Tensor
 from tfvae.distributions.statistics import centre
 from tfvae.graph.evidence import importance_evidence
 
-__all__ = ["export_saved_model", "signatures"]
+__all__ = ["Endpoint", "signatures"]
 
 # Draws that a served request scores at once: bounds its memory for any `num_samples`.
 _DRAWS_AT_ONCE = 16
@@ -95,52 +92,3 @@ def signatures(model: Served) -> dict[str, Endpoint]:
         "elbo": (elbo, scored),
         "log_prob": (log_prob, scored),
     }
-
-
-def export_saved_model(model: Served, filepath: str | Path, *, verbose: bool = True) -> None:
-    """Writes `model` as a SavedModel with the signatures of this module.
-
-    Args:
-        model: A built model.
-        filepath: Folder to write, such as `saved_models/digits/1`: servers read the last part as
-            the version.
-        verbose: Prints the path and the signatures.
-
-    Raises:
-        ValueError: The model is not built.
-
-    Example:
-        >>> vae.export(folder, verbose=False)
-        >>> encode = tf.saved_model.load(folder).signatures["encode"]
-        >>> sorted(encode(x=tf.constant(x[:2])))
-        ['z_mean', 'z_stddev']
-    """
-    if not model.built:
-        raise ValueError(
-            "Only a built model can be exported. Build it, `model.build((None, *x.shape[1:]))`, "
-            "or fit it."
-        )
-    endpoints = signatures(model)
-    served: Any = tf.Module()
-    traced = {}
-    for name, (function, specs) in endpoints.items():
-        graphs: list[Any] = []
-        noted = noting_graphs(function, graphs)
-        endpoint = tf.function(noted, input_signature=specs, autograph=False)
-        # Traced here, once: what a file holds is one graph for each.
-        traced[name] = endpoint.get_concrete_function()
-        release(graphs)
-        setattr(served, name, traced[name])
-    read = (variable for each in traced.values() for variable in each.graph.variables)
-    served.weights = list({id(variable): variable for variable in read}.values())
-    # Tables of layers that look words up, which are no variables.
-    served.resources = [
-        part
-        for part in tf.train.TrackableView(model).descendants()
-        if isinstance(part, tf.saved_model.experimental.TrackableResource)
-    ]
-    tf.saved_model.save(served, str(filepath), signatures=traced)
-    if verbose:
-        print(f"Exported to {filepath}, for TensorFlow alone:")
-        for name, (_, specs) in endpoints.items():
-            print(f"  {name}({', '.join(str(spec.name) for spec in specs)})")

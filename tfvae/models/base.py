@@ -18,7 +18,7 @@ from tfvae.data.spec import CONTEXT, DataSpec
 from tfvae.distributions.finite import num_states
 from tfvae.distributions.labelled import Labelled
 from tfvae.distributions.statistics import centre, probabilities, statistic
-from tfvae.export.signatures import export_saved_model
+from tfvae.export.writer import export_saved_model
 from tfvae.graph.graph import Graph
 from tfvae.learning import Scheme
 from tfvae.objectives import Objective
@@ -395,10 +395,12 @@ class LatentVariableModel(Trainer):
     def export(self, filepath: Any, *, verbose: bool = True) -> None:
         """Writes a SavedModel that serves with TensorFlow alone.
 
-        Its signatures are listed in `tfvae.export.signatures`.
+        Its signatures are listed in `tfvae.export.signatures`. What stands at `filepath` stays
+        whole until the new version is complete, and is left as it was where writing fails; see
+        `tfvae.export.writer`.
 
         Args:
-            filepath: Folder to write.
+            filepath: Folder to write, new, empty or an earlier export.
             verbose: Prints the signatures.
         """
         export_saved_model(self, filepath, verbose=verbose)

@@ -1,0 +1,144 @@
+"""One SavedModel for TensorFlow alone, which is whole or not there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow.core.protobuf import saved_model_pb2
+
+from tfvae._protocols import Served
+from tfvae._tracing import noting_graphs, release
+from tfvae.export.folders import written_beside
+from tfvae.export.signatures import Endpoint, signatures
+
+__all__ = ["export_saved_model"]
+
+# What every SavedModel of this package answers, and what lies in its folder.
+_SIGNATURES = {"serving_default", "encode", "decode", "generate", "elbo", "log_prob"}
+_GRAPH = "saved_model.pb"
+_ENTRIES = {_GRAPH, "fingerprint.pb", "variables", "assets"}
+
+
+def export_saved_model(model: Served, filepath: str | Path, *, verbose: bool = True) -> None:
+    """Writes `model` as a SavedModel with the signatures of `tfvae.export.signatures`.
+
+    It is written beside `filepath`, and renamed when it is complete and on the disk: a server that
+    looks for new versions never finds half of one, and where writing fails, what stood there before
+    is left as it was. A version of its own is replaced; since no file system of Python's exchanges
+    two folders at once, there is none for the moment between two renames, and a process killed just
+    then leaves the old one beside, for the next export to put back. Who loads a version while it is
+    replaced may find parts of both: write a new version for servers that are at work.
+
+    Args:
+        model: A built model.
+        filepath: Folder to write, such as `saved_models/digits/1`: servers read the last part as
+            the version. `~` is the home folder.
+        verbose: Prints the path and the signatures.
+
+    Raises:
+        ValueError: The model is not built, or at `filepath` is anything but an empty folder or an
+            earlier export.
+        OSError: Nothing can be written there.
+
+    Example:
+        >>> vae.export(folder, verbose=False)
+        >>> encode = tf.saved_model.load(folder).signatures["encode"]
+        >>> sorted(encode(x=tf.constant(x[:2])))
+        ['z_mean', 'z_stddev']
+    """
+    if not model.built:
+        raise ValueError(
+            "Only a built model can be exported. Build it, `model.build((None, *x.shape[1:]))`, "
+            "or fit it."
+        )
+    target = _target(filepath)
+    _check_replaceable(target)
+    endpoints = signatures(model)
+    with written_beside(target) as folder:
+        traced = _traced(endpoints)
+        tf.saved_model.save(_served(model, traced), str(folder), signatures=traced)
+        _check_replaceable(target)
+    if verbose:
+        print(f"Exported to {filepath}, for TensorFlow alone:")
+        for name, (_, specs) in endpoints.items():
+            print(f"  {name}({', '.join(str(spec.name) for spec in specs)})")
+
+
+def _target(filepath: str | Path) -> Path:
+    """Returns the folder to write, with all links followed: it is renamed where it really is."""
+    given = os.fspath(filepath)
+    if not given:
+        raise ValueError(
+            "`filepath` must name the folder to write, such as 'saved_models/digits/1'. "
+            f"Received: {filepath!r}"
+        )
+    if "://" in given:
+        raise ValueError(
+            "`filepath` must be a folder of a local file system: nothing can be renamed at once "
+            f"elsewhere. Write to one, and copy it with `tf.io.gfile`. Received: {given}"
+        )
+    return Path(given).expanduser().resolve()
+
+
+def _check_replaceable(target: Path) -> None:
+    """Checks that nothing is lost but an earlier export.
+
+    Raises:
+        ValueError: There is a file, a folder of others, or files of others in a folder.
+    """
+    if not (target.exists() or target.is_symlink()):
+        return
+    found, remedy = "a file", "Choose another, or remove it."
+    if target.is_dir():
+        entries = {entry.name for entry in target.iterdir()}
+        others = sorted(entries - _ENTRIES)
+        if not entries or (not others and _is_own(target / _GRAPH)):
+            return
+        found = f"a folder with {', '.join((others or sorted(entries))[:3])}"
+        remedy = f"Choose another, such as {target / '1'}, or remove it."
+    raise ValueError(
+        "`filepath` must name a new folder, an empty one, or one that holds an earlier export and "
+        f"nothing else. Received: {target}, {found}. {remedy}"
+    )
+
+
+def _is_own(graph: Path) -> bool:
+    """Whether a file is the graph of a SavedModel of this package."""
+    try:
+        saved = saved_model_pb2.SavedModel.FromString(graph.read_bytes())
+    except (OSError, DecodeError):
+        return False
+    return any(set(meta.signature_def) >= _SIGNATURES for meta in saved.meta_graphs)
+
+
+def _traced(endpoints: Mapping[str, Endpoint]) -> dict[str, Callable[..., Any]]:
+    """Returns the graph of each signature, traced once."""
+    traced = {}
+    for name, (function, specs) in endpoints.items():
+        graphs: list[Any] = []
+        noted = noting_graphs(function, graphs)
+        endpoint = tf.function(noted, input_signature=specs, autograph=False)
+        traced[name] = endpoint.get_concrete_function()
+        release(graphs)
+    return traced
+
+
+def _served(model: Served, traced: Mapping[str, Any]) -> tf.Module:
+    """Returns what is written: the graphs, and all that they read."""
+    served: Any = tf.Module()
+    for name, function in traced.items():
+        setattr(served, name, function)
+    read = (variable for each in traced.values() for variable in each.graph.variables)
+    served.weights = list({id(variable): variable for variable in read}.values())
+    # Tables of layers that look words up, which are no variables.
+    served.resources = [
+        part
+        for part in tf.train.TrackableView(model).descendants()
+        if isinstance(part, tf.saved_model.experimental.TrackableResource)
+    ]
+    return served
