@@ -15,6 +15,7 @@ from tfvae._protocols import Served
 from tfvae._tracing import noting_graphs, release
 from tfvae.export.folders import written_beside
 from tfvae.export.signatures import Endpoint, signatures
+from tfvae.export.verification import check_answers, example_inputs
 
 __all__ = ["export_saved_model"]
 
@@ -24,7 +25,9 @@ _GRAPH = "saved_model.pb"
 _ENTRIES = {_GRAPH, "fingerprint.pb", "variables", "assets"}
 
 
-def export_saved_model(model: Served, filepath: str | Path, *, verbose: bool = True) -> None:
+def export_saved_model(
+    model: Served, filepath: str | Path, *, verify: bool = True, verbose: bool = True
+) -> None:
     """Writes `model` as a SavedModel with the signatures of `tfvae.export.signatures`.
 
     It is written beside `filepath`, and renamed when it is complete and on the disk: a server that
@@ -34,16 +37,21 @@ def export_saved_model(model: Served, filepath: str | Path, *, verbose: bool = T
     then leaves the old one beside, for the next export to put back. Who loads a version while it is
     replaced may find parts of both: write a new version for servers that are at work.
 
+    Before it is renamed it is loaded and asked: all signatures have to answer two points that the
+    model draws as the model does.
+
     Args:
         model: A built model.
         filepath: Folder to write, such as `saved_models/digits/1`: servers read the last part as
             the version. `~` is the home folder.
+        verify: Compares what the file answers with the model before it takes its place.
         verbose: Prints the path and the signatures.
 
     Raises:
         ValueError: The model is not built, or at `filepath` is anything but an empty folder or an
             earlier export.
         OSError: Nothing can be written there.
+        RuntimeError: The file answers other numbers than the model.
 
     Example:
         >>> vae.export(folder, verbose=False)
@@ -62,6 +70,8 @@ def export_saved_model(model: Served, filepath: str | Path, *, verbose: bool = T
     with written_beside(target) as folder:
         traced = _traced(endpoints)
         tf.saved_model.save(_served(model, traced), str(folder), signatures=traced)
+        if verify:
+            check_answers(traced, folder, example_inputs(model))
         _check_replaceable(target)
     if verbose:
         print(f"Exported to {filepath}, for TensorFlow alone:")

@@ -392,7 +392,7 @@ class LatentVariableModel(Trainer):
                 found[f"{name}_stddev"] = stddev
         return found
 
-    def export(self, filepath: Any, *, verbose: bool = True) -> None:
+    def export(self, filepath: Any, *, verify: bool = True, verbose: bool = True) -> None:
         """Writes a SavedModel that serves with TensorFlow alone.
 
         Its signatures are listed in `tfvae.export.signatures`. What stands at `filepath` stays
@@ -401,9 +401,11 @@ class LatentVariableModel(Trainer):
 
         Args:
             filepath: Folder to write, new, empty or an earlier export.
+            verify: Loads what was written, and compares what all signatures answer to two points
+                with the model, before it takes its place.
             verbose: Prints the signatures.
         """
-        export_saved_model(self, filepath, verbose=verbose)
+        export_saved_model(self, filepath, verify=verify, verbose=verbose)
 
     def _check_objective(self, objective: Objective) -> None:
         """Checks that gradients of `objective` can come to the encoder, by tracing it."""

@@ -1,0 +1,100 @@
+"""What a file answers, compared with the model that it was written from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfvae._protocols import Served
+from tfvae._typing import Tensor
+from tfvae.data.spec import CONTEXT
+
+__all__ = ["check_answers", "example_inputs"]
+
+_ROWS = 2
+_SEED = (0, 1)
+
+# Of the largest number of an output. One program runs twice on one device: what a file holds, it
+# holds to the bit, and no sum is long enough for its order to tell in the fifth digit.
+_TOLERANCE = 1e-5
+
+
+def example_inputs(model: Served) -> dict[str, Tensor]:
+    """Returns valid inputs of all signatures by name, two rows of data where they take data.
+
+    Data is drawn from the model itself, with a fixed seed. A context is a row of zeros and one of
+    ones, which are numbers, categories and places in a table alike.
+    """
+    seed = tf.constant(_SEED)
+    specs = model.data.specs(batch_size=_ROWS)
+    context = None
+    if CONTEXT in specs:
+        shape = specs[CONTEXT].shape
+        context = tf.stack([tf.fill(shape[1:], float(row)) for row in range(_ROWS)])
+    drawn = model.generate(_ROWS, seed, context)
+    parts = {name: tf.cast(drawn[name], tf.float32) for name in specs if name != CONTEXT}
+    if context is not None:
+        parts[CONTEXT] = context
+    z = model.terms(num_samples=1, seed=seed, **model.data.as_batch(parts)).z[0, :_ROWS]
+    return {**parts, "z": z, "num_samples": tf.constant(_ROWS), "seed": seed}
+
+
+def check_answers(
+    live: Mapping[str, Callable[..., Any]], folder: Path, inputs: Mapping[str, Tensor]
+) -> None:
+    """Loads a SavedModel and asks it what `live` is asked.
+
+    Args:
+        live: Signature name → graph, of this process.
+        folder: The SavedModel that was written from them.
+        inputs: Those of all signatures, by name.
+
+    Raises:
+        RuntimeError: The two answer differently.
+    """
+    loaded = tf.saved_model.load(str(folder)).signatures
+    for name, function in live.items():
+        arguments = function.structured_input_signature[0]
+        request = {str(spec.name): inputs[str(spec.name)] for spec in arguments}
+        expected = _answer(function, *request.values())
+        found = _answer(loaded[name], **request)
+        difference = _difference(expected, found)
+        if difference is not None:
+            raise RuntimeError(
+                "The SavedModel was not kept, because it does not answer what the model does: "
+                f"signature `{name}`, {difference}. A layer may draw without the seed, or read "
+                "what is no weight of the model; `verify=False` leaves this comparison out."
+            )
+
+
+def _answer(function: Callable[..., Any], *args: Tensor, **kwargs: Tensor) -> dict[str, Any] | str:
+    """Returns outputs by name, or what stands in their way: the inputs are made up."""
+    try:
+        return {name: value.numpy() for name, value in function(*args, **kwargs).items()}
+    except tf.errors.InvalidArgumentError as error:
+        return f"an {type(error).__name__}"
+
+
+def _difference(expected: dict[str, Any] | str, found: dict[str, Any] | str) -> str | None:
+    """Returns in words how two answers differ, None where they are the same."""
+    if isinstance(expected, str) or isinstance(found, str):
+        told = [answer if isinstance(answer, str) else "an answer" for answer in (expected, found)]
+        return None if told[0] == told[1] else f"{told[1]} in place of {told[0]}"
+    if set(expected) != set(found):
+        return f"outputs {sorted(found)} in place of {sorted(expected)}"
+    for name, value in expected.items():
+        other = found[name]
+        if value.shape != other.shape or value.dtype != other.dtype:
+            return f"output `{name}` of shape {other.shape} in place of {value.shape}"
+        finite = np.isfinite(value)
+        if not np.array_equal(value[~finite], other[~finite], equal_nan=True):
+            return f"output `{name}` finite in other places"
+        off = np.abs(value[finite].astype("float64") - other[finite])
+        scale = np.max(np.abs(value[finite]), initial=0.0)
+        if not np.max(off, initial=0.0) <= _TOLERANCE * scale:  # NaN is no number that is less.
+            return f"output `{name}` off by {off.max():.3g}, of numbers up to {scale:.3g}"
+    return None
