@@ -4,7 +4,6 @@ import itertools
 
 import keras
 import numpy as np
-import pytest
 import tensorflow as tf
 
 from tests.models.test_directed import network
@@ -72,32 +71,6 @@ def test_a_node_that_no_latent_acts_on_is_scored_once():
     both = tf.concat([data["x"], data["w"]], axis=-1)
     np.testing.assert_allclose(terms.log_p_x[1], expected.log_prob(both), rtol=1e-5)
     np.testing.assert_allclose(graph.join({n: v[0] for n, v in values.items()}), terms.z[0])
-
-
-def test_draws_have_the_marginals_of_the_factors():
-    graph = two_finite()
-    draws, means = graph.generate(4000, tf.constant([3, 4]), {})
-    assert set(draws) == {"y", "k", "x", "w"}
-    assert set(means) == {"x", "w"}
-    np.testing.assert_allclose(np.mean(draws["y"], 0), [1 / 3] * 3, atol=0.03)
-    np.testing.assert_allclose(np.mean(draws["x"] - means["x"], 0), np.zeros(4), atol=0.03)
-
-
-def test_another_root_shares_all_else():
-    graph = two_finite()
-    other = graph.with_root("y", Root(priors.OneHot(), "y"))
-    assert other.generative["x"] is graph.generative["x"]
-    assert other.generative["y"] is not graph.generative["y"]
-    assert graph.generative_weights[1:] == other.generative_weights[1:]
-
-
-def test_circles_are_refused():
-    factors = {
-        "a": part(MultivariateNormalDiag(2), "a", b=(2,)),
-        "b": part(MultivariateNormalDiag(2), "b", a=(2,)),
-    }
-    with pytest.raises(ValueError, match=r"circle: (a|b) reads (a|b); (a|b) reads"):
-        Graph(factors, Networks({}))
 
 
 def test_labels_of_one_point_are_none_of_another():
