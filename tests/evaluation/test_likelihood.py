@@ -234,7 +234,7 @@ def test_says_in_words_when_it_cannot_be_trusted():
     heavy = found(k_hat=[0.8] * 3 + [0.6] * 17)
     assert "15% of the points have weights with a k-hat above 0.7." in heavy.message
     assert "effective" not in heavy.message
-    for remedy in ("more draws (`num_samples`)", "`tfvae.evaluation.refine`"):
+    for remedy in ("more draws", "`tfvae.evaluation.Defensive()`", "`tfvae.evaluation.refine`"):
         assert remedy in few
         assert remedy in heavy.message
     assert " ".join(str(heavy).split()).endswith(heavy.message)
@@ -303,8 +303,8 @@ def test_numbers_of_draws_share_a_program():
         assert found[num_samples].num_samples == num_samples
     # 5,000 draws at once, of 20 points: 250 of each.
     assert {key for key in vae.functions._made if key[0] == "evidence"} == {
-        ("evidence", 8),
-        ("evidence", 250),
+        ("evidence", 8, tfvae.evaluation.Encoder()),
+        ("evidence", 250, tfvae.evaluation.Encoder()),
     }
     assert np.all(found[5].ess <= 5.0)
     assert np.mean(found[1000].ess) > np.mean(found[300].ess)

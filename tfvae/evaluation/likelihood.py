@@ -18,7 +18,8 @@ from tfvae._typing import Seed, Tensor
 from tfvae.evaluation.curve import Curve
 from tfvae.evaluation.estimate import Estimate, render_table
 from tfvae.evaluation.pareto import pareto_k
-from tfvae.evaluation.streaming import Stream, progress
+from tfvae.evaluation.proposals import Encoder, Proposal
+from tfvae.evaluation.streaming import Stream, filled, progress
 from tfvae.graph.evidence import Evidence, importance_evidence
 from tfvae.models import LatentVariableModel
 
@@ -34,6 +35,9 @@ _LARGE_K = 0.7
 # A mean of fewer effective draws in half of the points, or of such weights in a tenth of them, is
 # not to be taken at its word.
 _FEW_DRAWS, _MANY_POINTS = 10.0, 0.1
+_ENCODER = Encoder()
+
+_Compute = Callable[[dict[str, Tensor], dict[str, Tensor], Tensor, Tensor], Evidence]
 
 
 @dataclass(frozen=True)
@@ -109,8 +113,9 @@ class LogLikelihood(Estimate):
             return None
         return (
             f"This log p(x) is likely too low, and its error larger than it says: "
-            f"{', and '.join(found)}. Take more draws (`num_samples`), or draw from posteriors "
-            "that come closer, such as those of `tfvae.evaluation.refine`."
+            f"{', and '.join(found)}. Take more draws, or others, by `proposal=`: "
+            "`tfvae.evaluation.Defensive()`, or `Refined(...)` of what `tfvae.evaluation.refine` "
+            "finds."
         )
 
     def to_dict(self) -> dict[str, float]:
@@ -147,13 +152,17 @@ def log_likelihood(
     data: Any,
     num_samples: int = 1000,
     *,
+    proposal: Proposal = _ENCODER,
     batch_size: int = 100,
     seed: Seed = 0,
     verbose: bool = True,
 ) -> LogLikelihood:
-    """Estimates log p(x) of each point by importance sampling from the posterior.
+    """Estimates log p(x) of each point by importance sampling.
 
         log p(x) ~ log (1/S) sum_s p(x|z_s) p(z_s) / q(z_s|x),   z_s ~ q(z|x)
+
+    where q is the posterior of the encoder, or another `proposal`. How far the estimate can be
+    trusted is told by `LogLikelihood.message`.
 
     Streams: memory depends on `batch_size` and neither on the number of points nor on
     `num_samples`, but for the per-point results. Encoder and prior run once per batch.
@@ -162,6 +171,7 @@ def log_likelihood(
         model: A trained model.
         data: Array `[N, ...]`, `tf.data.Dataset` or `keras.utils.PyDataset`.
         num_samples: Draws per point, S.
+        proposal: What the draws come from, such as `tfvae.evaluation.Defensive()`.
         batch_size: Points per batch, for arrays.
         seed: Int or pair of ints; the same seed, data and `batch_size` give the same numbers.
         verbose: Shows a progress bar where it takes more than two seconds.
@@ -170,7 +180,9 @@ def log_likelihood(
         `LogLikelihood`.
 
     Raises:
-        ValueError: `num_samples` is smaller than 1, or the data is not what the model is for.
+        TypeError: `proposal` is none.
+        ValueError: `num_samples` is smaller than 1, the data is not what the model is for, or the
+            proposal is not for this model or data.
 
     Example:
         >>> result = tfvae.log_likelihood(vae, x, num_samples=100)
@@ -182,21 +194,33 @@ def log_likelihood(
     """
     num_samples = check_count("num_samples", num_samples)
     seed = stateless_seed(0 if seed is None else seed)
+    if not isinstance(proposal, Proposal):
+        raise TypeError(
+            "`proposal` must be a `tfvae.evaluation.Proposal`, such as "
+            f"`tfvae.evaluation.Defensive()`. Received: {type(proposal).__name__}"
+        )
     stream = Stream(model, data, batch_size)
+    if stream.num_points is not None:
+        proposal.check_points(stream.num_points)
     results: list[list[np.ndarray]] = [[], [], [], []]
     curves: list[dict[int, np.ndarray]] = []
+    start = 0
     with progress(stream.num_points, "log p(x)", verbose) as bar:
         for index, (batch, count) in enumerate(stream):
             # One program for all large numbers of draws, and one for each power of two below.
             enough = 1 << (num_samples - 1).bit_length()
             block = min(enough, max(1, _DRAWS_AT_ONCE // len(batch["x"])))
-            make = functools.partial(_estimator, model, block)
-            compute = model.functions(("evidence", block), make)
-            estimate = compute(batch, tf.constant(num_samples), fold_in(seed, index))
+            own = proposal.of_points(slice(start, start + count))
+            own = {name: filled(part, len(batch["x"])) for name, part in own.items()}
+            make = functools.partial(_estimator, model, proposal, block)
+            compute = model.functions(("evidence", block, proposal), make)
+            estimate = compute(batch, own, tf.constant(num_samples), fold_in(seed, index))
             for result, values in zip(results, _judged(estimate, num_samples), strict=True):
                 result.append(values[:count])
             curves.append(_curve(estimate, num_samples, block, count))
             bar.update(count)
+            start += count
+    proposal.check_points(start)
     log_p_x, standard_error, ess, k_hat = (np.concatenate(result) for result in results)
     summary = Estimate.of(log_p_x)
     return LogLikelihood(
@@ -212,12 +236,16 @@ def log_likelihood(
     )
 
 
-def _estimator(
-    model: LatentVariableModel, block: int
-) -> Callable[[dict[str, Tensor], Tensor, Tensor], Evidence]:
-    return lambda batch, count, seed: importance_evidence(
-        model, batch, count, seed, block, num_largest=_NUM_LARGEST
-    )
+def _estimator(model: LatentVariableModel, proposal: Proposal, block: int) -> _Compute:
+    def estimate(
+        batch: dict[str, Tensor], own: dict[str, Tensor], count: Tensor, seed: Tensor
+    ) -> Evidence:
+        q = proposal.distribution(model, batch, own)
+        return importance_evidence(
+            model, batch, count, seed, block, posterior=q, num_largest=_NUM_LARGEST
+        )
+
+    return estimate
 
 
 def _judged(estimate: Evidence, num_samples: int) -> tuple[np.ndarray, ...]:

@@ -14,7 +14,7 @@ from tfvae._config import check_count
 from tfvae._typing import Tensor
 from tfvae.models import LatentVariableModel
 
-__all__ = ["Stream", "progress"]
+__all__ = ["Stream", "filled", "progress"]
 
 
 class Stream:
@@ -65,7 +65,7 @@ class Stream:
             count = len(chunk["x"])
             num_points += count
             size = size or count
-            yield {name: _filled(part, size) for name, part in chunk.items()}, count
+            yield {name: filled(part, size) for name, part in chunk.items()}, count
         if num_points == 0:
             raise ValueError("`data` is empty. Expected at least one batch.")
         self.num_points = num_points
@@ -109,7 +109,7 @@ def _check_batches(data: Any) -> None:
         )
 
 
-def _filled(part: np.ndarray, size: int) -> Tensor:
+def filled(part: np.ndarray, size: int) -> Tensor:
     """Returns rows `[size, ...]`: the given ones, and copies of the first."""
     missing = size - len(part)
     if missing > 0:
