@@ -92,6 +92,18 @@ def test_a_bad_proposal_is_flagged_and_the_defensive_one_mends_it():
     assert exact.mean() - bad.mean > 5 * abs(exact.mean() - mended.mean)
 
 
+@pytest.mark.parametrize("scale", [1.1, 1.5])
+def test_too_wide_a_proposal_leaves_its_known_share_of_the_draws(scale):
+    model = narrowed(1.0)
+    found = tfvae.log_likelihood(
+        model.vae(), model.draw(100), 5000, proposal=Widened(scale), verbose=False
+    )
+    share = (2 * scale**2 - 1) / scale**4  # two latents
+    assert np.mean(found.ess) / 5000 == pytest.approx(share, rel=0.01)
+    assert share > scale**-2
+    assert np.all(found.k_hat < 0.5)
+
+
 def test_widened_is_the_encoder_times_a_number():
     vae, x = mlp_vae(), binary_data(5)
     batch = {"x": tf.constant(x)}

@@ -83,8 +83,10 @@ class Widened(Proposal):
     """A diagonal Gaussian proposal with its standard deviations times `scale`.
 
     The ELBO fits posteriors narrower than the true one, and weights have no variance where q is
-    narrower than 0.71 of it. Too wide costs little: where q was right, in K dimensions, no more of
-    the effective size than all but scale**-K.
+    narrower than 0.71 of it. Too wide costs little: where q was right, in K dimensions, a share of
+    the draws is effective that is above scale**-K,
+
+        ess / S = (sqrt(2 scale**2 - 1) / scale**2)**K
 
     Args:
         scale: Factor of the standard deviations, > 0.
