@@ -89,6 +89,21 @@ def test_loss_scaling_skips_what_overflows_as_keras_does():
     assert all(np.all(np.isfinite(w)) for w in vae.get_weights())
 
 
+class Silent(tfvae.VAE):
+    """Logs nothing of its steps."""
+
+    def train_step(self, data):
+        return {"steps": super().train_step(data)["loss"]}
+
+
+def test_a_step_of_the_users_own_need_not_log_a_loss():
+    made = mlp_vae(seed=3)
+    vae = Silent(made.encoder, made.decoder, seed=1)
+    vae.compile("adam", run_eagerly=True)
+    vae.fit(X[:20], batch_size=10, verbose=0)
+    assert int(vae.optimizer.iterations) == 2
+
+
 def test_nothing_is_kept_after_training():
     vae = exploding(1e-3)
     vae.fit(X, verbose=0)

@@ -57,7 +57,8 @@ class Guard:
             self.check_weights()
             self._keep()
         logs = run()
-        if not np.isfinite(float(logs["loss"])):
+        # A step of the user's own may log what it likes.
+        if not np.isfinite(float(logs.get("loss", 0.0))):
             self._give_up(_not_finite(logs))
         return logs
 
