@@ -14,6 +14,7 @@ from tests.evaluation.test_collapse import collapsed
 from tfvae.callbacks import CollapseMonitor
 
 
+@pytest.mark.slow
 def test_progress_bar_shows_the_terms_of_each_epoch():
     model = analytic.LinearGaussian.random()
     vae, x = model.vae(), model.draw(30)
@@ -43,6 +44,7 @@ def test_progress_bar_needs_no_terms():
     assert "2/2" in text.getvalue()
 
 
+@pytest.mark.slow
 def test_monitor_tells_once_and_leaves_training_alone():
     weights, histories, start = [], [], None
     for watched in (False, True):
@@ -75,6 +77,7 @@ def test_monitor_tells_once_and_leaves_training_alone():
     assert histories[1]["held_out_active_units"] == [0.0] * 5
 
 
+@pytest.mark.slow
 def test_monitor_says_nothing_of_a_model_in_use():
     exact = analytic.LinearGaussian.with_exact_posterior()
     vae, x = exact.vae(), exact.draw(100)

@@ -130,6 +130,7 @@ def test_representation_shows_what_is_there():
 # MNIST.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["argument", "environment"])
 def test_mnist_from_a_folder(mnist_folder, monkeypatch, by):
     monkeypatch.setattr(keras.datasets.mnist, "load_data", None)
@@ -197,6 +198,7 @@ def test_mnist_of_wrong_shape(tmp_path, mnist_arrays):
 # Binarized MNIST.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["argument", "environment"])
 def test_binarized_mnist_unpacks_its_rows(binarized_folder, binarized_arrays, monkeypatch, by):
     if by == "environment":

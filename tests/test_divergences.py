@@ -89,6 +89,7 @@ FAMILIES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:MultivariateNormalFullCovariance is deprecated")
 def test_all_pairs_of_gaussians():
     loc_q, factor_q = parameters(4, seed=0)
@@ -138,6 +139,7 @@ def test_events_of_any_rank_sum_the_same_elements():
         np.testing.assert_allclose(closed_form_kl(*pair), elementwise, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None, max_examples=30, database=None)
 @given(st.lists(st.tuples(st.floats(-50, 50), st.floats(0.01, 50)), min_size=4, max_size=4))
 def test_divergences_are_never_negative(values):

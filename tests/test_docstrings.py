@@ -79,6 +79,7 @@ def test_examples_run(name, namespace, data_folder, monkeypatch, tmp_path):
     assert runner.failures == 0, f"{runner.failures} examples of {name} failed, see the output"
 
 
+@pytest.mark.slow
 def test_public_names_have_docstrings_and_modules_declare_them():
     for name in MODULES:
         module = importlib.import_module(name)

@@ -32,6 +32,7 @@ def regression_data(num=256):
     return x, y.astype("float32")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weighted", [pytest.param(False, marks=pytest.mark.xla), True])
 def test_stock_fit_recovers_the_closed_form(weighted):
     x, y = regression_data()

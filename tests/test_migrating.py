@@ -4,12 +4,14 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import tfvae
 
 DOCS = Path(__file__).parents[1] / "docs"
 
 
+@pytest.mark.slow
 def test_the_tutorial_runs_and_trains():
     text = (DOCS / "migrating_from_tfp_layers.md").read_text()
     (program,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)

@@ -61,6 +61,7 @@ def deep_vae():
     return image_vae(latents=5)
 
 
+@pytest.mark.slow
 def test_figures_need_no_display_and_leave_nothing_behind(vae, tmp_path):
     figures = [
         plots.reconstructions(vae, images(3)),
@@ -123,6 +124,7 @@ def test_figures_of_every_kind_of_model(name):
     assert texts == ["training", "validation", "rate", *expected]
 
 
+@pytest.mark.slow
 def test_nodes_are_chosen_by_shape_or_name():
     model, data = kind("tables")  # nodes `image` [2, 3] and `size`, a number
     assert pixels(plots.samples(model, 2, context=data["context"][:1]))[0].shape == (2, 3)
@@ -248,6 +250,7 @@ def test_counts_are_positive(vae, argument):
         plots.samples(vae, **{argument: -1})
 
 
+@pytest.mark.slow
 def test_first_rows_of_every_form_of_data(vae):
     x = images(7)
     batches = tf.data.Dataset.from_tensor_slices(x).batch(3)
@@ -345,6 +348,7 @@ def test_one_latent_has_no_plane():
 # Training curves.
 
 
+@pytest.mark.slow
 def test_training_curves_show_what_was_logged(vae):
     vae = image_vae((2, 2, 1))
     vae.compile("adam", run_eagerly=True)

@@ -77,6 +77,7 @@ def test_mutual_information_of_one_point_is_nothing():
     np.testing.assert_array_equal(terms.batch_mutual_information, [0.0])
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None, max_examples=40, database=None)
 @given(
     st.integers(1, 6).flatmap(
@@ -110,6 +111,7 @@ def test_mutual_information_of_few_points_is_the_same_of_any_class(size):
     np.testing.assert_allclose(full, terms.batch_mutual_information, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [17, 31, 32, 100])
 @pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.xla)])
 def test_of_many_points_sixteen_stand_for_those_that_follow(size, jit_compile):

@@ -25,6 +25,7 @@ def test_outputs_are_shapes_and_types_and_weights_last():
     assert layer(tf.ones([4, 2])).shape == (4, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", slow_but("plain", of=KINDS))
 def test_a_model_that_is_gone_leaves_no_graph(make):
     def live():

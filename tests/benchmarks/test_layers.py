@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from tfvae import layers
@@ -31,6 +32,7 @@ def test_reports_ratios_of_both_operations(tmp_path, capsys):
     assert max(map(len, printed.splitlines())) <= 80
 
 
+@pytest.mark.slow
 def test_both_sides_score_alike():
     """The bare distribution is the layer's own, and not a cheaper one."""
     for layer, (args, make) in benchmark.FAMILIES.items():

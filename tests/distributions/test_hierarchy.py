@@ -39,6 +39,7 @@ def moments(x):
     return np.concatenate([x @ BY_X + mean @ DOWN, mean]), covariance
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 def test_density_is_that_of_the_joint_gaussian():
     q = posterior()

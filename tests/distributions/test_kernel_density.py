@@ -10,6 +10,7 @@ from tfvae.distributions import KernelDensity
 RNG = np.random.default_rng(0)
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 def test_density_is_that_of_scikit_learn():
     points = RNG.normal(size=(200, 3)).astype("float32") + 5.0

@@ -53,6 +53,7 @@ def test_counts_and_categories():
     assert support_of(mixture) == support_of(mixture.components_distribution)
 
 
+@pytest.mark.slow
 def test_every_layer_over_less_than_the_real_line_says_so():
     """What a family cannot draw it names, with the name of a layer that can."""
     for case in ALL_CASES:

@@ -55,6 +55,7 @@ def data(repeated=True):
     return {"x": MODEL.draw(20), "context": c}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", slow_but(20, of=[20, 6]))
 def test_entries_of_a_conditional_prior_match_their_closed_forms(batch_size):
     order = np.random.default_rng(0).permutation(20)  # equal contexts are in different chunks
@@ -92,6 +93,7 @@ def test_entries_of_a_conditional_prior_match_their_closed_forms(batch_size):
     assert "at most mean log N_c" in str(ledger)
 
 
+@pytest.mark.slow
 def test_nothing_is_told_of_contexts_that_come_once():
     ledger = tfvae.decompose(
         conditional(4), data(repeated=False), evidence_samples=2, verbose=False
@@ -105,6 +107,7 @@ def test_nothing_is_told_of_contexts_that_come_once():
     assert max(map(len, str(ledger).splitlines())) <= 80
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("repeated", [True, False])
 @pytest.mark.parametrize("matches", slow_but(False, of=[True, False]))
 def test_a_collapse_is_told_whatever_z_says_of_the_context(repeated, matches):
@@ -123,6 +126,7 @@ def test_a_collapse_is_told_whatever_z_says_of_the_context(repeated, matches):
     assert max(map(len, str(report).splitlines()[:-1])) <= 80  # but the message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("repeated", [True, False])
 def test_a_conditional_model_in_use_is_left_alone(repeated):
     report = measure_collapse(conditional(3 if repeated else 4), data(repeated))
@@ -207,6 +211,7 @@ def test_information_given_the_condition_keeps_its_bounds(make):
     assert np.isfinite(report.shuffle_cost)
 
 
+@pytest.mark.slow
 def test_terms_of_equal_conditions_are_compared_and_no_others():
     """Minus zero is zero."""
     vae, given = conditional(), data()
@@ -219,6 +224,7 @@ def test_terms_of_equal_conditions_are_compared_and_no_others():
     assert one.mutual_information.mean == other.mutual_information.mean
 
 
+@pytest.mark.slow
 def test_alternating_needs_information_that_is_logged():
     scheme = tfvae.learning.Alternating(2, until_information_stops=5)
     with pytest.raises(ValueError, match="its prior depends on context"):

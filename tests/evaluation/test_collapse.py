@@ -166,6 +166,7 @@ def test_labels_and_contexts_are_kept_with_their_points():
     assert set(report.level_rates) == {"rate_y", "rate_z"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", slow_but("40", of={"2": 2, "7": 7, "40": 40}))
 def test_the_order_of_the_data_does_not_matter(size):
     """Sorted by class, the neighbour of a point looks like it: the others are from anywhere."""
@@ -185,6 +186,7 @@ def test_the_order_of_the_data_does_not_matter(size):
         assert abs(cost - each.mean()) < 4 * each.std() / np.sqrt(40)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", slow_but(0, of=range(5)))
 def test_few_points_are_no_collapse(seed):
     """z says 0.8 nats of 12 points: one draw of each leaves noise of a third of a nat."""
@@ -203,6 +205,7 @@ def test_few_points_are_no_collapse(seed):
     assert not report.collapsed
 
 
+@pytest.mark.slow
 def test_scores_that_are_not_finite_are_said_to_be_that():
     exact = analytic.LinearGaussian.with_exact_posterior()
     vae, x = exact.vae(), (1e19 * exact.draw(6)).astype("float32")
@@ -214,6 +217,7 @@ def test_scores_that_are_not_finite_are_said_to_be_that():
     assert not np.isfinite(tfvae.evaluation.refine(vae, x, steps=1, verbose=False).elbo.mean)
 
 
+@pytest.mark.slow
 def test_data_and_models_that_cannot_be_measured_are_refused():
     with pytest.raises(ValueError, match="At least two points"):
         measure_collapse(mlp_vae(), binary_data(1))

@@ -24,6 +24,7 @@ def gaussian_mixture_entropy(loc, scale):
     return value
 
 
+@pytest.mark.slow
 def test_every_entry_matches_its_closed_form_in_one_dimension():
     model = analytic.LinearGaussian.random(seed=1, dims=3, latents=1)
     x = model.draw(20)
@@ -84,6 +85,7 @@ def test_entries_of_several_dimensions_and_chunks():
             assert abs(value["mean"] - ledgers[1].to_dict()[name]["mean"]) < 1e-4, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distance", [0.0, 100.0])
 def test_limits_of_the_mutual_information(distance):
     """All encodings equal carry nothing; far apart they carry log N, and no more."""
@@ -103,6 +105,7 @@ def test_limits_of_the_mutual_information(distance):
     assert ledger.information_ceiling == pytest.approx(np.log(num))
 
 
+@pytest.mark.slow
 def test_ledger_of_a_finite_latent_is_the_exact_sum():
     vae, exact = bernoulli_mixture()
     x = np.random.default_rng(0).integers(0, 2, (50, 8)).astype("float32")
@@ -126,6 +129,7 @@ def test_ledger_of_a_finite_latent_is_the_exact_sum():
     assert ledger.mutual_information.mean == pytest.approx(information, abs=2e-5)
 
 
+@pytest.mark.slow
 def test_bits_have_a_total_correlation_and_a_prior_of_dependent_ones_no_dimension_wise_kl():
     head = tfvae.layers.IndependentBernoulli(2)
     encoder = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), head])
@@ -148,6 +152,7 @@ def test_bits_have_a_total_correlation_and_a_prior_of_dependent_ones_no_dimensio
     assert "dimension_wise_kl" not in str(ledger)
 
 
+@pytest.mark.slow
 def test_reads_arrays_datasets_and_sequences_alike():
     class Batches(keras.utils.PyDataset):
         def __len__(self):
@@ -168,6 +173,7 @@ def test_reads_arrays_datasets_and_sequences_alike():
     assert tfvae.decompose(vae, x, batch_size=4, **{**settings, "seed": 8}).to_dict() != ledgers[0]
 
 
+@pytest.mark.slow
 def test_prints_a_ledger_of_eighty_columns(capsys):
     model = analytic.LinearGaussian.random()
     print(tfvae.decompose(model.vae(), model.draw(10), evidence_samples=10))

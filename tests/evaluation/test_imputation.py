@@ -54,6 +54,7 @@ def conditional(model, row):
     return mean, covariance, log_p
 
 
+@pytest.mark.slow
 def test_means_and_evidence_by_quadrature_are_the_exact_ones():
     model = analytic.LinearGaussian.random(seed=1, dims=4, latents=1)
     x = gappy(model.draw(11))
@@ -69,6 +70,7 @@ def test_means_and_evidence_by_quadrature_are_the_exact_ones():
         assert log_p[i] == pytest.approx(exact, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_sampled_means_and_draws_agree_with_the_closed_form():
     model = analytic.LinearGaussian.random(seed=4, dims=5, latents=2)
     x = gappy(model.draw(6), seed=2)
@@ -107,6 +109,7 @@ def test_sampled_means_and_draws_agree_with_the_closed_form():
     assert summary["num_draws"] == 2000
 
 
+@pytest.mark.slow
 def test_categories_get_the_most_probable_one_over_all_latents():
     """One latent, a sigmoid of which says which category is likely: the sum is by quadrature."""
     columns = {"real": layers.IndependentNormal(), "category": layers.IndependentCategorical((), 3)}
@@ -180,6 +183,7 @@ def test_any_form_of_data_and_family():
     assert tfvae.impute(vae, x.astype("float64"), 10, verbose=False).x.dtype == "float64"
 
 
+@pytest.mark.slow
 def test_families_without_a_mean_are_averaged_over_draws():
     """A relaxed Bernoulli variable has none that TFP knows; that of the decoder's bias is 1 / 2."""
     inner = layers.RelaxedBernoulli(2, temperature=0.5)
@@ -210,6 +214,7 @@ def test_bad_arguments():
             tfvae.impute(vae, np.zeros([4, 6]), **arguments)
 
 
+@pytest.mark.slow
 def test_sums_over_few_states_are_exact():
     """A mixture of three products of Gaussians, with its responsibilities by hand."""
     rng = np.random.default_rng(0)
@@ -243,6 +248,7 @@ def test_sums_over_few_states_are_exact():
         assert np.all(np.abs(result.draws[:, i].mean(axis=0) - mean)[~seen] < 5 * error[~seen])
 
 
+@pytest.mark.slow
 def test_a_mixture_likelihood_is_told_its_component_by_what_is_observed():
     """p(x|z) does not look at z: means and draws are those of the mixture given the rest."""
     loc = np.array([[-3.0, -3.0], [3.0, 3.0]])
@@ -268,6 +274,7 @@ def test_a_mixture_likelihood_is_told_its_component_by_what_is_observed():
     assert np.all(np.abs(drawn.mean(axis=0) - means) < 5 * stddev / np.sqrt(400))
 
 
+@pytest.mark.slow
 def test_a_context_says_what_is_missing():
     """The decoder copies the context: nothing else is known of an empty row."""
     first, context = keras.Input((2,)), keras.Input((2,))
@@ -290,6 +297,7 @@ def test_a_context_says_what_is_missing():
         tfvae.impute(vae, {"x": x, "context": x}, 50, verbose=False)
 
 
+@pytest.mark.slow
 def test_models_without_latents_fill_from_their_one_density():
     columns = {"real": layers.IndependentNormal(2), "kind": layers.IndependentCategorical((), 3)}
     head = layers.Masked(layers.Heterogeneous(columns))

@@ -81,6 +81,7 @@ def ledger_by_sums(model, data):
     }, alike
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", slow_but("plain", "given_node", "codes", of=KNOWN))
 def test_the_ledger_is_that_of_sums_over_z(name):
     model, data = kind(name)

@@ -38,6 +38,7 @@ def chi_square(model, x):
     return determinants * np.exp(exponent) - 1.0
 
 
+@pytest.mark.slow
 def test_error_ess_and_bias_have_their_known_rates():
     model = analytic.LinearGaussian.random(seed=4)
     # Wide enough that the weights have the variance that the closed form speaks of.
@@ -55,6 +56,7 @@ def test_error_ess_and_bias_have_their_known_rates():
     assert abs(bias - chi2 / (2 * num)) < 5 * result.standard_error < chi2 / (2 * num)
 
 
+@pytest.mark.slow
 def test_blocks_and_batches_do_not_change_what_is_estimated():
     model = analytic.LinearGaussian.random()
     x, vae = model.draw(11), model.vae()
@@ -70,6 +72,7 @@ def test_blocks_and_batches_do_not_change_what_is_estimated():
     assert np.abs(other.per_point - again.per_point).min() > 0
 
 
+@pytest.mark.slow
 def test_more_samples_raise_the_bound_towards_log_p_x():
     model = analytic.LinearGaussian.random(seed=4)
     x, vae = model.draw(2000), model.vae()
@@ -146,6 +149,7 @@ def test_matches_quadrature_for_a_trained_nonlinear_decoder():
     assert abs(ledger.elbo.mean - (log_p_x - gap).mean()) < 5 * noise
 
 
+@pytest.mark.slow
 def test_curve_is_that_of_estimates_with_fewer_draws():
     """The first s draws of many are those of an estimate from s."""
     model = analytic.LinearGaussian.random()
@@ -168,6 +172,7 @@ def test_curve_is_that_of_estimates_with_fewer_draws():
     assert estimate(7).curve.num_draws.tolist() == [7]
 
 
+@pytest.mark.slow
 def test_curve_is_of_the_numbers_of_draws_that_all_batches_have():
     """Batches of a dataset may have other sizes, and blocks with them."""
     model = analytic.LinearGaussian.random()
@@ -181,6 +186,7 @@ def test_curve_is_of_the_numbers_of_draws_that_all_batches_have():
     assert result.curve.mean.tolist() == [result.mean]
 
 
+@pytest.mark.slow
 def test_curve_of_a_known_evidence_is_flat():
     mixture = tfvae.FiniteMixture(tfvae.layers.IndependentBernoulli(6), 3, seed=0)
     result = tfvae.log_likelihood(mixture, binary_data(100), 201, verbose=False)
@@ -198,6 +204,7 @@ def narrowed(width):
     return dataclasses.replace(model, s=width**2 * model.s)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [0.3, 0.5, 0.6, 0.8])
 def test_k_hat_is_that_of_a_posterior_too_narrow(width):
     model = narrowed(width)
@@ -244,6 +251,7 @@ def test_says_in_words_when_it_cannot_be_trusted():
     assert found(ess=1.0, error=0.0).message is None
 
 
+@pytest.mark.slow
 def test_says_so_of_a_posterior_too_narrow_and_of_no_good_one():
     for width, trusted in ((0.3, False), (1.0, True)):
         model = narrowed(width)
@@ -251,6 +259,7 @@ def test_says_so_of_a_posterior_too_narrow_and_of_no_good_one():
         assert (result.message is None) == trusted
 
 
+@pytest.mark.slow
 def test_k_hat_needs_draws():
     model = analytic.LinearGaussian.random()
     x, vae = model.draw(4), model.vae()
@@ -261,6 +270,7 @@ def test_k_hat_needs_draws():
     assert np.all(np.isfinite(tfvae.log_likelihood(vae, x, 21, verbose=False).k_hat))
 
 
+@pytest.mark.slow
 def test_k_hat_is_minus_infinity_where_log_p_x_is_known():
     mixture = tfvae.FiniteMixture(tfvae.layers.IndependentBernoulli(6), 3, seed=0)
     for num_samples in (1, 50):
@@ -269,6 +279,7 @@ def test_k_hat_is_minus_infinity_where_log_p_x_is_known():
         assert known.median_k_hat == -np.inf
 
 
+@pytest.mark.slow
 def test_prints_and_converts(capsys):
     model = analytic.LinearGaussian.random()
     result = tfvae.log_likelihood(model.vae(), model.draw(4), 10)
@@ -286,6 +297,7 @@ def test_prints_and_converts(capsys):
         tfvae.log_likelihood(model.vae(), model.draw(4), 0.5)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_samples():
     """A million draws per point, in blocks that fit the cache."""
     model = analytic.LinearGaussian.with_exact_posterior(dims=3, latents=1)
@@ -294,6 +306,7 @@ def test_memory_does_not_grow_with_samples():
     np.testing.assert_allclose(result.per_point, model.log_p_x(x), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_numbers_of_draws_share_a_program():
     vae, x = mlp_vae(), binary_data(20)
     vae.compile("adam", run_eagerly=True)

@@ -28,6 +28,7 @@ def approximation_gap(model):
     return 0.5 * (np.log(np.diag(model.m)).sum() - np.linalg.slogdet(model.m)[1])
 
 
+@pytest.mark.slow
 def test_reaches_the_best_diagonal_posterior():
     """S_jj = s2 / M_jj around the exact mean; sigma points make every ELBO exact."""
     model = wrong_encoder()
@@ -86,6 +87,7 @@ def test_ledger_splits_the_gap():
     assert "amortisation_gap" not in plain.to_dict()
 
 
+@pytest.mark.slow
 def test_finite_latents_reach_the_exact_responsibilities():
     """A table for each point can hold any posterior over three states: nothing is left."""
     vae, x = finite_vae(), binary_data(12)
@@ -131,6 +133,7 @@ def test_contexts_half_precision_and_datasets():
         keras.config.set_dtype_policy("float32")
 
 
+@pytest.mark.slow
 def test_what_cannot_be_refined():
     with pytest.raises(ValueError, match=r"parameters that one layer.*HierarchicalVAE.*Hierarchy"):
         refine(ladder(), binary_data(4))

@@ -32,6 +32,7 @@ def test_prints_evidence_and_labels_and_writes_what_it_says(example, tmp_path, c
     assert max(differences) < 1e-3
 
 
+@pytest.mark.slow
 def test_evidence_of_each_label_is_that_of_its_context(example):
     vae, x = example.build_vae(True, 8, 0), datasets.digits().x_test[:4]
     found = example.evidence_of_labels(vae, x, 3)
@@ -42,6 +43,7 @@ def test_evidence_of_each_label_is_that_of_its_context(example):
     assert np.abs(found - found[:, :1]).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_all_networks_of_the_conditional_model_read_the_label(example):
     vae = example.build_vae(True, 8, 0)
     assert vae.context_shape == (10,)

@@ -25,6 +25,7 @@ def test_prints_one_row_for_each_way(example, capsys, tmp_path):
     assert len(list(tmp_path.iterdir())) == 3
 
 
+@pytest.mark.slow
 def test_components_come_in_the_order_of_their_weights(example):
     data = datasets.digits()
     model = example.fit("EM", 4, data, 1, 0)

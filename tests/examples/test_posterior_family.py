@@ -45,6 +45,7 @@ def test_prints_one_row_for_each_family_and_draws_them(example, capsys, tmp_path
     assert (tmp_path / "posterior_family.png").read_bytes()[:4] == b"\x89PNG"
 
 
+@pytest.mark.slow
 def test_families_are_what_they_are_called_around_one_decoder(example):
     x = datasets.digits().x_test[:3]
     models = {family: example.build_vae(family, 4, 0) for family in example.FAMILIES}

@@ -34,6 +34,7 @@ def test_prints_one_row_for_each_prior_and_saves_the_picture(example, capsys, tm
     assert len(np.unique(imread(tmp_path / "priors.png"))) > 10
 
 
+@pytest.mark.slow
 def test_all_priors_are_of_the_same_networks(example):
     x = datasets.digits().x_train[:60]
     first = None

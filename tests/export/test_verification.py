@@ -95,6 +95,7 @@ class Noise(keras.layers.Layer):
         return inputs + tf.random.normal(tf.shape(inputs))
 
 
+@pytest.mark.slow
 def test_draws_without_a_seed_are_found(tmp_path):
     tf.random.set_seed(None)  # TensorFlow makes one of this and of the place in the graph.
     encoder = keras.Sequential(
@@ -124,6 +125,7 @@ def test_inputs_are_made_up_that_a_model_takes(name):
         np.testing.assert_array_equal(inputs[part], again[part])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", slow_but("density", of={name: name for name in KINDS}))
 def test_every_kind_of_model_is_kept(name, tmp_path):
     kind(name)[0].export(tmp_path / "1", verbose=False)

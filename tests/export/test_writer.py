@@ -135,6 +135,7 @@ def test_what_others_made_is_not_replaced(vae, tmp_path, make, found):
     assert sorted(target.parent.rglob("*")) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [".", "assets.extra"])
 def test_files_of_others_in_an_export_are_not_lost(vae, exported, place, monkeypatch):
     """Nor those that are put there while the next one is written."""

@@ -106,6 +106,7 @@ def test_densities_are_those_of_scipy():
     np.testing.assert_allclose(q.prob((edges[1:] + edges[:-1]) / 2), masses / 0.75, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_data_outside_the_support_is_refused_in_the_words_of_the_family(model):
     vae, x, _ = model
     message = "support of the Weibull likelihood.* at least 0.0, ends excluded.*Add a small const"

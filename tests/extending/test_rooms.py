@@ -41,6 +41,7 @@ def test_the_robust_bound_tends_to_the_elbo_and_is_bounded():
     assert np.all(RobustELBO(0.5)(certain) + certain.rate >= -6 * 1.5 / 0.5 - 1e-3)
 
 
+@pytest.mark.slow
 def test_the_robust_bound_trains_any_model_of_binary_data():
     for make in (mlp_vae, lambda: tfvae.FiniteMixture(tfvae.layers.IndependentBernoulli(6), 3)):
         model = make()
@@ -57,6 +58,7 @@ def two_views():
     return TwoViews(mlp_encoder(), decoders, tfvae.priors.StandardNormal(), seed=0)
 
 
+@pytest.mark.slow
 def test_two_views_are_scored_where_they_are_observed(tmp_path):
     w = np.random.default_rng(0).normal(size=(12, 3)).astype("float32")
     w[5:] = np.nan
@@ -78,6 +80,7 @@ def test_two_views_are_scored_where_they_are_observed(tmp_path):
     assert np.all(np.isfinite(found.per_point))
 
 
+@pytest.mark.slow
 def test_mirrored_draws_have_no_noise_in_what_is_linear():
     vae = mlp_vae()
     vae.build((None, 6))

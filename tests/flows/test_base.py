@@ -24,6 +24,7 @@ def test_battery_is_complete():
         assert keras.saving.get_registered_name(cls) == f"tfvae.flows>{cls.__name__}"
 
 
+@pytest.mark.slow
 @over_all_flows
 @pytest.mark.parametrize("context_size", [0, 3])
 def test_inverse_and_log_determinant(cls, context_size):
@@ -55,6 +56,7 @@ def test_inverse_and_log_determinant(cls, context_size):
     np.testing.assert_allclose(f.forward(tf.identity(f.inverse(x))), x, atol=1e-4)
 
 
+@pytest.mark.slow
 @over_all_flows
 def test_total_probability_is_one(cls):
     flow = made(cls, 2, 1, scale=0.3)

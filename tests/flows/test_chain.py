@@ -8,6 +8,7 @@ from tests.flows.cases import made, normal
 from tfvae.flows import Chain, InverseAutoregressive, MaskedAutoregressive, RealNVP
 
 
+@pytest.mark.slow
 def test_maps_one_after_the_other():
     parts = [made(cls, 3, 2) for cls in (RealNVP, InverseAutoregressive, MaskedAutoregressive)]
     chain = Chain(parts, dtype="float64")

@@ -14,6 +14,7 @@ from tfvae.graph.evidence import importance_evidence
 BLOCKS = {"1-1": (1, 1), "7-7": (7, 7), "7-3": (7, 3), "3-10": (3, 10)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("num_samples", "block"), slow_but("7-3", of=BLOCKS))
 def test_blocks_are_one_estimate(num_samples, block):
     vae, x, seed = mlp_vae(), binary_data(5), stateless_seed(3)
@@ -86,6 +87,7 @@ def test_error_says_what_the_draws_can_tell(log_w, error):
     np.testing.assert_allclose(evidence.standard_error, [error], rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 def test_courses_are_the_same_under_xla():
     """At weights that are given: under XLA the same seed gives other draws."""
@@ -103,6 +105,7 @@ def test_courses_are_the_same_under_xla():
     np.testing.assert_array_equal(plain.course.largest, -np.sort(-every.T)[:, :60])
 
 
+@pytest.mark.slow
 def test_what_nobody_asks_for_costs_nothing():
     vae, x, seed = mlp_vae(), binary_data(5), stateless_seed(3)
 
@@ -133,6 +136,7 @@ def test_a_known_evidence_has_a_course_without_news():
     assert importance_evidence(mixture, batch, 9, seed, 3).course is None
 
 
+@pytest.mark.slow
 def test_one_draw_has_no_standard_error():
     vae, x = mlp_vae(), binary_data(5)
     vae.compile("sgd", jit_compile=False)

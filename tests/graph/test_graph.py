@@ -4,6 +4,7 @@ import itertools
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from tests.models.test_directed import network
@@ -41,6 +42,7 @@ def two_finite(**settings):
     return graph
 
 
+@pytest.mark.slow
 def test_sums_over_all_states_are_those_of_a_loop():
     graph = two_finite()
     data = {"x": tf.constant(X), "w": tf.constant(np.ones([5, 2], "float32"))}

@@ -161,6 +161,7 @@ def regression(scale):
     )
 
 
+@pytest.mark.slow
 def test_regression_reaches_least_squares_and_weights_come_back(tmp_path):
     scale = positive()
     model = regression(scale)
@@ -205,6 +206,7 @@ def test_steps_are_those_of_the_gradient(optimizer, policy):
         np.testing.assert_allclose(loc, (2.8 + 2.62) / 2, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_models_that_are_built_by_fit():
     scale = positive()
 
@@ -225,6 +227,7 @@ def test_models_that_are_built_by_fit():
     assert scale.numpy() != before
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 def test_training_under_xla():
     scale = positive()
@@ -245,6 +248,7 @@ def test_functions_with_variables_are_stored(tmp_path):
     GLOBAL_VARIABLE.assign(1.0)
 
 
+@pytest.mark.slow
 def test_all_variables_of_tfp_s_functional_autoencoder_train():
     """Two draws of z each, a trainable prior, and a weight of the penalty that does not train."""
     given, variables = prior()
@@ -299,6 +303,7 @@ def penalized(as_layer, given):
     return keras.Sequential([keras.Input((4,)), *parts])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("as_layer", [False, True], ids=["regularizer", "layer"])
 def test_priors_made_from_variables_train(as_layer, tmp_path):
     given, variables = prior()

@@ -271,6 +271,7 @@ def test_as_the_density_of_a_model(make, tmp_path):
         tfvae.DensityModel(make((2, 2, 1)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make",
     [
@@ -300,6 +301,7 @@ def test_files(make, tmp_path):
     assert np.all(np.isfinite(p.log_prob(x)))
 
 
+@pytest.mark.slow
 def test_the_distribution_is_a_composite_of_context_and_weights():
     layer = scattered(dense(4))
     x, context = states((4,), 2)[:, None], tf.Variable(contexts())
@@ -335,6 +337,7 @@ def test_the_distribution_is_a_composite_of_context_and_weights():
     assert np.max(np.abs(layer(context).log_prob(x) - expected)) > 1e-3
 
 
+@pytest.mark.slow
 def test_precision_policies():
     x = states((4,), 2)
     expected = scattered(dense(4)).distribution(contexts()[:1]).log_prob(x)
@@ -432,6 +435,7 @@ def test_documented_transform():
     assert distribution.log_prob(np.zeros((5, 1, 2))).shape == (5, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 def test_transform_is_a_change_of_variables(tmp_path):
     made = MADE(2, 3, hidden_units=[8], activation="tanh", input_order=[2, 3, 1])
@@ -467,6 +471,7 @@ def test_transform_is_a_change_of_variables(tmp_path):
     np.testing.assert_array_equal(loaded(params).log_prob(x), p.log_prob(x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [dense, pixels], ids=["dense", "pixels"])
 def test_what_has_no_closed_form_says_so(make):
     p = make((2, 2, 1))(contexts())

@@ -358,6 +358,7 @@ def test_fit_reaches_the_likelihood_of_known_parameters():
     assert not bad
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 def test_encoder_chains_into_decoder():
     encoder = keras.Sequential(

@@ -34,6 +34,7 @@ def test_all_readers_see_one_draw(q_z):
     assert q_z.shape == draw.shape == (5, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 def test_all_readers_see_one_draw_in_graphs():
     inputs = keras.Input((4,))
@@ -86,6 +87,7 @@ def test_readers_in_branches_see_the_draw_of_the_function():
     np.testing.assert_array_equal(*read(tf.zeros([5, 4])))
 
 
+@pytest.mark.slow
 def test_readers_in_threads_see_one_draw():
     layer, start = MultivariateNormalDiag(2), threading.Barrier(8)
     for _ in range(5):
@@ -157,6 +159,7 @@ class Shifted(tfd.Distribution):
         return tf.where(inside, 0.0, -tf.abs(x - self.loc))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make",
     [

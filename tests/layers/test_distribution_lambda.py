@@ -53,6 +53,7 @@ def test_several_inputs_and_file(tmp_path):
     np.testing.assert_array_equal(loaded(inputs).mean(), model(inputs).mean())
 
 
+@pytest.mark.slow
 def test_joint_distributions_of_a_variable():
     """TFP's joint distribution without an input: its tensor is a list of tensors, part by part."""
     inputs = keras.Input(())

@@ -59,6 +59,7 @@ both_forms = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.slow
 @both_forms
 def test_added_once_and_as_a_mean_over_the_batch(as_layer):
     model = penalized(as_layer, standard(), use_exact_kl=True, weight=2.0)
@@ -99,6 +100,7 @@ def test_test_points_that_are_no_draws_are_refused(name):
         penalized(True, standard(), name)(PARAMS)
 
 
+@pytest.mark.slow
 @both_forms
 def test_priors_as_models_are_trained_and_stored(as_layer, tmp_path):
     prior = keras.Sequential([VariableLayer(4, initializer="ones"), MultivariateNormalDiag(2)])
@@ -193,6 +195,7 @@ def test_weights_that_change(as_layer):
     np.testing.assert_allclose(copy.losses[0], 0.25 * EXPECTED.mean(), rtol=1e-5)
 
 
+@pytest.mark.slow
 @both_forms
 def test_weight_may_be_a_schedule_of_the_training_steps(as_layer, tmp_path):
     schedule = tfvae.objectives.Linear(0.0, 1.0, steps=4)
@@ -275,6 +278,7 @@ def test_other_regularizers_act_on_the_draw():
     np.testing.assert_allclose(loss, 0.5 * np.sum(PARAMS[:, :2] ** 2), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_documented_example_trains_by_the_negative_elbo():
     """TFP's variational encoder, and a decoder, as one model with a plain function as loss."""
     x = np.random.default_rng(0).integers(0, 2, (64, 16)).astype("float32")

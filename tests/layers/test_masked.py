@@ -67,6 +67,7 @@ def test_missing_elements_leave_the_density_of_the_others_and_its_gradient(case)
     np.testing.assert_allclose(*gradients, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [-1e4, -30.0, 30.0, 1e4])
 def test_extreme_parameters_of_missing_elements_have_zero_gradients(value):
     for case in INDEPENDENT:

@@ -20,6 +20,7 @@ def model(layer=None):
     return keras.Sequential([keras.Input((4,)), keras.layers.Dense(size), layer])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "loss", [tfvae.NegativeLogLikelihood(), lambda x, rv: -rv.log_prob(x)], ids=["class", "lambda"]
 )
@@ -57,6 +58,7 @@ def test_eagerly():
     layers.IndependentNormal(2)(GREY).log_prob(GREY[:, :2])
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 def test_compiled_code_and_models_are_left_alone():
     bernoulli = model()

@@ -96,6 +96,7 @@ class Both(keras.Model):
         return {"q": q, "p": self.decoder(q)}
 
 
+@pytest.mark.slow
 def test_structures_are_returned_whole():
     inputs = keras.Input((3,))
     model = keras.Model(inputs, Both()(inputs))

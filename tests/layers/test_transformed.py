@@ -38,6 +38,7 @@ def parameters(*leading, context_size=3, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype("float32")
 
 
+@pytest.mark.slow
 @over_all_flows
 @pytest.mark.parametrize("context_size", [0, 3])
 def test_density_is_that_of_the_change_of_variables(cls, context_size):
@@ -108,6 +109,7 @@ def test_a_detached_copy_has_no_gradients(cls):
     assert np.all(tape.gradient(log_prob, z) != 0.0)
 
 
+@pytest.mark.slow
 @over_all_flows
 def test_output_is_a_whole_tfp_distribution(cls):
     layer, params, x = made(cls), parameters(5), tf.zeros([5, 2])
@@ -204,6 +206,7 @@ def test_precision_policies(policy, dtype, tolerance):
     assert symbolic.dtype == tf.convert_to_tensor(q).dtype.name
 
 
+@pytest.mark.slow
 @over_all_flows
 def test_config_and_file_round_trips(cls, tmp_path):
     layer = made(cls, seed=7, validate_args=True, name="head")
@@ -235,6 +238,7 @@ def test_any_parameters_give_finite_values_and_gradients(cls, bound):
         assert np.all(np.isfinite(found))
 
 
+@pytest.mark.slow
 def test_bases_of_other_families_and_events():
     base = tfvae.layers.IndependentStudentT((2, 3))
     layer = TransformedDistribution(base, flows.RealNVP(2, [8]), 4)

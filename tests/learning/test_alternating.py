@@ -16,6 +16,7 @@ from tfvae.learning import Alternating
 X = binary_data(8)
 
 
+@pytest.mark.slow
 def test_each_update_leaves_the_other_weights_alone():
     vae = mlp_vae()
     vae.compile(keras.optimizers.Adam(0.05), scheme=Alternating(2), run_eagerly=True)
@@ -116,6 +117,7 @@ def test_arguments(arguments, message):
         Alternating(*arguments)
 
 
+@pytest.mark.slow
 def test_models_that_cannot_take_turns():
     with pytest.raises(ValueError, match="levels of its posterior depend on each other"):
         ladder().compile("adam", scheme=Alternating(1, until_information_stops=2))

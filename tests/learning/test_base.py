@@ -78,6 +78,7 @@ def test_weights_belong_to_encoder_or_to_decoder_and_prior(name):
     assert encoder | generative == {id(w) for w in model.trainable_weights}
 
 
+@pytest.mark.slow
 def test_a_shared_layer_belongs_to_both():
     shared = keras.layers.Dense(4, name="shared")
     x, z = keras.Input((4,)), keras.Input((2,))
@@ -95,6 +96,7 @@ def test_a_shared_layer_belongs_to_both():
         assert all(changed(before, shared.get_weights()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", SCHEMES, ids=lambda s: type(s).__name__)
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=[] if n == "finite" else [pytest.mark.slow]) for n in MODELS]

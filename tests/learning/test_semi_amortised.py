@@ -47,6 +47,7 @@ def raw_params(vae, x):
     return keras.Model(vae.encoder.inputs[0], vae.encoder.layers[0].output)(x).numpy()
 
 
+@pytest.mark.slow
 def test_steps_are_those_of_gradient_ascent():
     model, vae, x = linear(2)
     scheme = SemiAmortised(3, learning_rate=0.02)
@@ -91,6 +92,7 @@ def test_gradients_match_finite_differences(backpropagate):
     np.testing.assert_allclose(kernel, x.T @ by_row / len(x), rtol=2e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_decoder_learns_at_the_refined_posterior():
     _, vae, x = linear()
     scheme = SemiAmortised(2, learning_rate=0.02, backpropagate=False)
@@ -116,6 +118,7 @@ def test_many_steps_leave_the_approximation_gap_alone():
     assert gap.numpy().mean() < model.gap(x).mean() - 0.5
 
 
+@pytest.mark.slow
 def test_first_order_gradients_go_with_any_estimator():
     vae = mlp_vae()
     objective = ImportanceWeighted(4, gradient=LeaveOneOut())
@@ -124,6 +127,7 @@ def test_first_order_gradients_go_with_any_estimator():
     assert np.isfinite(vae.fit(X, verbose=0).history["loss"][0])
 
 
+@pytest.mark.slow
 def test_what_cannot_be_refined_is_refused():
     with pytest.raises(ValueError, match=r"`steps` must be .*steps=0"):
         SemiAmortised(0, 0.1)
@@ -169,6 +173,7 @@ def test_families_without_second_derivatives_are_refused_at_compile(layer):
     assert np.isfinite(vae.fit(X, verbose=0).history["loss"][0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", WITH_SECOND)
 def test_other_families_pass(layer):
     vae = vae_of(layer)

@@ -16,6 +16,7 @@ from tfvae.learning.wake_sleep import dream
 X = binary_data(8)
 
 
+@pytest.mark.slow
 def test_both_gradients_by_hand():
     """Dreams are those of the model's seed, the decoder's gradient is that of the objective."""
     vae, other = mlp_vae(seed=5), mlp_vae(seed=5)
@@ -41,6 +42,7 @@ def test_both_gradients_by_hand():
         np.testing.assert_allclose(new, old - 0.5 * gradient, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_exact_posterior_is_its_fixed_point():
     """Found from afar, with the decoder frozen; the data plays no part in it."""
     exact = analytic.LinearGaussian.with_exact_posterior(dims=4, latents=2)
@@ -92,6 +94,7 @@ class Scored(tfp.distributions.MultivariateNormalDiag):
         raise NotImplementedError("no draws of this one")
 
 
+@pytest.mark.slow
 def test_what_cannot_dream_is_refused():
     class Prior(tfvae.priors.Prior):
         def distribution(self, context=None):

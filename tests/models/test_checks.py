@@ -105,6 +105,7 @@ BATCHES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("x", "message"), slow_but("NaN", "wrong shape", of=BATCHES))
 def test_bad_batches(binary_vae, x, message):
     """The fourth of five batches is bad: it changes nothing, whatever came before it."""
@@ -166,6 +167,7 @@ def test_all_numbers_train_like_floats_to_the_bit():
                 np.testing.assert_array_equal(new, old, err_msg=dtype)
 
 
+@pytest.mark.slow
 def test_real_likelihoods_take_any_finite_number(image_vae):
     x = 1000.0 * real_data(8, (2, 3))
     assert np.isfinite(image_vae.evaluate(x, verbose=0)[0])
@@ -178,6 +180,7 @@ def test_real_likelihoods_take_any_finite_number(image_vae):
         image_vae.fit(x.reshape(8, 6), verbose=0)
 
 
+@pytest.mark.slow
 def test_fractions_are_warned_of_once_per_fit(binary_vae):
     fractions = np.random.default_rng(0).uniform(size=(12, 6)).astype("float32")
     for arguments in (
@@ -329,6 +332,7 @@ def test_calls_that_cannot_be_met(call, kind, message):
         call(mlp_vae())
 
 
+@pytest.mark.slow
 def test_images_of_bernoulli_need_their_event_shape():
     """The usual slip: parameters of all pixels, and a likelihood over one of them."""
     with pytest.raises(ValueError, match=r"`IndependentBernoulli` with event_shape=\(\) reads 1"):

@@ -203,6 +203,7 @@ def test_context_matters_where_it_enters():
     assert not np.allclose(mean, vae.prior_distribution(other).mean())
 
 
+@pytest.mark.slow
 def test_missing_surplus_and_wrong_contexts_are_explained():
     vae = MODELS["everywhere"]()
     vae.compile()
@@ -243,6 +244,7 @@ def test_missing_surplus_and_wrong_contexts_are_explained():
         plain.fit(DATA, verbose=0)
 
 
+@pytest.mark.slow
 def test_vamp_prior_needs_an_encoder_without_context():
     with pytest.raises(ValueError, match="the encoder needs a context too"):
         tfvae.VAE(encoder(), decoder(), tfvae.priors.VampPrior(4))
@@ -283,6 +285,7 @@ def test_networks_may_name_their_inputs_or_be_classes():
         tfvae.VAE(mlp_encoder(), Decoder()).build((None, 6))
 
 
+@pytest.mark.slow
 def test_integer_contexts_reach_embeddings():
     z, label = keras.Input((2,)), keras.Input((), dtype="int32")
     embedded = keras.layers.Embedding(3, 4)(label)
@@ -315,6 +318,7 @@ def test_a_network_is_no_prior():
         conditional.distribution()
 
 
+@pytest.mark.slow
 def test_a_context_of_the_encoder_alone_is_not_asked_of_draws():
     vae = tfvae.VAE(encoder(), mlp_decoder(latents=2), seed=0)
     assert vae.sample(5, seed=0).shape == (5, 6)

@@ -36,6 +36,7 @@ MODELS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_bound_evidence_and_ledger_are_exact(name):
     vae, x = MODELS[name](), binary_data(24)
@@ -95,6 +96,7 @@ def test_life_of_a_model_with_finite_latents(name, tmp_path):
     np.testing.assert_allclose(log_prob["log_prob"], vae.exact_log_p_x(x), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_gradient_of_the_sum_is_that_of_the_bound():
     """Central differences of the exact ELBO, in float64, by the weights of the encoder."""
     vae, x = MODELS["one-hot"](), binary_data(8)

@@ -23,6 +23,7 @@ def clusters(num=600, seed=0):
     return (centres[which] + noise).astype("float32"), which
 
 
+@pytest.mark.slow
 def test_em_of_gaussians_is_that_of_scikit_learn():
     x, _ = clusters()
     model = tfvae.FiniteMixture(layers.IndependentNormal(2, min_scale=0.0), 3, seed=0)
@@ -224,6 +225,7 @@ def test_priors_that_are_no_weights_of_components_are_refused(make, message):
     assert model.prior is old
 
 
+@pytest.mark.slow
 def test_components_that_cannot_differ_are_refused():
     alone = layers.Autoregressive(6, layers.IndependentBernoulli(), hidden_units=[4])
     with pytest.raises(ValueError, match=r"Autoregressive of 0 parameters\. Give.*`context_size`"):

@@ -220,6 +220,7 @@ def test_every_draw_of_the_exact_posterior_weighs_log_p_x(reads):
     np.testing.assert_allclose(log_w, np.broadcast_to(exact.log_p_x(x), [3, 5]), atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "reads", slow_but("up", of={"top-down": TOP_DOWN, "up": BOTTOM_UP, "each": EACH})
 )
@@ -424,6 +425,7 @@ def test_estimators_have_the_same_mean_gradient_at_every_level(objective, gradie
     assert np.all(np.abs(expected) > 0.0)
 
 
+@pytest.mark.slow
 def test_contexts_enter_where_networks_name_them():
     x, context = tf.constant(binary_data(9)), tf.tile(tf.eye(3), [3, 1])
     prior = tfvae.priors.Conditional(normal("z_2", "context"))
@@ -481,6 +483,7 @@ def test_levels_may_be_discrete():
     assert np.isfinite(vae.fit(x, verbose=0).history["loss"][0])
 
 
+@pytest.mark.slow
 def test_missing_entries_have_to_be_filled_in_before_any_level():
     head = tfvae.layers.Masked(IndependentBernoulli(6))
     decoder = keras.Sequential([keras.Input((4,)), keras.layers.Dense(6), head])
@@ -498,6 +501,7 @@ def test_missing_entries_have_to_be_filled_in_before_any_level():
         tfvae.HierarchicalVAE([chain(6, 4), chain(6, 3)], [decoder, chain(3, 4)])
 
 
+@pytest.mark.slow
 def test_networks_may_be_classes_and_read_in_order():
     class Posterior(keras.Model):
         def __init__(self):

@@ -84,6 +84,7 @@ def test_of_finite_latents(name, names):
     assert np.all(np.abs(log_w.mean(axis=0) - elbo) < 5 * error + 1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", slow_but("styles, q a chain", of=list(MIXED)))
 def test_of_finite_and_gaussian_latents(name):
     graph, names = Graph(*MIXED[name], scale=0.6), ["y", "z"]

@@ -174,6 +174,7 @@ def test_every_form_of_data_is_the_same_data(make, trained):
             np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
+@pytest.mark.slow
 @over_all_models
 def test_logs_add_up_and_are_those_of_terms(make, trained):
     vae, x = trained(make)
@@ -271,6 +272,7 @@ def test_all_weights_get_a_finite_gradient(make):
         assert np.any(gradient != 0.0), weight.path
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 @over_all_models
 def test_eager_graph_and_xla_agree_at_given_latents(make):
@@ -294,6 +296,7 @@ def test_eager_graph_and_xla_agree_at_given_latents(make):
         assert_same(compiled(x, z), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @over_all_models
 def test_outputs_have_their_shapes_and_seeds(make, capsys):
     vae, x = make(seed=1)
@@ -335,6 +338,7 @@ def test_outputs_have_their_shapes_and_seeds(make, capsys):
     assert re.search(r"Total params:.* \d+", printed)
 
 
+@pytest.mark.slow
 def test_terms_score_one_draw_under_all_densities():
     vae, x = mlp_vae(), binary_data(5)
     terms = vae.terms(x, 3, seed=7)
@@ -398,6 +402,7 @@ def test_tuples_are_unpacked_like_batches():
     assert vae.predict((x,), verbose=0)["z_mean"].shape == (8, 2)
 
 
+@pytest.mark.slow
 def test_sample_weights_weigh_the_gradient_and_the_logs():
     vae, x = mlp_vae(), binary_data(8)
     vae.compile(keras.optimizers.SGD(0.5), jit_compile=False)
@@ -510,6 +515,7 @@ class Toll(keras.layers.Layer):
         return input_shape
 
 
+@pytest.mark.slow
 def test_losses_of_layers_enter_the_loss_but_not_the_elbo():
     encoder = keras.Sequential(
         [
@@ -536,6 +542,7 @@ def test_losses_of_layers_enter_the_loss_but_not_the_elbo():
     np.testing.assert_allclose(tape.gradient(rest, kernel.value), 0.2 * kernel, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_weighted_objectives_leave_the_logged_elbo_alone():
     vae, x = mlp_vae(), binary_data(10)
     vae.compile(keras.optimizers.SGD(0.0), tfvae.objectives.ELBO(beta=4.0), jit_compile=False)
@@ -556,6 +563,7 @@ def test_dropout_acts_in_training_only():
         np.testing.assert_array_equal(*outputs)
 
 
+@pytest.mark.slow
 def test_models_without_known_input_say_so_or_build_themselves(tmp_path):
     def unknown():
         decoder = keras.Sequential([keras.layers.Dense(6), IndependentBernoulli(6)])

@@ -25,6 +25,7 @@ def fitted(model, data, steps, rate=0.05):
     return model
 
 
+@pytest.mark.slow
 def test_full_gaussian_reaches_the_closed_form_maximum_likelihood():
     x = correlated()
     density = priors.Parametric(layers.MultivariateNormalTriL(3))
@@ -38,6 +39,7 @@ def test_full_gaussian_reaches_the_closed_form_maximum_likelihood():
     assert np.all(result.per_point_standard_error == 0.0)
 
 
+@pytest.mark.slow
 def test_linear_regression_reaches_least_squares():
     """p(y|x) Gaussian with a linear mean: maximum likelihood is least squares."""
     rng = np.random.default_rng(0)
@@ -110,6 +112,7 @@ DENSITIES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 @pytest.mark.parametrize("name", DENSITIES)
 def test_trains_under_xla(name):

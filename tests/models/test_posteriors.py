@@ -73,6 +73,7 @@ def vae_with(family):
     return tfvae.VAE(encoder, mlp_decoder(latents=3), prior, seed=0)
 
 
+@pytest.mark.slow
 @over_families
 def test_density_is_normalised_and_the_rate_is_its_mean(family):
     """Of densities over whatever space: q(z|x) / p(z) has the mean 1 over draws of the prior."""

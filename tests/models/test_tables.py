@@ -233,6 +233,7 @@ def careful():
     return vae
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("x", "message"), slow_but("category", of=BAD))
 def test_bad_values_name_their_column_and_change_nothing(careful, x, message):
     vae = careful
@@ -245,6 +246,7 @@ def test_bad_values_name_their_column_and_change_nothing(careful, x, message):
         np.testing.assert_array_equal(old, new)
 
 
+@pytest.mark.slow
 def test_fractions_in_whole_columns_are_warned_of_by_name(careful):
     with pytest.warns(UserWarning, match="Poisson likelihood of column `visits` gives a"):
         careful.evaluate(changed(3, 2, 0.5), verbose=0)
@@ -327,6 +329,7 @@ def test_encoders_that_replace_nan_are_taken(first):
     assert make(first).data.support.missing
 
 
+@pytest.mark.slow
 def test_images_with_missing_pixels():
     shape = (4, 4, 1)
     encoder = keras.Sequential(

@@ -26,6 +26,7 @@ def normal(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype("float32")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hidden_degrees", slow_but("equal", of=["equal", "random"]))
 @pytest.mark.parametrize("order", ORDERS, ids=str)
 def test_outputs_depend_on_exactly_the_elements_before(order, hidden_degrees):

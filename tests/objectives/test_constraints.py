@@ -42,6 +42,7 @@ def test_multipliers_follow_the_smoothed_excess():
     assert float(state["multiplier"]) == pytest.approx(1e4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [TargetRate, TargetDistortion])
 def test_targets_are_reached_on_the_curve(kind):
     linear = LinearModel()

@@ -51,6 +51,7 @@ def model():
     return Gaussian(20_000, loc=[0.3, -0.2], log_scale=[0.2, -0.1])
 
 
+@pytest.mark.slow
 @over_all_bounds
 def test_values_stay_and_means_of_gradients_agree(model, name):
     make = BOUNDS[name]
@@ -403,6 +404,7 @@ def test_few_states_are_summed_over_or_drawn_as_the_objective_wants():
             objective(states)
 
 
+@pytest.mark.slow
 def test_gradients_of_a_model_are_those_of_the_estimator():
     """In a model with a network, the encoder alone sees a difference."""
     x, found = binary_data(6), {}

@@ -122,6 +122,7 @@ def test_of_finite_latents(name, objective):
     assert_unbiased(*made(FINITE, name), objective)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["chain, q apart", "two causes"])
 def test_of_sums_over_finite_latents(name):
     graph, model = made(FINITE, name)
@@ -136,6 +137,7 @@ def test_of_p_beside_draws_that_are_biased_for_q(objective):
     assert_unbiased(graph, model, objective, columns=~graph.of_q())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", quick_first(MIXED))
 @pytest.mark.parametrize(
     "objective", quick_first([*OF_SCORES, ImportanceWeighted(2, gradient=LeaveOneOut())])
@@ -149,6 +151,7 @@ def test_of_sums_beside_gaussian_latents(name):
     assert_unbiased(*made(MIXED, name), ELBO())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", quick_first(GAUSSIAN))
 @pytest.mark.parametrize("objective", quick_first([*OF_SCORES[:1], *OF_DRAWS]))
 def test_of_gaussian_latents(name, objective):

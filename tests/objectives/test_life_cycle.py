@@ -104,6 +104,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("make", "objective"), CASES)
 def test_trains_saves_and_loads(make, objective, tmp_path):
     vae = make()
@@ -230,6 +231,7 @@ def test_resumes_to_the_bit(make, objective, tmp_path):
         np.testing.assert_array_equal(loaded.objective_state[name], value)
 
 
+@pytest.mark.slow
 def test_state_is_taken_up_where_it_was(tmp_path):
     vae = mlp_vae()
     objective = TargetDistortion(4.0, speed=0.5) + 2.0 * MMD()

@@ -57,6 +57,7 @@ def test_mmd_is_unbiased(shift):
     assert min(values) < 0.0  # unbiased, and so not always positive
 
 
+@pytest.mark.slow
 def test_mmd_is_unbiased_where_the_prior_depends_on_a_context():
     """q(z|x, c) = p(z|c) = N(c, 1), c ~ N(0, 9): below zero by 0.7 / B, were all pairs taken."""
     mmd = MMD(RBF(1.0))

@@ -76,6 +76,7 @@ def by_draws(objectives):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "size", "num_samples"), PASSES)
 def test_values_and_gradients_are_finite(name, size, num_samples):
     model, data = model_and_data(name)
@@ -124,6 +125,7 @@ def test_a_draw_alone_is_scored_without_a_baseline():
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "objective",
     [

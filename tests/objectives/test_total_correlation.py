@@ -32,6 +32,7 @@ def terms_of(q_z, num_samples=1, seed=(1, 2)):
     return tfvae.Terms(log_p_x, p_z.log_prob(z), log_q_z, None, z, q_z, p_z)
 
 
+@pytest.mark.slow
 def test_parts_of_a_gaussian_have_their_closed_forms():
     """z = A x + noise with Gaussian x: the aggregated posterior is a correlated Gaussian."""
     size, rng = 3000, np.random.default_rng(0)

@@ -77,6 +77,7 @@ def two_modes():
     return TwoModes()
 
 
+@pytest.mark.slow
 def test_forward_kl_covers_both_modes_where_reverse_kl_fits_one(two_modes):
     wide = two_modes.fit(ForwardKL(2000), start=[0.8, -0.5])
     # The Gaussian of least forward KL has the mean and the variance of the posterior.
@@ -135,6 +136,7 @@ def test_decoders_learn_by_the_importance_weighted_bound():
     assert model.gradients(ForwardKL(5))[2] == pytest.approx(np.zeros((3, 2)))
 
 
+@pytest.mark.slow
 def test_discrete_posteriors_move_to_the_true_one():
     """At the true posterior all weights are equal, and the gradient has the mean zero."""
     model = Finite(20_000)

@@ -161,6 +161,7 @@ def test_precision_is_that_of_the_weights(dtype):
         assert p_z.log_prob(codes(one_hot)).dtype == expected
 
 
+@pytest.mark.slow
 @both_forms
 def test_few_states_are_summed_over(one_hot):
     vae, x = vae_of(one_hot), binary_data(12)
@@ -317,6 +318,7 @@ def test_codes_may_have_any_shape_and_be_the_data():
     assert tfvae.log_likelihood(model, data, 1, verbose=False).mean == pytest.approx(log_p)
 
 
+@pytest.mark.slow
 def test_wrong_parts_are_explained():
     with pytest.raises(ValueError, match=r"`levels` must be .*levels=0"):
         priors.Autoregressive(0)

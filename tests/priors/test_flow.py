@@ -23,6 +23,7 @@ NAMED = {
 over_named = pytest.mark.parametrize("cls", NAMED, ids=lambda cls: cls.__name__)
 
 
+@pytest.mark.slow
 @over_named
 def test_density_is_that_of_the_change_of_variables(cls):
     prior = cls(3, num_transforms=2, hidden_units=[8], activation="tanh", dtype="float64")

@@ -68,6 +68,7 @@ def test_nothing_of_points_by_components_by_dimensions_is_held():
     assert max(sizes) <= 2 * 50 * 40
 
 
+@pytest.mark.slow
 def test_evidence_is_that_of_a_mixture_of_gaussians():
     """A linear decoder makes p(x) a mixture of Gaussians again (E3)."""
     model = analytic.LinearGaussian.random(dims=3, latents=2)
@@ -92,6 +93,7 @@ def test_evidence_is_that_of_a_mixture_of_gaussians():
     assert np.max(error) < 0.2
 
 
+@pytest.mark.slow
 def test_maximum_likelihood_separates_two_clusters():
     rng = np.random.default_rng(0)
     z = np.concatenate([rng.normal(-3.0, 0.5, (700, 1)), rng.normal(3.0, 1.5, (300, 1))])

@@ -15,6 +15,7 @@ from tfvae.distributions import support_of
 from tfvae.priors import VampPrior
 
 
+@pytest.mark.slow
 def test_evidence_is_that_of_a_mixture_of_gaussians():
     """With a linear encoder and decoder p(x) is a mixture of Gaussians: the exact evidence (E3)."""
     model = analytic.LinearGaussian.random(dims=3, latents=2)
@@ -39,6 +40,7 @@ def test_evidence_is_that_of_a_mixture_of_gaussians():
     assert np.median(result.per_point_standard_error) < 0.05
 
 
+@pytest.mark.slow
 def test_shares_the_encoder_and_starts_where_it_is_told():
     x = binary_data(24)
     prior = VampPrior(5, pseudo_inputs=x[:5])
@@ -70,6 +72,7 @@ def test_pseudo_inputs_stay_within_the_bounds_of_the_data():
 
 
 # Fractions of counts are as good to an encoder.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*holds fractions")
 def test_pseudo_inputs_are_data_of_every_likelihood_at_the_start_and_after_any_step():
     """Ends of open intervals are never reached, nor numbers beyond the last category."""
@@ -129,6 +132,7 @@ def test_a_prior_of_the_rows_of_a_table_trains_by_the_data_encoder():
     assert np.all(np.isfinite(encode(vae.prior.pseudo_inputs)))
 
 
+@pytest.mark.slow
 def test_posteriors_of_any_family():
     encoder = keras.Sequential(
         [
@@ -144,6 +148,7 @@ def test_posteriors_of_any_family():
     np.testing.assert_allclose(vae.prior_distribution().log_prob(z), expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_bad_arguments():
     with pytest.raises(ValueError, match="`num_components` must be"):
         VampPrior(0)

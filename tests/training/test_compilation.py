@@ -155,6 +155,7 @@ def test_threads_share_the_functions_of_a_model():
         assert len({id(result.result()) for result in found}) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 def test_demanded_compilation_fails_loudly():
     vae = vae_with(ThroughPython())

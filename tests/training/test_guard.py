@@ -21,6 +21,7 @@ def exploding(rate=1e12, **settings):
     return vae
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, {"run_eagerly": True}, {"steps_per_execution": 1}])
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_loss_that_is_not_finite_ends_training_with_the_weights_of_before(settings, stream):
@@ -47,6 +48,7 @@ class Exploding(keras.callbacks.Callback):
             self.model.optimizer.learning_rate = 1e20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [1, 7])
 def test_the_state_that_training_goes_back_to_is_at_most_fifty_updates_old(steps):
     vae, same = (exploding(1e-3, steps_per_execution=steps) for _ in range(2))
@@ -63,6 +65,7 @@ def test_the_state_that_training_goes_back_to_is_at_most_fifty_updates_old(steps
         np.testing.assert_allclose(mine, theirs, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_weight_that_only_the_last_update_spoils_is_found():
     vae = exploding(1e39)
     with pytest.raises(FloatingPointError, match="not finite are the weights"):
@@ -79,6 +82,7 @@ def test_weights_that_are_not_finite_from_the_beginning_are_named():
         vae.fit(X, verbose=0)
 
 
+@pytest.mark.slow
 def test_loss_scaling_skips_what_overflows_as_keras_does():
     vae = mlp_vae(seed=3)
     optimizer = keras.optimizers.LossScaleOptimizer(
@@ -104,6 +108,7 @@ def test_a_step_of_the_users_own_need_not_log_a_loss():
     assert int(vae.optimizer.iterations) == 2
 
 
+@pytest.mark.slow
 def test_nothing_is_kept_after_training():
     vae = exploding(1e-3)
     vae.fit(X, verbose=0)

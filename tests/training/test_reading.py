@@ -53,6 +53,7 @@ class Own(tfvae.VAE):
         return super().train_step(data)
 
 
+@pytest.mark.slow
 def test_a_step_of_the_users_own_is_taken_batch_by_batch():
     base = mlp_vae()
     vae = Own(base.encoder, base.decoder, seed=1)
@@ -91,6 +92,7 @@ class Interrupting(keras.callbacks.Callback):
         self.model.stop_evaluating = batch >= 1
 
 
+@pytest.mark.slow
 def test_a_pass_that_was_cut_short_begins_anew():
     vae = mlp_vae(seed=3)
     vae.compile(keras.optimizers.SGD(0.0), run_eagerly=True)
@@ -147,6 +149,7 @@ def test_models_of_one_device_strategies_read_batch_by_batch():
     assert int(vae.optimizer.iterations) == 4
 
 
+@pytest.mark.slow
 def test_validation_has_a_batch_size_of_its_own():
     vae, sizes = mlp_vae(seed=3), []
     vae.compile(keras.optimizers.SGD(0.0), run_eagerly=True)

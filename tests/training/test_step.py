@@ -35,6 +35,7 @@ def test_an_update_is_a_step_along_the_gradient_of_the_mean_bound(sample_weight)
     assert float(results["elbo"]) == pytest.approx(elbo, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_scores_change_no_weight_and_draw_the_same_noise():
     vae = mlp_vae(seed=3)
     vae.compile("adam", run_eagerly=True)
