@@ -36,6 +36,16 @@ _test_uses_xla = False
 _rewrites = True
 
 
+def pytest_xdist_auto_num_workers(config):
+    """As many processes as there are cores for the quick tests, and no fewer than six for others.
+
+    To start one takes some ten seconds. Each keeps much of what it has traced and compiled, so that
+    six of them grow a third as large as two.
+    """
+    cores = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2, 8)
+    return cores if "not slow" in config.option.markexpr else max(cores, 6)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item):
     global _test_uses_xla, _rewrites
