@@ -89,3 +89,7 @@ def test_batches_are_checked_when_they_come():
     np.testing.assert_array_equal(batch["x"], SEVERAL.as_batch(PARTS)["x"])
     with pytest.raises(tf.errors.InvalidArgumentError, match="`size` holds NaN"):
         SEVERAL.checked_batch({**parts, "size": tf.fill([4], float("nan"))})
+    short = {**parts, "size": parts["size"][:3]}
+    message = "^.*<tfvae>Here: `size` must have one row per row of `image`. Received: 3 rows for 4"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        SEVERAL.checked_batch(short, "Here: ")

@@ -112,7 +112,9 @@ def test_draws_without_a_seed_are_found(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(
+    "name", slow_but("plain", "conditional", "regression", of={name: name for name in KINDS})
+)
 def test_inputs_are_made_up_that_a_model_takes(name):
     model, _ = kind(name)
     inputs = example_inputs(model)
@@ -123,10 +125,3 @@ def test_inputs_are_made_up_that_a_model_takes(name):
     again = example_inputs(model)
     for part in specs if name != "directions" else ():
         np.testing.assert_array_equal(inputs[part], again[part])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", slow_but("density", of={name: name for name in KINDS}))
-def test_every_kind_of_model_is_kept(name, tmp_path):
-    kind(name)[0].export(tmp_path / "1", verbose=False)
-    assert os.listdir(tmp_path) == ["1"]

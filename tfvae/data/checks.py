@@ -9,7 +9,7 @@ import operator
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,19 @@ from tfvae._typing import Shape, Tensor
 from tfvae.distributions.support import NORM_TOLERANCE, Support
 
 __all__ = [
+    "assertion",
     "check_array",
     "check_context",
     "check_event_shape",
     "checked_part",
+    "marked",
+    "not_finite_text",
+    "same_rows",
+    "shaped_part",
     "translated_errors",
 ]
 
-# Around a message, so that it can be found whole inside of what TensorFlow makes of it.
+# Around a message: see `marked`.
 _START, _END = "<tfvae>", "</tfvae>"
 
 
@@ -149,7 +154,7 @@ def check_context(x: Any, context: Any = None, *, context_shape: Shape | None) -
 
 
 def checked_part(
-    x: Tensor, event_shape: Shape, name: str, support: Support | None = None
+    x: Tensor, event_shape: Shape, name: str, support: Support | None = None, place: str = ""
 ) -> tuple[Tensor, list[Any]]:
     """Returns a part of a batch with its shape set, and assertions on its shape and values.
 
@@ -158,40 +163,73 @@ def checked_part(
         event_shape: Shape of one example.
         name: Of the part, for messages.
         support: The values that it can have; None for all finite ones.
+        place: What messages of assertions begin with.
 
     Raises:
         ValueError: Shape or type are known and wrong.
     """
-    part, checks = _finite_part(x, event_shape, name, support)
+    part, checks = _finite_part(x, event_shape, name, support, place)
     if support is not None and not x.dtype.is_bool:
-        checks += _support_checks(part, name, support)
+        checks += _support_checks(part, name, support, place)
     return part, checks
 
 
-def _finite_part(
-    x: Tensor, event_shape: Shape, name: str, support: Support | None
+def same_rows(parts: Mapping[str, Tensor], place: str = "") -> list[tf.Operation]:
+    """Returns assertions that each part `[B, ...]` has as many rows as the first."""
+    (first, one), *others = parts.items()
+    checks = []
+    for name, part in others:
+        rows, expected = tf.shape(part)[0], tf.shape(one)[0]
+        text = f"`{name}` must have one row per row of `{first}`. Received: {{}} rows for {{}}."
+        checks.append(assertion(rows == expected, place + text, rows, expected))
+    return checks
+
+
+def shaped_part(
+    x: Tensor, event_shape: Shape, name: str, place: str = ""
 ) -> tuple[Tensor, list[Any]]:
+    """Returns numbers `[B, *event_shape]` with their shape set, and assertions on it.
+
+    Raises:
+        ValueError: Shape or type are known and wrong.
+    """
     if not (x.dtype.is_floating or x.dtype.is_integer or x.dtype.is_bool):
         raise ValueError(f"`{name}` must hold numbers. Received: dtype={x.dtype.name}")
     check_event_shape(x, event_shape, name)
     checks = []
     if x.shape.rank is None or None in x.shape[1:]:
+        # The -1 at the end tells shapes of another rank apart, which would broadcast. `tf.rank`
+        # does not: where a function says what rank it takes, TensorFlow puts that in its place.
         same = tf.raw_ops.Equal(
-            x=tf.shape(x)[1:], y=list(event_shape), incompatible_shape_error=False
+            x=tf.concat([tf.shape(x)[1:], [-1]], axis=0),
+            y=[*event_shape, -1],
+            incompatible_shape_error=False,
         )
-        fits = tf.logical_and(tf.rank(x) == len(event_shape) + 1, tf.reduce_all(same))
-        text = _shape_text(name, event_shape) + " Received: {}."
-        checks.append(_assertion(fits, tf.strings.format(text, tf.shape(x))))
+        fits = tf.reduce_all(same)
+        text = f"{place}{_shape_text(name, event_shape)} Received: {{}}."
+        checks.append(assertion(fits, text, tf.shape(x)))
         # A reshape, because TensorFlow reads backwards from what multiplies `x` by weights what
         # shape it must have, and then drops a check of that shape as true.
         with tf.control_dependencies(checks):
             x = tf.reshape(x, [-1, *event_shape])
+    return x, checks
+
+
+def not_finite_text(name: str, support: Support | None = None) -> str:
+    """Returns what is said of a part of a batch with NaN or infinite values."""
+    what, remedy = _not_finite(support)
+    return f"`{name}` holds {what} values in a batch. {remedy}"
+
+
+def _finite_part(
+    x: Tensor, event_shape: Shape, name: str, support: Support | None, place: str
+) -> tuple[Tensor, list[Any]]:
+    x, checks = shaped_part(x, event_shape, name, place)
     if x.dtype.is_bool:
         return tf.cast(x, keras.config.floatx()), checks
-    what, remedy = _not_finite(support)
-    message = f"`{name}` holds {what} values in a batch. {remedy}"
+    message = place + not_finite_text(name, support)
     if x.dtype.is_floating and support is not None and support.missing:
-        checks.append(_assertion(~tf.reduce_any(tf.math.is_inf(x)), message))
+        checks.append(assertion(~tf.reduce_any(tf.math.is_inf(x)), message))
     elif x.dtype.is_floating:
         # A sum is the cheapest reduction there is, and finite only where all its terms are; finite
         # numbers may add up to infinity, so that only a second look tells.
@@ -200,20 +238,20 @@ def _finite_part(
             lambda: True,
             lambda: tf.reduce_all(tf.math.is_finite(x)),
         )
-        checks.append(_assertion(finite, message))
+        checks.append(assertion(finite, message))
     return x, checks
 
 
-def _support_checks(x: Tensor, name: str, support: Support) -> list[Any]:
+def _support_checks(x: Tensor, name: str, support: Support, place: str) -> list[Any]:
     """Returns the assertions that a batch lies within the bounds of the likelihood."""
     checks = []
     for label, part, own in _columns(x, support):
-        checks += _bounds(part, own, f"{_outside_text(name, own, label)} {own.remedy}")
+        checks += _bounds(part, own, f"{place}{_outside_text(name, own, label)} {own.remedy}")
         if own.norm is not None:
             real = part if part.dtype.is_floating else tf.cast(part, tf.float32)
             away = tf.abs(tf.norm(real, ord=own.norm, axis=-1) - 1.0)
-            message = f"{_norm_text(name, own, label)} {own.remedy}"
-            checks.append(_assertion(~tf.reduce_any(away > NORM_TOLERANCE), message))
+            message = f"{place}{_norm_text(name, own, label)} {own.remedy}"
+            checks.append(assertion(~tf.reduce_any(away > NORM_TOLERANCE), message))
     return checks
 
 
@@ -240,8 +278,23 @@ def _shape_text(name: str, event_shape: Shape) -> str:
     return f"`{name}` does not have the shape that this model is for. Expected: {expected}."
 
 
-def _assertion(condition: Tensor, message: str | Tensor) -> tf.Operation:
-    return tf.debugging.Assert(condition, [tf.strings.join([_START, message, _END])])
+def assertion(condition: Tensor, message: str, *received: Tensor) -> tf.Operation:
+    """Returns an operation that fails with one sentence.
+
+    Args:
+        condition: A truth value `[]`.
+        message: The sentence, with `{}` for each of `received`.
+        *received: What is told of what came.
+    """
+    text: Any = marked(message)
+    if received:
+        text = tf.strings.format(text, received)
+    return tf.debugging.Assert(condition, [text])
+
+
+def marked(message: str) -> str:
+    """Returns a message that can be found whole inside of what TensorFlow makes of it."""
+    return f"{_START}{message}{_END}"
 
 
 def _outside(lower: float, upper: float, support: Support) -> bool:
@@ -299,7 +352,7 @@ def _bounds(x: Tensor, support: Support, message: str) -> list[tf.Operation]:
             inside = tf.reduce_all(inside | tf.math.is_nan(x))
         else:
             inside = beyond(tf.reduce_min(x), limit) if low else beyond(limit, tf.reduce_max(x))
-        checks.append(_assertion(inside, message))
+        checks.append(assertion(inside, message))
     return checks
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfvae._typing import Shape, Tensor
-from tfvae.data.checks import check_array, check_context, checked_part
+from tfvae.data.checks import check_array, check_context, checked_part, same_rows
 from tfvae.distributions.hierarchy import split_levels
 from tfvae.distributions.support import Support
 
@@ -176,10 +176,16 @@ class DataSpec:
         first = parts[self.observed[0]]
         check_context(first, parts.get(CONTEXT), context_shape=self.context_shape)
 
-    def checked_batch(self, parts: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[Any]]:
+    def checked_batch(
+        self, parts: Mapping[str, Tensor], place: str = ""
+    ) -> tuple[dict[str, Tensor], list[Any]]:
         """Checks parts of a batch: what is known of it at once, the rest when it comes.
 
         Must stand outside of XLA, which drops assertions.
+
+        Args:
+            parts: What `named` returns.
+            place: What messages of assertions begin with.
 
         Returns:
             The batch, with shapes set and truth values as numbers; and the assertions that all that
@@ -196,13 +202,17 @@ class DataSpec:
             if node in parts:
                 value = self._labels(node, parts[node])
                 checked[node], more = checked_part(
-                    value, self.shapes[node], node, self.supports[node]
+                    value, self.shapes[node], node, self.supports[node], place
                 )
                 checks += more
         if self.context_shape is not None:
-            checked[CONTEXT], more = checked_part(parts[CONTEXT], self.context_shape, CONTEXT)
+            context = parts[CONTEXT]
+            checked[CONTEXT], more = checked_part(context, self.context_shape, CONTEXT, None, place)
             checks += more
-        return self.as_batch(checked), [check for check in checks if check is not None]
+        checks += same_rows(checked, place)
+        checks = [check for check in checks if check is not None]
+        with tf.control_dependencies(checks):  # Before parts of other rows are put side by side.
+            return self.as_batch(checked), checks
 
     def _labels(self, name: str, value: Any) -> Any:
         """Returns given values of a node, with NaN for those not known, one-hot where it is."""

@@ -15,17 +15,25 @@ answer from every copy of the file.
 
 All signatures of a model of p(x|c) also take `context`; `generate` then makes one draw per row of
 it and takes no `num_samples`.
+
+What there is no answer to is refused, in one sentence that names signature and input: other shapes
+than those of the model, NaN and infinite values, data beyond the support of the likelihood, another
+number of rows of context than of x or z, and a `num_samples` that is not from 1 to 2**24. These
+checks (`tfvae.export.requests`) are part of each graph, and so of the file. XLA drops them, and so
+may whatever converts a SavedModel for other runtimes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import tensorflow as tf
 
 from tfvae._protocols import Served
 from tfvae._typing import Tensor
+from tfvae.data.spec import CONTEXT
 from tfvae.distributions.statistics import centre
+from tfvae.export.requests import checked_request
 from tfvae.graph.evidence import importance_evidence
 
 __all__ = ["Endpoint", "signatures"]
@@ -39,24 +47,20 @@ Endpoint = tuple[Callable[..., dict[str, Tensor]], list[tf.TensorSpec]]
 def signatures(model: Served) -> dict[str, Endpoint]:
     """Returns signature name → (function of tensors, specs of its inputs)."""
     specs = model.data.specs()
-    given = [specs["context"]] if "context" in specs else []
-    parts = [*(spec for name, spec in specs.items() if name != "context"), *given]
-    z_spec = tf.TensorSpec([None, *model.latent_shape], tf.float32, name="z")
-    count_spec = tf.TensorSpec([], tf.int32, name="num_samples")
-    seed_spec = tf.TensorSpec([2], tf.int32, name="seed")
+    given = [specs[CONTEXT]] if CONTEXT in specs else []
+    parts = [*(spec for name, spec in specs.items() if name != CONTEXT), *given]
+    z = tf.TensorSpec([None, *model.latent_shape], tf.float32, name="z")
+    num_samples = tf.TensorSpec([], tf.int32, name="num_samples")
+    seed = tf.TensorSpec([2], tf.int32, name="seed")
 
-    def batch_of(values: Sequence[Tensor]) -> dict[str, Tensor]:
-        named = {str(spec.name): value for spec, value in zip(parts, values, strict=True)}
-        return model.data.as_batch(named)
+    def serving_default(**batch: Tensor) -> dict[str, Tensor]:
+        return model.describe(**batch)
 
-    def serving_default(*values: Tensor) -> dict[str, Tensor]:
-        return model.describe(**batch_of(values))
+    def encode(**batch: Tensor) -> dict[str, Tensor]:
+        return model.describe_posterior(model.encode(**batch))
 
-    def encode(*values: Tensor) -> dict[str, Tensor]:
-        return model.describe_posterior(model.encode(**batch_of(values)))
-
-    def decode(z: Tensor, *context: Tensor) -> dict[str, Tensor]:
-        means = model.data.observed_parts(centre(model.decode(z, *context)))
+    def decode(z: Tensor, context: Tensor | None = None) -> dict[str, Tensor]:
+        means = model.data.observed_parts(centre(model.decode(z, context)))
         return {f"{name}_mean": mean for name, mean in means.items()}
 
     def generate(num_samples: Tensor, seed: Tensor) -> dict[str, Tensor]:
@@ -65,14 +69,11 @@ def signatures(model: Served) -> dict[str, Endpoint]:
     def generate_for_context(seed: Tensor, context: Tensor) -> dict[str, Tensor]:
         return model.generate(tf.shape(context)[0], seed, context)
 
-    def elbo(*arguments: Tensor) -> dict[str, Tensor]:
-        *values, num_samples, seed = arguments
-        terms = model.terms(num_samples=num_samples, seed=seed, **batch_of(values))
+    def elbo(num_samples: Tensor, seed: Tensor, **batch: Tensor) -> dict[str, Tensor]:
+        terms = model.terms(num_samples=num_samples, seed=seed, **batch)
         return {"elbo": terms.elbo, "distortion": terms.distortion, "rate": terms.rate}
 
-    def log_prob(*arguments: Tensor) -> dict[str, Tensor]:
-        *values, num_samples, seed = arguments
-        batch = batch_of(values)
+    def log_prob(num_samples: Tensor, seed: Tensor, **batch: Tensor) -> dict[str, Tensor]:
         estimate = importance_evidence(model, batch, num_samples, seed, _DRAWS_AT_ONCE)
         return {
             "log_prob": estimate.log_p_x,
@@ -80,15 +81,27 @@ def signatures(model: Served) -> dict[str, Endpoint]:
             "ess": estimate.ess,
         }
 
-    drawn: Endpoint = (generate, [count_spec, seed_spec])
+    found: dict[str, Endpoint] = {}
+
+    def add(
+        name: str, answer: Callable[..., dict[str, Tensor]], inputs: list[tf.TensorSpec]
+    ) -> None:
+        def endpoint(*values: Tensor) -> dict[str, Tensor]:
+            data, others = {}, {}
+            for spec, value in zip(inputs, values, strict=True):
+                kind = data if any(spec is part for part in parts) else others
+                kind[str(spec.name)] = value
+            return answer(**checked_request(model, name, data, others))
+
+        found[name] = endpoint, inputs
+
+    add("serving_default", serving_default, parts)
+    add("encode", encode, parts)
+    add("decode", decode, [z, *given])
     if given:
-        drawn = (generate_for_context, [seed_spec, *given])
-    scored = [*parts, count_spec, seed_spec]
-    return {
-        "serving_default": (serving_default, parts),
-        "encode": (encode, parts),
-        "decode": (decode, [z_spec, *given]),
-        "generate": drawn,
-        "elbo": (elbo, scored),
-        "log_prob": (log_prob, scored),
-    }
+        add("generate", generate_for_context, [seed, *given])
+    else:
+        add("generate", generate, [num_samples, seed])
+    add("elbo", elbo, [*parts, num_samples, seed])
+    add("log_prob", log_prob, [*parts, num_samples, seed])
+    return found

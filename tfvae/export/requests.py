@@ -1,0 +1,85 @@
+"""What a served signature is asked, refused in one sentence where there is no answer to it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from tfvae._protocols import Served
+from tfvae._typing import Shape, Tensor
+from tfvae.data.checks import (
+    assertion,
+    checked_part,
+    marked,
+    not_finite_text,
+    same_rows,
+    shaped_part,
+)
+from tfvae.data.spec import CONTEXT
+
+__all__ = ["checked_request"]
+
+_MOST_SAMPLES = 2**24  # Counts beyond it are not whole numbers in float32.
+
+
+def checked_request(
+    model: Served, signature: str, data: Mapping[str, Tensor], others: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Returns the inputs of a signature, none of which is there before all of them are checked.
+
+    The checks are operations of the graph, and so go with it into a SavedModel: it fails on what it
+    cannot answer, and names signature and input.
+
+    Args:
+        model: A built model.
+        signature: Its name, for messages.
+        data: Parts of data by name, or the context alone.
+        others: Any of `z` `[B, *E]`, `num_samples` `[]` and `seed` `[2]`.
+
+    Returns:
+        The batch, `x` and `context`, and the others.
+    """
+    place = f"Signature `{signature}`: "
+    data = {name: _as_it_comes(value) for name, value in data.items()}
+    inputs, checks = dict(others), []
+    if set(data) - {CONTEXT}:
+        batch, checks = model.data.checked_batch(data, place)
+        inputs |= batch
+    elif data:
+        shape = model.data.context_shape
+        inputs[CONTEXT], checks = checked_part(data[CONTEXT], shape, CONTEXT, None, place)
+    if "z" in others and math.prod(model.latent_shape):
+        inputs["z"], found = _checked_latents(others["z"], model.latent_shape, place)
+        rows = {name: inputs[name] for name in ("z", CONTEXT) if name in inputs}
+        checks += [*found, *same_rows(rows, place)]
+    if "num_samples" in others:
+        inputs["num_samples"], found = _checked_count(others["num_samples"], place)
+        checks += found
+    with tf.control_dependencies(checks):
+        return {name: tf.identity(value) for name, value in inputs.items()}
+
+
+def _checked_latents(z: Tensor, shape: Shape, place: str) -> tuple[Tensor, list[Any]]:
+    z, checks = shaped_part(_as_it_comes(z), shape, "z", place)
+    # One operation: for the few numbers of one z the branch of `checked_part` takes longer.
+    return tf.debugging.check_numerics(z, marked(place + not_finite_text("z"))), checks
+
+
+def _checked_count(count: Tensor, place: str) -> tuple[Tensor, list[Any]]:
+    fits = tf.reduce_all((count >= 1) & (count <= _MOST_SAMPLES))
+    text = f"`num_samples` must be a whole number from 1 to {_MOST_SAMPLES}. Received: {{}}."
+    return count, [assertion(fits, place + text, count)]
+
+
+def _as_it_comes(value: Tensor) -> Tensor:
+    """Returns a tensor of which TensorFlow believes nothing.
+
+    Whoever calls a signature may pass any shape: nothing compares it with that of the signature,
+    which the rewriting of graphs takes for granted, and drops a check of it as true.
+    """
+    if tf.executing_eagerly():
+        return tf.convert_to_tensor(value)
+    return tf.raw_ops.PlaceholderWithDefault(input=value, shape=None)
