@@ -92,6 +92,7 @@ PARTS_OF_RATE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", slow_but("plain", "conditional", "hierarchical", "tables", "density", of=list(KINDS))
 )

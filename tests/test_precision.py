@@ -153,6 +153,7 @@ def built_made():
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "policy",
     [

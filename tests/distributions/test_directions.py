@@ -30,6 +30,7 @@ def test_draws_have_the_mean_and_density_of_tfp(ours, plain, size, concentration
     assert np.all(np.abs(np.mean(x, axis=0) - q.mean()) <= 5 * error + 1e-6)
 
 
+@pytest.mark.slow
 def test_draws_carry_the_gradient_of_the_mean():
     """E x = A(k) mu, so that dE[x . mu]/dk = A'(k): coth(k) - 1 / k in three dimensions."""
     k, num = 3.0, 20_000

@@ -7,6 +7,7 @@ from scipy import special
 from tfvae.distributions import DiscretizedLogistic
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loc", [-0.2, 0.37, 0.9, 1.0])
 @pytest.mark.parametrize("scale", [3e-4, 1e-3, 0.02, 1.5])
 def test_moments_are_the_sums_over_all_levels(loc, scale):

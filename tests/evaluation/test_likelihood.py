@@ -14,6 +14,7 @@ from tests import analytic
 from tests.conftest import binary_data, mlp_vae
 
 
+@pytest.mark.slow
 def test_equals_log_p_x_under_the_exact_posterior():
     model = analytic.LinearGaussian.with_exact_posterior()
     x = model.draw(13)

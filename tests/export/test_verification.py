@@ -112,6 +112,7 @@ def test_draws_without_a_seed_are_found(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", slow_but("plain", "conditional", "regression", of={name: name for name in KINDS})
 )

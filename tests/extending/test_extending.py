@@ -139,6 +139,7 @@ def test_training_and_evaluation_log_the_bound(model):
     assert after["elbo"] == pytest.approx(-after["distortion"] - after["rate"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_evidence_is_the_integral(model):
     """Where the posterior is over a box, importance sampling finds the integral over that box."""
     vae, x, _ = model
@@ -151,6 +152,7 @@ def test_evidence_is_the_integral(model):
     assert np.all(error < 5 * found.per_point_standard_error + 1e-3)
 
 
+@pytest.mark.slow
 def test_the_ledger_balances(model):
     vae, x, _ = model
     ledger = tfvae.decompose(vae, x, num_samples=4, evidence_samples=50, verbose=False)

@@ -78,6 +78,7 @@ def test_a_new_flow_is_close_to_the_identity(cls):
     assert np.max(np.abs(f.forward_log_det_jacobian(x, 1))) < 0.1
 
 
+@pytest.mark.slow
 @over_all_flows
 def test_contexts_make_maps_of_their_own(cls):
     flow = made(cls, 2, 3)

@@ -16,6 +16,7 @@ def jacobian(flow, size):
     return tape.batch_jacobian(y, x)[0].numpy()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", [RealNVP, NeuralSpline])
 @pytest.mark.parametrize("size", [2, 5])
 def test_one_transform_keeps_one_half(cls, size):

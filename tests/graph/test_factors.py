@@ -46,6 +46,7 @@ def test_nodes_are_taken_apart_and_put_together():
     np.testing.assert_array_equal(graph.join(parts), z)
 
 
+@pytest.mark.slow
 def test_the_likelihood_is_the_product_of_the_observed_nodes():
     graph = two_finite()
     z = graph.q({"x": tf.constant(X), "w": tf.zeros([5, 2])}).sample(seed=(1, 2))

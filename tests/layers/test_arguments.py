@@ -137,6 +137,7 @@ def every_layer():
         yield name, make(), inputs()
 
 
+@pytest.mark.slow
 def test_every_layer_takes_training_on_symbolic_inputs():
     seen = set()
     for name, layer, inputs in every_layer():

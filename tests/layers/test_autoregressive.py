@@ -120,6 +120,7 @@ def chi_squared(draws, p, levels, event_shape):
     return np.array(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "levels"),
     [

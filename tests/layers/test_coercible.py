@@ -45,6 +45,7 @@ def test_all_readers_see_one_draw_in_graphs():
         np.testing.assert_array_equal(2.0 * tf.convert_to_tensor(first), second)
 
 
+@pytest.mark.slow
 def test_one_draw_crosses_the_borders_of_functions(q_z):
     inputs = keras.Input((4,))
     z = MultivariateNormalDiag(2)(inputs)

@@ -74,6 +74,7 @@ def test_added_once_and_as_a_mean_over_the_batch(as_layer):
         assert value == pytest.approx(2.0 * EXPECTED.mean(), rel=1e-5)
 
 
+@pytest.mark.slow
 @both_forms
 def test_estimate_agrees_with_the_closed_form(as_layer):
     estimates = {}
@@ -217,6 +218,7 @@ def test_weight_may_be_a_schedule_of_the_training_steps(as_layer, tmp_path):
         assert loss == pytest.approx(0.75 * EXPECTED.mean(), rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("eager", [False, True], ids=["compiled", "eager"])
 def test_layers_that_share_a_regularizer_count_the_same_steps(eager):
     schedule = tfvae.objectives.Linear(0.0, 1.0, steps=4)

@@ -100,6 +100,7 @@ def test_families_that_tfp_brings_are_masked_too():
         assert gradient[0] == 0.0, inner.name
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 def test_whole_rows_and_whole_columns_may_be_missing():
     for layer in (

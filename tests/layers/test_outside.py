@@ -39,6 +39,7 @@ def test_once_per_fit(loss):
     other.fit(GREY, GREY, verbose=0)
 
 
+@pytest.mark.slow
 def test_eagerly():
     p_x = model()(GREY)
     with pytest.warns(UserWarning, match=r"`ContinuousBernoulli` for values from 0 to 1"):

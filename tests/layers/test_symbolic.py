@@ -126,6 +126,7 @@ def test_models_of_subclassed_parts_train():
         assert np.any(old != weight.numpy())
 
 
+@pytest.mark.slow
 def test_labels_take_the_type_of_the_distribution():
     """Keras brings labels to float32 before a plain function given as loss sees them."""
     dense = keras.layers.Dense(1, kernel_initializer="zeros", dtype="float64")

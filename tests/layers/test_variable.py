@@ -45,6 +45,7 @@ def test_round_trips(tmp_path):
     np.testing.assert_array_equal(loaded(tf.zeros([1])).log_prob([0.1, 0.2]), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "loss", [lambda y, rv: -rv.log_prob(y), tfvae.NegativeLogLikelihood()], ids=["lambda", "loss"]
 )

@@ -211,6 +211,7 @@ def test_what_is_no_scheme_is_refused():
         Scheme().update(mlp_vae(), {}, None, {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", SCHEMES[1:], ids=lambda s: type(s).__name__)
 def test_models_without_an_encoder_to_train_are_refused(scheme):
     density = tfvae.DensityModel(tfvae.priors.Normal(3))

@@ -80,6 +80,7 @@ def trained():
     return vae
 
 
+@pytest.mark.slow
 @over_failing
 def test_a_model_lives_on_after_a_compile_that_fails(name, trained):
     arguments, error = FAILING[name]

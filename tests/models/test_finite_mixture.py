@@ -171,6 +171,7 @@ def test_em_learns_the_weights_of_every_prior(component):
     assert np.ptp(weights) > 0.1
 
 
+@pytest.mark.slow
 def test_em_leaves_weights_that_are_not_learned():
     model = tfvae.FiniteMixture(layers.IndependentBernoulli(6), 3, fixed(), seed=0)
     model.compile("sgd", jit_compile=False)

@@ -299,6 +299,7 @@ ENCODERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ENCODERS.values(), ids=ENCODERS)
 def test_encoders_that_compute_with_nan_are_refused(first):
     """Even where all their outputs are finite, as behind a relu in a graph."""
@@ -324,6 +325,7 @@ OWN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", OWN.values(), ids=OWN)
 def test_encoders_that_replace_nan_are_taken(first):
     assert make(first).data.support.missing

@@ -70,6 +70,7 @@ def test_values_stay_and_means_of_gradients_agree(model, name):
             assert np.abs(encoder - plain).max() > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beta", [1.0, 2.5])
 @pytest.mark.parametrize("analytic", [True, False])
 def test_gradients_of_the_elbo_have_the_mean_of_the_closed_form(model, beta, analytic):

@@ -79,6 +79,7 @@ def test_bounds_rise_with_draws_at_their_known_rate():
     assert gaps[64] == pytest.approx(chi2 / 128, abs=5 * errors[64] + 0.1 * chi2 / 128)
 
 
+@pytest.mark.slow
 def test_every_bound_is_tight_at_the_exact_posterior():
     model = analytic.LinearGaussian.with_exact_posterior()
     x = model.draw(7)

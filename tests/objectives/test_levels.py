@@ -114,6 +114,7 @@ def assert_unbiased(graph, model, objective, columns=slice(None)):
         np.testing.assert_array_less(np.abs(rows.mean(axis=0) - expected), 5 * error + 2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", quick_first(FINITE))
 @pytest.mark.parametrize(
     "objective", quick_first([*OF_SCORES, ImportanceWeighted(2, gradient=LeaveOneOut())])
@@ -146,6 +147,7 @@ def test_of_finite_and_gaussian_latents(name, objective):
     assert_unbiased(*made(MIXED, name), objective)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["clusters, q apart", "clusters, q a chain", "styles, q apart"])
 def test_of_sums_beside_gaussian_latents(name):
     assert_unbiased(*made(MIXED, name), ELBO())

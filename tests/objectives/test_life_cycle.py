@@ -242,6 +242,7 @@ def test_state_is_taken_up_where_it_was(tmp_path):
     assert float(loaded.objective_state["0_multiplier"]) > 1.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", [FreeBits(0.25), BetaTC(20), DIPVAE()], ids=lambda o: type(o))
 def test_what_splits_over_dimensions_is_refused_by_a_hierarchy(objective):
     for wanted in (objective, ELBO() + 0.5 * objective):

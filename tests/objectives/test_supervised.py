@@ -8,6 +8,7 @@ from tests.models.test_directed import K, two_latents
 from tfvae.objectives import ELBO, Supervised
 
 
+@pytest.mark.slow
 def test_is_the_log_likelihood_of_labels_under_the_posterior():
     model, x = two_latents(partly_observed=["y"]), binary_data(6)
     y = np.array([0, -1, 2, 1, -1, 0])

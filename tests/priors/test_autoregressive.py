@@ -152,6 +152,7 @@ def test_variables_depend_on_those_before_them(one_hot):
             assert np.all(spread[~same] > 1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float64", "mixed_float16"])
 def test_precision_is_that_of_the_weights(dtype):
     expected = "float64" if dtype == "float64" else "float32"

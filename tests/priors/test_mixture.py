@@ -22,6 +22,7 @@ def random_mixture(event_shape, components=7, seed=0):
     return logits, loc, np.exp(rng.normal(size=loc.shape)).astype("float32")
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 @pytest.mark.parametrize("event_shape", [(), (3,), (2, 2)])
 def test_mixture_is_that_of_tfp(event_shape):

@@ -12,6 +12,7 @@ from tfvae.training.step import Step
 X = tf.constant(binary_data(6))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sample_weight", [None, np.linspace(0.0, 2.0, 6, dtype="float32")])
 def test_an_update_is_a_step_along_the_gradient_of_the_mean_bound(sample_weight):
     vae = mlp_vae(seed=3)
