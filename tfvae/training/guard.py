@@ -11,14 +11,14 @@ import tensorflow as tf
 __all__ = ["Guard"]
 
 # Updates from one state that is kept to the next: beside them, keeping it costs nothing.
-_EVERY = 50
+_EVERY = 200
 
 
 class Guard:
     """Keeps the last state of a model in which all weights were finite, and goes back to it.
 
     It does so within `with`. A loss that is not finite ends training with the sentence that says
-    so. Weights, slots of the optimizer, seeds and states are then those of at most 50 updates
+    so. Weights, slots of the optimizer, seeds and states are then those of at most 200 updates
     before, or of before the call that makes more at once.
 
     Args:

@@ -22,8 +22,9 @@ __all__ = ["Reader"]
 # Of methods of Keras, the arguments that are not named one by one.
 _DATA = {"self", "x", "y", "kwargs"}
 
-# What stands in for a batch where the data is in memory: the number of the data.
-_ROWS = "rows of tfvae"
+# What a batch is called where the data is in memory, with the number of the data. The name says it
+# all: nothing is read of such a dataset, since to begin and to end that takes longer than steps.
+_ROWS = "rows of tfvae "
 
 # Where there is an accelerator, data of more bytes is not kept in its memory.
 _DEVICE_BYTES = 2**30
@@ -146,11 +147,11 @@ class Reader:
         latest: list[Any] = [None, None]
 
         def call(iterator: Any) -> Any:
-            spec = getattr(iterator, "element_spec", None)
-            if not isinstance(spec, dict) or _ROWS not in spec:
+            number = _number_of(iterator)
+            if number is None:
                 return streamed(iterator)
             if latest[0] is not iterator:  # a new pass
-                rows = self._rows[int(next(iterator)[_ROWS])]
+                rows = self._rows[number]
                 rows.begin()
                 latest[:] = iterator, rows
             logs = None
@@ -210,9 +211,8 @@ class Reader:
         number = next(self._numbers)
         rows.take(self._model.steps_per_execution)
         self._rows[number] = rows
-        element = {_ROWS: tf.constant(number, tf.int64)}
         try:
-            yield tf.data.Dataset.from_tensors(element).repeat(rows.num_batches)
+            yield tf.data.Dataset.from_tensors({f"{_ROWS}{number}": 0}).repeat(rows.num_batches)
         finally:
             del self._rows[number]
 
@@ -293,6 +293,15 @@ class CountedCallbacks(keras.callbacks.CallbackList):
 
 # What stands for "no strategy".
 _OWN_STRATEGY = tf.distribute.get_strategy()
+
+
+def _number_of(iterator: Any) -> int | None:
+    """Returns which data in memory an iterator counts, None for one that has batches."""
+    spec = getattr(iterator, "element_spec", None)
+    for name in spec if isinstance(spec, dict) else ():
+        if isinstance(name, str) and name.startswith(_ROWS):
+            return int(name.removeprefix(_ROWS))
+    return None
 
 
 def _at_most(step: int, num_steps: int | None) -> int:

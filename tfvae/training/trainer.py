@@ -251,7 +251,7 @@ class Trainer(keras.Model):
                 likelihood's support; no weight has changed by the batch that holds it. Or the
                 model has nothing to train.
             FloatingPointError: The loss is not finite, or a weight; the weights are those of at
-                most 50 updates before, or of the call that makes more at once.
+                most 200 updates before, or of the call that makes more at once.
         """
         with translated_errors(), self._reader.fitting(x, y, args, kwargs) as given:
             if self.built and self.compiled:
