@@ -29,8 +29,12 @@ class Guard:
         self._model = model
         self._kept: list[tuple[Any, Any]] = []
         self._kept_at = self._depth = 0
+        self._exempt: set[str] = set()
 
     def __enter__(self) -> Guard:
+        if not self._depth:
+            # Such as pseudo-inputs that lack entries: no step has made them so.
+            self._exempt = set(self._not_finite())
         self._depth += 1
         return self
 
@@ -59,19 +63,22 @@ class Guard:
         logs = run()
         # A step of the user's own may log what it likes.
         if not np.isfinite(float(logs.get("loss", 0.0))):
-            self._give_up(_not_finite(logs))
+            self._give_up(_bad_logs(logs))
         return logs
 
     def check_weights(self) -> None:
-        """Checks the weights as they are.
+        """Checks the weights as they are, but for those that were not finite at the beginning.
 
         Raises:
             FloatingPointError: One is not finite.
         """
-        names = [w.path for w in self._model.trainable_weights if not np.all(np.isfinite(w))]
+        names = [name for name in self._not_finite() if name not in self._exempt]
         if names:
             shown = ", ".join(names[:3]) + (" and others" if len(names) > 3 else "")
             self._give_up(f"the weights {shown}")
+
+    def _not_finite(self) -> list[str]:
+        return [w.path for w in self._model.trainable_weights if not np.all(np.isfinite(w))]
 
     def _updates(self) -> int:
         return int(self._model.optimizer.iterations)
@@ -93,6 +100,8 @@ class Guard:
                 variable.assign(value)
             state = f"Weights and optimizer are back in their state after {self._kept_at} updates."
         self._kept = []
+        if self._exempt:
+            state += f" Not finite from the beginning were {', '.join(sorted(self._exempt)[:3])}."
         raise FloatingPointError(
             f"Training stopped {where}: not finite are {what}. {state} Lower the learning rate, "
             "limit gradients (`global_clipnorm` of the optimizer), or look for values in the data "
@@ -100,5 +109,5 @@ class Guard:
         )
 
 
-def _not_finite(logs: Mapping[str, Any]) -> str:
+def _bad_logs(logs: Mapping[str, Any]) -> str:
     return ", ".join(name for name, value in logs.items() if not np.all(np.isfinite(value)))
