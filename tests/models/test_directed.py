@@ -218,7 +218,7 @@ def test_holds_the_plain_vae():
     prior = VampPrior(4)
     plain = tfvae.VAE(encoder, decoder, prior, seed=3)
     directed = tfvae.DirectedModel({"z_1": prior, "x": decoder}, {"z_1": encoder}, seed=3)
-    _compare(plain, directed, {"x": binary_data(12)})
+    assert_alike(plain, directed, {"x": binary_data(12)})
 
 
 @pytest.mark.slow
@@ -233,7 +233,7 @@ def test_holds_the_conditional_vae_and_the_density_of_its_context():
         {"z_1": normal("z_1", "context"), "x": decoder}, {"z_1": encoder}, seed=3
     )
     given.generative_networks[0].set_weights(prior.get_weights())
-    _compare(plain, given, data)
+    assert_alike(plain, given, data)
     given.generative_networks[0].set_weights(prior.get_weights())
 
     # The same weights with inputs named after a node.
@@ -285,10 +285,10 @@ def test_holds_the_hierarchical_vae(top_down):
         {"z_1": posteriors[0], "z_2": posteriors[1]},
         seed=3,
     )
-    _compare(hierarchy, directed, {"x": binary_data(12)})
+    assert_alike(hierarchy, directed, {"x": binary_data(12)})
 
 
-def _compare(one, other, data):
+def assert_alike(one, other, data):
     assert other.event_shape == one.event_shape
     assert other.latent_shape == one.latent_shape
     found = []

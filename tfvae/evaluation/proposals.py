@@ -78,8 +78,22 @@ class Encoder(Proposal):
         return model.encode(**batch)
 
 
+class _Changed(Proposal):
+    """Abstract proposal that changes another, `of`, which knows the points."""
+
+    of: Proposal
+
+    def of_points(self, rows: slice) -> dict[str, np.ndarray]:
+        """See `Proposal.of_points`."""
+        return self.of.of_points(rows)
+
+    def check_points(self, num_points: int) -> None:
+        """See `Proposal.check_points`."""
+        self.of.check_points(num_points)
+
+
 @dataclass(frozen=True)
-class Widened(Proposal):
+class Widened(_Changed):
     """A diagonal Gaussian proposal with its standard deviations times `scale`.
 
     The ELBO fits posteriors narrower than the true one, and weights have no variance where q is
@@ -123,17 +137,9 @@ class Widened(Proposal):
         widened = tfd.Normal(normal.loc, self.scale * normal.scale)
         return tfd.Independent(widened, q.event_shape.rank)
 
-    def of_points(self, rows: slice) -> dict[str, np.ndarray]:
-        """See `Proposal.of_points`."""
-        return self.of.of_points(rows)
-
-    def check_points(self, num_points: int) -> None:
-        """See `Proposal.check_points`."""
-        self.of.check_points(num_points)
-
 
 @dataclass(frozen=True)
-class Defensive(Proposal):
+class Defensive(_Changed):
     """A proposal mixed with the prior, which reaches all that the proposal may have missed.
 
         m(z|x) = (1 - share) q(z|x) + share p(z),   w = p(x, z) / m(z|x) <= p(x|z) / share
@@ -178,14 +184,6 @@ class Defensive(Proposal):
             )
         q = self.of.distribution(model, batch, own)
         return DefensiveMixture(q, model.prior_of(batch), self.share)
-
-    def of_points(self, rows: slice) -> dict[str, np.ndarray]:
-        """See `Proposal.of_points`."""
-        return self.of.of_points(rows)
-
-    def check_points(self, num_points: int) -> None:
-        """See `Proposal.check_points`."""
-        self.of.check_points(num_points)
 
 
 @dataclass(frozen=True)

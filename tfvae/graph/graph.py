@@ -17,7 +17,7 @@ from tfvae.graph.parts import CONTEXT
 from tfvae.objectives import Objective
 from tfvae.objectives.gradients import plain_draws
 from tfvae.objectives.levels import draw_levels, rates_have_gradients
-from tfvae.terms import Observed, Terms
+from tfvae.terms import Draws, Observed, Terms
 
 __all__ = ["Graph"]
 
@@ -60,7 +60,8 @@ class Graph(Factors):
             terms = terms_without_latents(_total(log_p), num_samples)
             return terms._replace(log_p=log_p, log_q={}, observed=observed)
         if len(self.latents) > 1 and not all(isinstance(d, Hierarchy) for d in (q_z, p_z)):
-            return self._joint_terms(data, num_samples, seed, q_z, p_z, objective, training)
+            draw = plain_draws if objective is None else objective.draw
+            return self._joint_terms(data, draw(q_z, num_samples, seed), q_z, p_z, training)
         q, p = self.levels(q_z), self.levels(p_z)
         draws = self.draw(q, num_samples, seed, objective)
         scores = level_rates(q, p, draws)
@@ -91,18 +92,9 @@ class Graph(Factors):
         )
 
     def _joint_terms(
-        self,
-        data: Values,
-        num_samples: int | Tensor,
-        seed: Tensor,
-        q_z: Distribution,
-        p_z: Distribution,
-        objective: Objective | None,
-        training: bool,
+        self, data: Values, draws: Draws, q_z: Distribution, p_z: Distribution, training: bool
     ) -> Terms:
         """Returns `terms` where a posterior or prior of somebody's own does not know the nodes."""
-        draw = plain_draws if objective is None else objective.draw
-        draws = draw(q_z, num_samples, seed)
         observed = self._observed(data, self.split(draws.z), training=training)
         log_p = self._scored(observed)
         return Terms(
