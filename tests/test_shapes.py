@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfvae._shapes import with_event
+from tfvae._shapes import no_columns, of_each, with_event
 
 
 @pytest.mark.parametrize("known", [(None, 3, 4), (5, None, 4), (None, None, 4), (5, 3, 4)])
@@ -38,3 +38,25 @@ def test_rows_are_unfolded_like_another_tensor():
     assert with_event(rows, [2], like=like).shape == (5, 3, 2)
     assert with_event(rows, [None], like=like.numpy()).shape == (5, 3, 2)
     assert with_event(rows[:5], [], axes=2, like=like).shape == (5,)
+
+
+def test_values_of_fewer_axes_are_those_of_each_row():
+    x = np.arange(6.0).reshape(3, 2)
+    found = of_each(x, tf.constant([4, 3]), (2,))
+    np.testing.assert_array_equal(found, np.tile(x, [4, 1]))
+    np.testing.assert_array_equal(
+        of_each(x[:, None], tf.constant([3, 4]), (2,)), np.repeat(x, 4, 0)
+    )
+
+
+def test_rows_of_nothing_are_counted():
+    seen = []
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 4))])
+    def rows(x):
+        found = no_columns(x.shape, tf.shape(x))
+        seen.append(found.shape.as_list())
+        return found
+
+    assert rows(tf.zeros([5, 4])).shape == (5, 0)
+    assert seen == [[None, 0]]

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from tfvae._typing import Distribution, Seed, Tensor
 
-__all__ = ["Scored", "Served", "Stepped", "Trained"]
+__all__ = ["Described", "Scored", "Served", "Stepped", "Trained"]
 
 
 class Scored(Protocol):
@@ -30,27 +30,34 @@ class Scored(Protocol):
         ...
 
 
-class Served(Scored, Protocol):
-    """A model that answers requests: what a SavedModel is written from."""
+class Described(Protocol):
+    """A model of which `predict` says what it makes of each point.
+
+    Attributes:
+        data: The `DataSpec`.
+        graph: The factors of p and q.
+    """
 
     data: Any
-    built: bool
+    graph: Any
 
-    @property
-    def latent_shape(self) -> tuple[int, ...]:
-        """See `LatentVariableModel.latent_shape`."""
+    def encode(self, x: Any, context: Any = None, *, training: bool = False) -> Distribution:
+        """See `LatentVariableModel.encode`."""
         ...
 
     def decode(self, z: Any, context: Any = None, *, training: bool = False) -> Distribution:
         """See `LatentVariableModel.decode`."""
         ...
 
-    def describe(self, x: Any, context: Any = None) -> dict[str, Tensor]:
-        """See `LatentVariableModel.describe`."""
-        ...
 
-    def describe_posterior(self, q_z: Distribution) -> dict[str, Tensor]:
-        """See `LatentVariableModel.describe_posterior`."""
+class Served(Scored, Described, Protocol):
+    """A model that answers requests: what a SavedModel is written from."""
+
+    built: bool
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """See `LatentVariableModel.latent_shape`."""
         ...
 
     def generate(self, num_samples: Any, seed: Tensor, context: Any = None) -> dict[str, Tensor]:
@@ -103,16 +110,6 @@ class Trained(Scored, Protocol):
     @property
     def trainable_variables(self) -> list[Any]:
         """See `keras.Model`."""
-        ...
-
-    @property
-    def encoder_weights(self) -> list[Any]:
-        """See `LatentVariableModel.encoder_weights`."""
-        ...
-
-    @property
-    def generative_weights(self) -> list[Any]:
-        """See `LatentVariableModel.generative_weights`."""
         ...
 
     @property

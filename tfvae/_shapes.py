@@ -7,9 +7,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfvae._typing import Tensor
+from tfvae._typing import Shape, Tensor
 
-__all__ = ["with_event"]
+__all__ = ["no_columns", "of_each", "with_event"]
 
 
 def with_event(
@@ -39,3 +39,15 @@ def with_event(
     dynamic: Any = tf.concat([tf.shape(given)[:rank], tf.constant(event, tf.int32)], axis=0)
     static = leading.concatenate([None if size == -1 else size for size in event])
     return tf.ensure_shape(tf.reshape(x, dynamic), static)
+
+
+def of_each(value: Tensor, leading: Tensor, event_shape: Shape) -> Tensor:
+    """Returns values `[..., *E]` for each of the axes `leading`, folded into one `[N, *E]`."""
+    event = tf.constant(event_shape, tf.int32)
+    value = tf.broadcast_to(tf.convert_to_tensor(value), tf.concat([leading, event], axis=0))
+    return tf.reshape(value, [-1, *event_shape])
+
+
+def no_columns(static: tf.TensorShape, shape: Tensor) -> Tensor:
+    """Returns `[N, 0]`, of as many rows as a shape has first: there is nothing in it to read."""
+    return tf.ensure_shape(tf.zeros(tf.stack([shape[0], 0])), [static[0], 0])

@@ -46,7 +46,7 @@ def test_evidence_of_each_label_is_that_of_its_context(example):
 @pytest.mark.slow
 def test_all_networks_of_the_conditional_model_read_the_label(example):
     vae = example.build_vae(True, 8, 0)
-    assert vae.context_shape == (10,)
+    assert vae.data.context_shape == (10,)
     x, first, other = datasets.digits().x_test[:1], *example.one_hot(np.array([[0], [1]]))
     z = np.zeros([1, example.LATENTS], "float32")
     for read in (
@@ -55,4 +55,4 @@ def test_all_networks_of_the_conditional_model_read_the_label(example):
         lambda c: vae.prior_distribution(c).mean(),
     ):
         assert not np.allclose(read(first), read(other))
-    assert example.build_vae(False, 8, 0).context_shape is None
+    assert example.build_vae(False, 8, 0).data.context_shape is None

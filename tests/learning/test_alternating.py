@@ -20,7 +20,7 @@ X = binary_data(8)
 def test_each_update_leaves_the_other_weights_alone():
     vae = mlp_vae()
     vae.compile(keras.optimizers.Adam(0.05), scheme=Alternating(2), run_eagerly=True)
-    num = len(vae.encoder_weights)
+    num = len(vae.graph.posterior_weights)
     for update in range(6):
         before = vae.get_weights()
         vae.fit(X, batch_size=8, verbose=0)

@@ -70,8 +70,8 @@ def changed(before, after):
 @pytest.mark.parametrize("name", MODELS)
 def test_weights_belong_to_encoder_or_to_decoder_and_prior(name):
     model = MODELS[name][0]()
-    encoder = {id(w) for w in model.encoder_weights}
-    generative = {id(w) for w in model.generative_weights}
+    encoder = {id(w) for w in model.graph.posterior_weights}
+    generative = {id(w) for w in model.graph.generative_weights}
     assert encoder
     assert generative
     assert not encoder & generative
@@ -87,7 +87,9 @@ def test_a_shared_layer_belongs_to_both():
     )
     decoder = keras.Model(z, tfvae.layers.IndependentBernoulli(4)(shared(keras.layers.Dense(4)(z))))
     vae, data = tfvae.VAE(encoder, decoder, seed=0), binary_data(8, (4,))
-    both = {w.path for w in vae.encoder_weights} & {w.path for w in vae.generative_weights}
+    both = {w.path for w in vae.graph.posterior_weights} & {
+        w.path for w in vae.graph.generative_weights
+    }
     assert both == {"shared/kernel", "shared/bias"}
     for scheme in (Alternating(1), WakeSleep()):
         vae.compile(keras.optimizers.SGD(0.1), scheme=scheme, run_eagerly=True)
@@ -124,8 +126,8 @@ def test_trains_every_model(name, scheme):
     ).history
     assert np.all(np.isfinite(list(history.values())))
     learned = changed(before, model.get_weights())
-    assert all(learned[: len(model.encoder_weights)])
-    assert any(learned[len(model.encoder_weights) :])
+    assert all(learned[: len(model.graph.posterior_weights)])
+    assert any(learned[len(model.graph.posterior_weights) :])
     assert ("sleep" in history) == isinstance(scheme, WakeSleep)
     assert "val_sleep" not in history
 
@@ -188,7 +190,7 @@ def test_loss_scaling_keeps_the_turns():
             before = vae.get_weights()
             history = vae.fit(X[:4], batch_size=4, verbose=0).history
             assert np.all(np.isfinite(list(history.values())))
-            num = len(vae.encoder_weights)
+            num = len(vae.graph.posterior_weights)
             learned = changed(before, vae.get_weights())
             assert all(learned[:num])
             assert any(learned[num:]) == together

@@ -100,10 +100,10 @@ def test_decoder_learns_at_the_refined_posterior():
     q = scheme.posterior(vae._step, {"x": tf.constant(x)})
     with tf.GradientTape() as tape:
         loss = -tf.reduce_mean(vae.terms(x, 2, posterior=q).elbo)
-    gradients = tape.gradient(loss, vae.generative_weights)
-    before = [w.numpy() for w in vae.generative_weights]
+    gradients = tape.gradient(loss, vae.graph.generative_weights)
+    before = [w.numpy() for w in vae.graph.generative_weights]
     vae.fit(x, batch_size=6, verbose=0)
-    for old, new, gradient in zip(before, vae.generative_weights, gradients, strict=True):
+    for old, new, gradient in zip(before, vae.graph.generative_weights, gradients, strict=True):
         np.testing.assert_allclose(new, old - 0.1 * gradient, rtol=1e-4, atol=1e-6)
 
 

@@ -26,12 +26,12 @@ def test_both_gradients_by_hand():
     vae.seed_generator.state.assign(other.seed_generator.state)
     with tf.GradientTape() as tape:
         loss = -tf.reduce_mean(other.terms(X).elbo)
-    wake = tape.gradient(loss, other.generative_weights)
+    wake = tape.gradient(loss, other.graph.generative_weights)
     dreams = other.generate(8, other.make_seed())
     assert set(np.unique(dreams["x"])) == {0.0, 1.0}
     with tf.GradientTape() as tape:
         sleep = -tf.reduce_mean(other.encode(dreams["x"]).log_prob(dreams["z"]))
-    sleep_gradients = tape.gradient(sleep, other.encoder_weights)
+    sleep_gradients = tape.gradient(sleep, other.graph.posterior_weights)
     history = vae.fit(X, batch_size=8, shuffle=False, verbose=0).history
     assert history["loss"][0] == pytest.approx(float(loss), rel=1e-5)
     assert history["sleep"][0] == pytest.approx(float(sleep), rel=1e-5)

@@ -64,7 +64,7 @@ def test_trains_under_xla(name):
 @pytest.mark.parametrize("name", MODELS)
 def test_life_of_a_conditional_model(name, tmp_path):
     vae = MODELS[name]()
-    assert vae.context_shape == (3,)
+    assert vae.data.context_shape == (3,)
     start = [w.numpy() for w in vae.trainable_weights]
     # Few batches cost less than a graph: those are made under XLA, and by the export.
     vae.compile(keras.optimizers.Adam(0.01), run_eagerly=True)
@@ -280,7 +280,7 @@ def test_networks_may_name_their_inputs_or_be_classes():
     assert not late.built
     late.compile()
     late.fit(DATA, verbose=0)
-    assert late.context_shape == (3,)
+    assert late.data.context_shape == (3,)
     with pytest.raises(ValueError, match="reads a context of a shape that it does not know yet"):
         tfvae.VAE(mlp_encoder(), Decoder()).build((None, 6))
 

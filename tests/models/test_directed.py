@@ -289,7 +289,7 @@ def test_holds_the_hierarchical_vae(top_down):
 
 
 def assert_alike(one, other, data):
-    assert other.event_shape == one.event_shape
+    assert other.data.event_shape == one.data.event_shape
     assert other.latent_shape == one.latent_shape
     found = []
     for model in (one, other):
@@ -409,7 +409,11 @@ def test_trains_under_xla():
 @pytest.mark.slow
 def test_life_of_a_model_of_several_nodes(tmp_path):
     model, data = labelled_tables(), table_data()
-    assert (model.event_shape, model.latent_shape, model.context_shape) == ((8,), (3,), (2,))
+    assert (model.data.event_shape, model.latent_shape, model.data.context_shape) == (
+        (8,),
+        (3,),
+        (2,),
+    )
     model.compile("adam", ELBO() + 5.0 * Supervised(), jit_compile=False)
     history = model.fit(data, validation_data=(data,), epochs=3, batch_size=8, verbose=0).history
     names = {"loss", "elbo", "distortion", "rate", "rate_y", "rate_z"}

@@ -435,7 +435,7 @@ def test_contexts_enter_where_networks_name_them():
         prior,
         seed=0,
     )
-    assert vae.context_shape == (3,)
+    assert vae.data.context_shape == (3,)
     terms = vae.terms(x, 3, 5, context=context)
     q_z, p_z = vae.encode(x, context), vae.prior_distribution(context)
     assert p_z.batch_shape == (9,)

@@ -38,7 +38,7 @@ METHODS = {
     "sample of one row": lambda model: model.sample(4, seed=0, context=C[:1]),
     "generate": lambda model: model.generate(4, SEED, tf.constant(C)),
     "reconstruct": lambda model: model.reconstruct(X, context=C),
-    "describe": lambda model: model.describe(X, C),
+    "predict": lambda model: model.predict({"x": X, "context": C}, verbose=0),
     "fit": lambda model: model.fit({"x": X, "context": C}, verbose=0),
     "log_likelihood": lambda model: tfvae.log_likelihood(model, {"x": X, "context": C}, 2),
 }

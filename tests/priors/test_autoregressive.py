@@ -279,7 +279,7 @@ def test_trains_under_xla_given_a_context():
 def test_life_with_a_context(tmp_path):
     prior = make(context_size=2)
     vae = tfvae.VAE(encoder(False), decoder(False), prior, seed=0)
-    assert vae.context_shape == (2,)
+    assert vae.data.context_shape == (2,)
     context = np.eye(2, dtype="float32")[np.arange(20) % 2]
     data = {"x": binary_data(20), "context": context}
     vae.compile(keras.optimizers.Adam(0.02), jit_compile=False)

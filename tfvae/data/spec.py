@@ -59,7 +59,12 @@ class DataSpec:
 
     @property
     def event_shape(self) -> Shape:
-        """Shape of one `x` of a batch."""
+        """Shape of one `x` of a batch.
+
+        Raises:
+            ValueError: The model has seen neither data nor the shape of it.
+        """
+        self.check_known()
         if not self.is_packed:
             return self.shapes[self.observed[0]]
         return (sum(math.prod(self.shapes[name]) for name in self.names),)
@@ -70,6 +75,19 @@ class DataSpec:
         if not self.is_packed:
             return self.supports[self.observed[0]]
         return Support("DirectedModel", missing=bool(self.partly_observed))
+
+    def check_known(self) -> None:
+        """Checks that shapes are known: that the model is built.
+
+        Raises:
+            ValueError: They are not.
+        """
+        if not self.shapes:
+            raise ValueError(
+                "This model does not know the shape of its data and latents before it is built. "
+                "Give its networks a `keras.Input`, or build the model: "
+                "`model.build((None, *x.shape[1:]))`."
+            )
 
     def named(self, data: Any) -> dict[str, Any]:
         """Returns data in any form that `fit` takes as parts by name, the rows of each as given.

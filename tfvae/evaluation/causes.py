@@ -149,7 +149,7 @@ def _beta(model: LatentVariableModel) -> float | None:
 
 def _sees_x(model: LatentVariableModel) -> bool:
     z = tf.zeros([1, *model.latent_shape])
-    context = model.context_shape
+    context = model.data.context_shape
     p_x: Any = model.decode(z, None if context is None else tf.zeros([1, *context]))
     while not isinstance(p_x, Autoregressive):
         p_x = getattr(p_x, "distribution", None)

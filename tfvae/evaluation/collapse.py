@@ -279,7 +279,7 @@ def _scale_floor(model: LatentVariableModel) -> float | None:
     """Returns the floor of the scale of the likelihood, None where it has none."""
     for layer in model._flatten_layers(include_self=False):
         has_floor = isinstance(layer, DistributionLayer) and "min_scale" in layer.floors
-        if has_floor and layer.event_shape == model.event_shape != model.latent_shape:
+        if has_floor and layer.event_shape == model.data.event_shape != model.latent_shape:
             return layer.min_scale
     return None
 

@@ -232,7 +232,7 @@ def log_likelihood(
         k_hat=k_hat,
         curve=Curve.of(curves),
         num_samples=num_samples,
-        num_dimensions=math.prod(model.event_shape),
+        num_dimensions=math.prod(model.data.event_shape),
     )
 
 

@@ -34,6 +34,7 @@ from tfvae._typing import Tensor
 from tfvae.data.spec import CONTEXT
 from tfvae.distributions.statistics import centre
 from tfvae.export.requests import checked_request
+from tfvae.graph.description import describe, describe_posterior
 from tfvae.graph.evidence import importance_evidence
 
 __all__ = ["Endpoint", "signatures"]
@@ -54,10 +55,10 @@ def signatures(model: Served) -> dict[str, Endpoint]:
     seed = tf.TensorSpec([2], tf.int32, name="seed")
 
     def serving_default(**batch: Tensor) -> dict[str, Tensor]:
-        return model.describe(**batch)
+        return describe(model, batch)
 
     def encode(**batch: Tensor) -> dict[str, Tensor]:
-        return model.describe_posterior(model.encode(**batch))
+        return describe_posterior(model, model.encode(**batch))
 
     def decode(z: Tensor, context: Tensor | None = None) -> dict[str, Tensor]:
         means = model.data.observed_parts(centre(model.decode(z, context)))

@@ -12,6 +12,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfvae._random import fold_in
+from tfvae._shapes import no_columns, of_each
 from tfvae._tracing import outputs_of
 from tfvae._typing import Distribution, Seed, Shape, Tensor, event_tuple
 from tfvae.distributions.hierarchy import Factor, Hierarchy, split_levels
@@ -23,7 +24,7 @@ from tfvae.graph.nothing import nothing
 from tfvae.graph.parts import CONTEXT, Part, Root, sampling_order
 from tfvae.graph.posteriors import Networks
 
-__all__ = ["Factors", "of_each"]
+__all__ = ["Factors"]
 
 tfd = tfp.distributions
 
@@ -50,6 +51,8 @@ class Factors:
         max_states: Up to how many joint states latents are summed over; 0 always draws.
         problem: What to say of nodes that depend on themselves.
         rate_names: What the rates of the latent nodes are logged as; none to log but their sum.
+        tells_latents_apart: Whether draws and descriptions have each latent node by its name, in
+            place of one `z`.
 
     Attributes:
         observed: Names of the nodes without a posterior.
@@ -67,12 +70,13 @@ class Factors:
         max_states: int = 128,
         problem: str = "Nodes depend on each other in a circle: {}.",
         rate_names: Sequence[str] = (),
+        tells_latents_apart: bool = False,
     ) -> None:
         self.generative, self.posterior = dict(generative), posterior
         self.latents = posterior.latents
         self.observed = tuple(name for name in generative if name not in self.latents)
         self.partly_observed, self.max_states = tuple(partly_observed), max_states
-        self.rate_names = tuple(rate_names)
+        self.rate_names, self.tells_latents_apart = tuple(rate_names), tells_latents_apart
         reads = {n: {r for r in part.reads if r in generative} for n, part in generative.items()}
         self._order = tuple(sampling_order(reads, problem))
         self.shapes: dict[str, Shape] = {}
@@ -277,7 +281,7 @@ class Factors:
         rank = z.shape.rank - len(self.latent_shape)
         leading = tf.shape(z)[:rank]
         folded = tf.reshape(z, [-1, *self.latent_shape])
-        given = {"": _no_columns(folded.shape, tf.shape(folded)), **self.split(folded)}
+        given = {"": no_columns(folded.shape, tf.shape(folded)), **self.split(folded)}
         if CONTEXT in data:
             given[CONTEXT] = of_each(data[CONTEXT], leading, self.context_shape or ())
         factors = self._factors(self.observed, training)
@@ -312,7 +316,7 @@ class Factors:
             )
         name, given = next(iter(self.latents)), {}
         if distribution.batch_shape.rank:
-            given[""] = _no_columns(distribution.batch_shape, distribution.batch_shape_tensor())
+            given[""] = no_columns(distribution.batch_shape, distribution.batch_shape_tensor())
         factor = Factor(name, (), lambda _: distribution)
         # TFP draws categories as whole numbers; what is worked out of them are not.
         dtype = distribution.dtype if distribution.dtype.is_floating else tf.float32
@@ -384,15 +388,3 @@ def _labelled(factor: Factor, label: str) -> Factor:
         return Labelled(factor.make(values), values[label])
 
     return Factor(factor.name, (*factor.reads, label), make)
-
-
-def of_each(value: Tensor, leading: Tensor, event_shape: Shape) -> Tensor:
-    """Returns values `[..., *E]` for each of the axes `leading`, folded into one `[N, *E]`."""
-    event = tf.constant(event_shape, tf.int32)
-    value = tf.broadcast_to(tf.convert_to_tensor(value), tf.concat([leading, event], axis=0))
-    return tf.reshape(value, [-1, *event_shape])
-
-
-def _no_columns(static: tf.TensorShape, shape: Tensor) -> Tensor:
-    """Returns `[N, 0]`: what no node reads, but says how many rows there are."""
-    return tf.ensure_shape(tf.zeros(tf.stack([shape[0], 0])), [static[0], 0])

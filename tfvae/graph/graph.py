@@ -7,11 +7,12 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfvae._shapes import of_each
 from tfvae._typing import Distribution, Tensor
 from tfvae.distributions.hierarchy import Hierarchy, LevelDraws, level_rates
 from tfvae.distributions.kl import closed_form_kl
 from tfvae.distributions.labelled import Labelled
-from tfvae.graph.factors import Factors, of_each
+from tfvae.graph.factors import Factors
 from tfvae.graph.nothing import terms_without_latents
 from tfvae.graph.parts import CONTEXT
 from tfvae.objectives import Objective

@@ -77,7 +77,7 @@ class Alternating(Scheme):
         """See `Scheme.check`."""
         del objective
         check_encoder(self, model)
-        if not model.generative_weights:
+        if not model.graph.generative_weights:
             raise ValueError(
                 "`Alternating` takes turns between q(z|x) and p(x, z), and this model has no "
                 f"weights of p(x, z) that can be trained. Received: {type(model).__name__} "
@@ -126,8 +126,8 @@ class Alternating(Scheme):
         def alternate() -> Update:
             return tf.cond(
                 for_encoder,
-                lambda: climb(model.encoder_weights),
-                lambda: climb(model.generative_weights),
+                lambda: climb(model.graph.posterior_weights),
+                lambda: climb(model.graph.generative_weights),
             )
 
         if not state:

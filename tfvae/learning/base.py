@@ -31,9 +31,9 @@ class Scheme(Configured):
     """Abstract rule by which a batch changes the weights of a model.
 
     A new scheme is one frozen dataclass with `update`. It says which weights a gradient goes to,
-    `step.model.encoder_weights`, `step.model.generative_weights` or all, and calls what the step
-    offers for it: `climb`, or `scored` and `concluded`. It runs inside the compiled step: what
-    depends on numbers that change is a `tf.cond`.
+    `step.model.graph.posterior_weights`, `step.model.graph.generative_weights` or all, and calls
+    what the step offers for it: `climb`, or `scored` and `concluded`. It runs inside the compiled
+    step: what depends on numbers that change is a `tf.cond`.
 
     One that changes numbers from step to step names them in `initial_state`; the model holds them,
     in `model.scheme_state`, and stores them with itself.
@@ -144,7 +144,7 @@ def check_encoder(scheme: Scheme, model: Trained) -> None:
             f"`{name}` trains q(z|x) apart from p(x|z), and this model has no latents. "
             f"Received: {type(model).__name__} '{model.name}'. Leave out `scheme`."
         )
-    if not model.encoder_weights:
+    if not model.graph.posterior_weights:
         raise ValueError(
             f"`{name}` trains the weights of q(z|x) apart from others, and the posterior of this "
             "model has none of its own that can be trained. "

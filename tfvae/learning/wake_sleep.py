@@ -77,7 +77,7 @@ class WakeSleep(Scheme):
         with tf.GradientTape() as tape:
             loss, terms = step.scored(batch, sample_weight, training=True)
             scaled_loss = model.optimizer.scale_loss(loss)
-        wake = _gradients(tape, scaled_loss, model.generative_weights)
+        wake = _gradients(tape, scaled_loss, model.graph.generative_weights)
 
         seed = model.make_seed()
         dreams, z = dream(model, tf.shape(batch["x"])[0], seed, batch.get("context"))
@@ -89,7 +89,7 @@ class WakeSleep(Scheme):
             for extra in model.losses:
                 sleep_loss += tf.cast(extra, sleep_loss.dtype)
             scaled_loss = model.optimizer.scale_loss(sleep_loss)
-        gradients = _gradients(tape, scaled_loss, model.encoder_weights)
+        gradients = _gradients(tape, scaled_loss, model.graph.posterior_weights)
 
         for key, (gradient, weight) in wake.items():
             # A weight that both have follows both.

@@ -15,9 +15,7 @@ from tfvae._tracing import outputs_of
 from tfvae._typing import Distribution, Seed, Shape, Tensor, event_tuple
 from tfvae.data.checks import check_context, check_event_shape
 from tfvae.data.spec import CONTEXT, DataSpec
-from tfvae.distributions.finite import num_states
-from tfvae.distributions.labelled import Labelled
-from tfvae.distributions.statistics import centre, probabilities, statistic
+from tfvae.distributions.statistics import centre
 from tfvae.export.writer import export_saved_model
 from tfvae.graph.graph import Graph
 from tfvae.learning import Scheme
@@ -59,17 +57,13 @@ class LatentVariableModel(Trainer):
         scheme: The learning scheme set by `compile`.
         data: What comes in: names, shapes, types and supports, a `tfvae.data.spec.DataSpec`.
         graph: The factors of p and q, a `tfvae.graph.graph.Graph`.
-        event_shape: Shape of one example of x.
         latent_shape: Shape of one latent, `E`.
-        context_shape: Shape of the context of one example, None for a model without.
     """
 
     graph: Graph
     data: DataSpec
     objective: Objective
     scheme: Scheme
-    # Whether predictions and draws tell latent nodes apart, or are of one z.
-    _tells_latents_apart: bool = False
 
     def __init__(self, *, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(seed=seed, **kwargs)
@@ -238,30 +232,6 @@ class LatentVariableModel(Trainer):
         return self.graph.log_evidence(self._given(x, context))
 
     @property
-    def encoder_weights(self) -> list[Any]:
-        """The trainable weights of q(z|x); none where it is made of other parts of the model.
-
-        A weight that encoder and decoder share is also one of `generative_weights`.
-        """
-        return self.graph.posterior_weights
-
-    @property
-    def generative_weights(self) -> list[Any]:
-        """The trainable weights of p(x|z) and p(z)."""
-        return self.graph.generative_weights
-
-    @property
-    def event_shape(self) -> Shape:
-        """Shape of one example of x."""
-        self._check_built()
-        return self.data.event_shape
-
-    @property
-    def context_shape(self) -> Shape | None:
-        """Shape of the context of one example, None for a model without."""
-        return self.data.context_shape
-
-    @property
     def latent_shape(self) -> Shape:
         """Shape of one latent, `E`.
 
@@ -330,7 +300,7 @@ class LatentVariableModel(Trainer):
         draws, means = self.graph.generate(num_samples, seed, given)
         found = {name: draws[name] for name in self.graph.observed}
         found |= {f"{name}_mean": mean for name, mean in means.items()}
-        if self._tells_latents_apart:
+        if self.graph.tells_latents_apart:
             return {**found, **{name: draws[name] for name in self.graph.latents}}
         return {**found, "z": self._joined(draws, num_samples)}
 
@@ -350,47 +320,6 @@ class LatentVariableModel(Trainer):
         q_z = self.encode(**batch)
         z = centre(q_z) if seed is None else q_z.sample(seed=stateless_seed(seed))
         return self._alone(self.data.observed_parts(centre(self.decode(z, batch.get(CONTEXT)))))
-
-    def describe(self, x: Tensor, context: Tensor | None = None) -> dict[str, Tensor]:
-        """Returns what `predict` gives: `z_mean`, `z_stddev` and `reconstruction`, `[B, ...]`.
-
-        Where latent nodes are told apart, of each its own, for categories `y_probs`, given the
-        centres of the others that it depends on; of several observed nodes `x_reconstruction`.
-        Without latent nodes, `log_prob`.
-        """
-        if not self.graph.latents:
-            return {"log_prob": self.exact_log_p_x(x, context)}
-        q_z = self.encode(x, context)
-        found = self.data.observed_parts(centre(self.decode(centre(q_z), context)))
-        several = len(found) > 1
-        return {
-            **self.describe_posterior(q_z),
-            **{f"{n}_reconstruction" if several else "reconstruction": v for n, v in found.items()},
-        }
-
-    def describe_posterior(self, q_z: Distribution) -> dict[str, Tensor]:
-        """Returns `z_mean` and `z_stddev` `[B, *E]`.
-
-        Where a posterior has no mean, a fixed draw stands in for it; without a standard deviation
-        there is no `z_stddev`.
-        """
-        if not (self._tells_latents_apart and self.graph.latents):
-            z_stddev = statistic(q_z, "stddev")
-            z = {"z_mean": centre(q_z)}
-            return z if z_stddev is None else {**z, "z_stddev": z_stddev}
-        levels = self.graph.levels(q_z)
-        values = levels.split(levels.centre())
-        found: dict[str, Tensor] = {}
-        for name, conditional in levels.conditionals(values).items():
-            q = conditional.distribution
-            found[f"{name}_mean"] = tf.reshape(values[name], [-1, *self.graph.shapes[name]])
-            q = q.distribution if isinstance(q, Labelled) else q
-            stddev, probs = statistic(q, "stddev"), probabilities(q)
-            if probs is not None:
-                found[f"{name}_probs"] = probs
-            elif stddev is not None and num_states(q) is None:
-                found[f"{name}_stddev"] = stddev
-        return found
 
     def export(self, filepath: Any, *, verify: bool = True, verbose: bool = True) -> None:
         """Writes a SavedModel that serves with TensorFlow alone.
@@ -433,9 +362,9 @@ class LatentVariableModel(Trainer):
         self._check_built()
         x = tf.convert_to_tensor(x)
         context = None if context is None else tf.convert_to_tensor(context)
-        check_event_shape(x, self.event_shape)
+        check_event_shape(x, self.data.event_shape)
         if reads_context or context is not None:
-            check_context(x, context, context_shape=self.context_shape)
+            check_context(x, context, context_shape=self.data.context_shape)
         return self.data.as_parts({"x": x} if context is None else {"x": x, CONTEXT: context})
 
     def _context(self, context: Any, is_read: bool) -> dict[str, Tensor]:
@@ -443,7 +372,7 @@ class LatentVariableModel(Trainer):
         if not is_read:
             return {}
         if context is None:
-            check_context(None, None, context_shape=self.context_shape or ())
+            check_context(None, None, context_shape=self.data.context_shape or ())
         given: Any = context
         return {CONTEXT: tf.convert_to_tensor(given)}
 
@@ -461,7 +390,7 @@ class LatentVariableModel(Trainer):
         Raises:
             ValueError: It is not: what is computed would be the same for any.
         """
-        if context is not None and self.data.shapes and self.context_shape is None:
+        if context is not None and self.data.shapes and self.data.context_shape is None:
             check_context(None, tf.convert_to_tensor(context), context_shape=None)
 
     def _build_from(self, parts: Mapping[str, Any]) -> None:
@@ -471,9 +400,5 @@ class LatentVariableModel(Trainer):
 
     def _check_built(self) -> None:
         # Parts of a model may be asked while they are put together.
-        if not self.built and not self.data.shapes:
-            raise ValueError(
-                "This model does not know the shape of its data and latents before it is built. "
-                "Give its networks a `keras.Input`, or build the model: "
-                "`model.build((None, *x.shape[1:]))`."
-            )
+        if not self.built:
+            self.data.check_known()

@@ -95,8 +95,6 @@ class DirectedModel(LatentVariableModel):
         https://arxiv.org/abs/1406.5298
     """
 
-    _tells_latents_apart = True
-
     def __init__(
         self,
         generative: Mapping[str, Any],
@@ -150,6 +148,7 @@ class DirectedModel(LatentVariableModel):
                 max_states=max_states,
                 problem=_CIRCLE,
                 rate_names=[f"rate_{name}" for name in posterior if len(posterior) > 1],
+                tells_latents_apart=True,
             )
         )
 

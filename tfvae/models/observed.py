@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from tfvae._stored import made_again, objects_config
 from tfvae._typing import Distribution, Tensor, register
-from tfvae.distributions.statistics import statistic
 from tfvae.graph.graph import Graph
 from tfvae.graph.parts import CONTEXT, Network, Root
 from tfvae.graph.posteriors import Networks
@@ -140,16 +139,6 @@ class ConditionalModel(LatentVariableModel):
     def log_p_x(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Returns log p(x|c) `[B]`, nats."""
         return self.graph.log_p_observed(self._given(x, context), {})[0]
-
-    def describe(self, x: Tensor, context: Tensor | None = None) -> dict[str, Tensor]:
-        """Returns what `predict` gives: `log_prob` `[B]`, and `mean` and `stddev` of p(x|c)."""
-        p_x = self.p_x(context)
-        values = {"log_prob": p_x.log_prob(tf.cast(x, p_x.dtype))}
-        for name in ("mean", "stddev"):
-            value = statistic(p_x, name)
-            if value is not None:
-                values[name] = value
-        return values
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments as plain data."""

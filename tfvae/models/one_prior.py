@@ -104,7 +104,7 @@ class OnePriorModel(LatentVariableModel):
         # The networks themselves, and not copies: only the prior is new.
         new = self.with_prior(prior)
         if not new.built:
-            new.build({"x": (None, *self.event_shape)})
+            new.build({"x": (None, *self.data.event_shape)})
         if isinstance(validation_data, tuple):
             validation_data = keras.utils.unpack_x_y_sample_weight(validation_data)[0]
         held_out = {

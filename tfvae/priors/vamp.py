@@ -57,7 +57,7 @@ class VampPrior(Prior):
     Example:
         >>> prior = tfvae.priors.VampPrior(50)
         >>> vae = tfvae.VAE(encoder, decoder, prior)
-        >>> prior.pseudo_inputs.shape == (50, *vae.event_shape)
+        >>> prior.pseudo_inputs.shape == (50, *vae.data.event_shape)
         True
 
     Reference: VAE with a VampPrior (Tomczak and Welling, 2018), https://arxiv.org/abs/1705.07120

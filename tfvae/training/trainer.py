@@ -14,6 +14,7 @@ from tfvae._random import next_seed, stateless_seed
 from tfvae._typing import Seed, Tensor
 from tfvae.data.checks import translated_errors
 from tfvae.data.spec import DataSpec
+from tfvae.graph.description import describe
 from tfvae.learning import Joint, Scheme
 from tfvae.objectives import ELBO, Objective
 from tfvae.terms import Terms
@@ -31,8 +32,8 @@ class Trainer(keras.Model):
     """Abstract Keras model that is trained by an objective of its `terms`.
 
     It reads what it is given (`Reader`), takes a `Step` of each batch in compiled functions, and
-    watches that all stays finite. Of the model it asks for `data`, `graph`, `encode`, `terms` and
-    `describe`.
+    watches that all stays finite. Of the model it asks for `data`, `graph`, `encode`, `decode` and
+    `terms`.
 
     Args:
         seed: See `LatentVariableModel`.
@@ -78,8 +79,8 @@ class Trainer(keras.Model):
         """Returns the scores of `x` at draws of z."""
         raise NotImplementedError
 
-    def describe(self, x: Tensor, context: Tensor | None = None) -> dict[str, Tensor]:
-        """Returns what `predict` gives, each `[B, ...]`."""
+    def decode(self, z: Tensor, context: Tensor | None = None, *, training: bool = False) -> Any:
+        """Returns p(x|z), batch shape `[B]`."""
         raise NotImplementedError
 
     def _check_objective(self, objective: Objective) -> None:
@@ -270,7 +271,10 @@ class Trainer(keras.Model):
             return super().evaluate(**given)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """Returns a dict of arrays: `z_mean`, `z_stddev` and `reconstruction` `[N, ...]`."""
+        """Returns arrays `[N, ...]` by name: `z_mean`, `z_stddev` and `reconstruction`.
+
+        Those of other models are in `tfvae.graph.description.describe`.
+        """
         with translated_errors(), self._reader.predicting(x, args, kwargs) as given:
             return super().predict(**given)
 
@@ -303,7 +307,7 @@ class Trainer(keras.Model):
 
     def predict_step(self, data: Any) -> dict[str, Tensor]:
         """Checks one batch and describes its posteriors; draws nothing at random."""
-        return self._run_checked(lambda batch, _: self.describe(**batch), data)
+        return self._run_checked(lambda batch, _: describe(self, batch), data)
 
     def save_own_variables(self, store: dict[str, Any]) -> None:
         """Stores the state of seed generators, objective and scheme, to go on from there."""
