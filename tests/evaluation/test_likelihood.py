@@ -248,6 +248,12 @@ def test_says_in_words_when_it_cannot_be_trusted():
     assert " ".join(str(heavy).split()).endswith(heavy.message)
     assert max(map(len, str(found(ess=1.5, k_hat=3.0)).splitlines())) <= 80
     assert str(found()).splitlines()[-1].startswith("└")
+    # What there is no k-hat for is not counted, and of none nothing is printed.
+    some = found(k_hat=[0.8, np.nan])
+    assert some.share_of_large_k_hat == 1.0
+    assert "k-hat of the weights" in str(some)
+    assert "k-hat" not in str(found(k_hat=np.nan))
+    assert "inf" not in str(found(k_hat=-np.inf))
     # One "draw" of what is known says all.
     assert found(ess=1.0, error=0.0).message is None
 

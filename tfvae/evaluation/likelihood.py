@@ -91,8 +91,9 @@ class LogLikelihood(Estimate):
 
     @property
     def share_of_large_k_hat(self) -> float:
-        """Share of the points whose `k_hat` is above 0.7."""
-        return float(np.mean(self.k_hat > _LARGE_K))
+        """Share above 0.7 of the points for which there is one."""
+        known = self.k_hat[~np.isnan(self.k_hat)]
+        return float(np.mean(known > _LARGE_K)) if len(known) else float("nan")
 
     @property
     def message(self) -> str | None:
@@ -139,9 +140,12 @@ class LogLikelihood(Estimate):
             ["bits per dimension", f"{self.bits_per_dimension:.4f}", "", ""],
             ["effective samples", f"{np.median(self.ess):.1f}", "", "median over points"],
             ["", f"{np.min(self.ess):.1f}", "", "least"],
-            ["k-hat of the weights", f"{self.median_k_hat:.2f}", "", "median over points"],
-            ["", f"{self.share_of_large_k_hat:.0%}", "", f"of points above {_LARGE_K}"],
         ]
+        if math.isfinite(self.median_k_hat):  # Of few draws, and of exact sums, there is none.
+            rows += [
+                ["k-hat of the weights", f"{self.median_k_hat:.2f}", "", "median over points"],
+                ["", f"{self.share_of_large_k_hat:.0%}", "", f"of points above {_LARGE_K}"],
+            ]
         title = f"Log-likelihood of {len(self.ess)} points, {self.num_samples} samples each"
         table = render_table(title, ["quantity", "mean", "± s.e.", ""], rows)
         return table if self.message is None else f"{table}\n{textwrap.fill(self.message, 80)}"
