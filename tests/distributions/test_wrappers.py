@@ -65,3 +65,28 @@ def test_elements_and_marginals_of_what_is_no_composite_tensor():
     assert as_diagonal_normal(p) is element_states(p) is probabilities(p) is None
     x = tf.constant([[0.5, np.nan, 1.0]])
     np.testing.assert_allclose(marginals_of(p)(x), [np.log(3.0) - 0.5 - 3.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        lambda loc: tfd.MultivariateNormalDiag(loc, tf.ones_like(loc)),
+        lambda loc: tfd.TransformedDistribution(
+            tfd.Independent(tfd.Normal(loc, 1.0), 1), tfp.bijectors.Exp()
+        ),
+        lambda loc: tfd.MixtureSameFamily(tfd.Categorical(tf.zeros(3)), tfd.Normal(loc, 1.0)),
+    ],
+    ids=["vector", "transformed", "mixture"],
+)
+def test_draws_for_no_rows_where_a_graph_leaves_them_open(family):
+    draw = tf.function(
+        lambda loc: family(loc).experimental_sample_and_log_prob(4, seed=[0, 1]),
+        input_signature=[tf.TensorSpec([None, 3])],
+    )
+    for rows in (0, 2):
+        loc = tf.ones([rows, 3])
+        for found, expected in zip(
+            draw(loc), family(loc).experimental_sample_and_log_prob(4, seed=[0, 1]), strict=True
+        ):
+            assert found.shape[:2] == (4, rows)
+            np.testing.assert_allclose(found, expected, rtol=1e-5)

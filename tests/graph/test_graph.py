@@ -93,3 +93,22 @@ def test_labels_of_one_point_are_none_of_another():
     np.testing.assert_allclose(graph.log_evidence(data), exact, rtol=1e-5)
     backwards = {name: value[::-1] for name, value in data.items()}
     np.testing.assert_allclose(graph.log_evidence(backwards), exact[::-1], rtol=1e-5)
+
+
+def test_no_rows():
+    """Nodes that are summed over, one that none of them acts on, and a graph without latents."""
+    for data in ({"x": X[:0], "w": np.zeros([0, 2], "float32")}, {"x": X[:0]}):
+        observed_alone = len(data) == 1
+        graph = observed_graph() if observed_alone else two_finite()
+        given = {name: tf.constant(value) for name, value in data.items()}
+        terms = graph.terms(given, 3, tf.constant([0, 1]), q_z=graph.q(given), p_z=graph.p(given))
+        assert terms.log_p_x.shape == (3 if observed_alone else 6, 0)
+        assert terms.elbo.shape == (0,)
+        p_x = graph.likelihood(tf.zeros([0, *graph.latent_shape]), {})
+        assert p_x.mean().shape == (0, *p_x.event_shape)
+
+
+def observed_graph():
+    graph = Graph({"x": Root(priors.Parametric(IndependentBernoulli(4)), "x")}, Networks({}))
+    graph.build({"x": (4,)}, FLOATS)
+    return graph

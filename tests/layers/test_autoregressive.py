@@ -531,3 +531,21 @@ def test_what_has_no_closed_form_says_so(make):
 def test_bad_arguments(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+@pytest.mark.parametrize("make", [dense, pytest.param(pixels, marks=pytest.mark.slow)])
+def test_no_rows(make):
+    layer = make()
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 2])], autograph=False)
+    def draw_and_score(context):
+        p = layer(context)
+        x = p.sample(3, seed=[0, 1])
+        return x, p.log_prob(x[0])
+
+    for rows in (0, 2):
+        x, log_prob = draw_and_score(contexts(rows))
+        assert x.shape == (3, rows, *layer.event_shape)
+        assert log_prob.shape == (rows,)
+    x, log_prob = draw_and_score(contexts(2))
+    np.testing.assert_allclose(log_prob, layer(contexts(2)).log_prob(x[0]), rtol=1e-5)

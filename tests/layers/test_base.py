@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import tfvae
 from tests.layers.cases import ALL_CASES, CASES, mostly_slow
 from tfvae.distributions import closed_form_kl
+from tfvae.distributions.statistics import centre
 from tfvae.layers import IndependentBernoulli, IndependentNormal, MultivariateNormalDiag
 
 tfd = tfp.distributions
@@ -444,6 +445,22 @@ def test_registered_functions_are_stored(tmp_path):
     assert loaded.layers[-1].convert_to_tensor_fn is five_stddevs
     params = np.ones([1, 4], "float32")
     np.testing.assert_array_equal(np.asarray(loaded(params)), np.asarray(model(params)))
+
+
+@over_all_families
+def test_no_rows(case):
+    layer = case.make()
+
+    def ask(params, x):
+        p = layer(params)
+        return p.sample(2, seed=(0, 1)), p.log_prob(tf.cast(x, p.dtype)), centre(p)
+
+    specs = [tf.TensorSpec([None, case.params_size]), tf.TensorSpec([None, *case.event_shape])]
+    for way in (ask, tf.function(ask, input_signature=specs, autograph=False)):
+        x, log_prob, middle = way(tf.constant(case.params(0)), tf.constant(case.values(0)))
+        assert x.shape == (2, 0, *case.event_shape)
+        assert log_prob.shape == (0,)
+        assert middle.shape == (0, *case.event_shape)
 
 
 def test_bad_arguments():

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tensorflow_probability.python.distributions.batch_broadcast import _BatchBroadcast
 from tensorflow_probability.python.distributions.batch_reshape import _BatchReshape
 from tensorflow_probability.python.distributions.independent import _Independent
 from tensorflow_probability.python.distributions.mixture_same_family import _MixtureSameFamily
+from tensorflow_probability.python.internal import prefer_static
+
+from tfvae._typing import Tensor
 
 __all__ = ["BatchBroadcast", "BatchReshape", "Independent", "MixtureSameFamily"]
 
@@ -15,3 +20,19 @@ BatchBroadcast = _BatchBroadcast
 BatchReshape = _BatchReshape
 Independent = _Independent
 MixtureSameFamily = _MixtureSameFamily
+
+
+def _with_copies(self: Any, sample_shape: Any) -> Tensor:
+    """Returns the shape of draws of the inner distribution that fill the whole batch."""
+    whole, own = (
+        prefer_static.reduce_prod(shape)
+        for shape in (self.batch_shape_tensor(), self.distribution.batch_shape_tensor())
+    )
+    copies = whole // prefer_static.maximum(own, 1)
+    return prefer_static.concat([sample_shape, [copies]], axis=0)
+
+
+# TFP 0.25 divides by the size of the inner batch, which may be 0. Whatever it transforms or mixes
+# it draws through this class where a graph leaves the size of the batch open, Gaussian vectors
+# among them, and none of these can be given another.
+_BatchBroadcast._augment_sample_shape = _with_copies

@@ -1,8 +1,8 @@
 """The named signatures of a SavedModel.
 
-Every signature takes named tensors and returns a dict of named tensors. The batch size is free.
-Nothing is drawn but from an explicit `seed`, an int32 pair, so the same request gets the same
-answer from every copy of the file.
+Every signature takes named tensors and returns a dict of named tensors. The batch size is free, and
+may be 0. Nothing is drawn but from an explicit `seed`, an int32 pair, so the same request gets the
+same answer from every copy of the file.
 
 | signature | inputs | outputs |
 |---|---|---|
@@ -34,6 +34,7 @@ from tfvae._typing import Tensor
 from tfvae.data.spec import CONTEXT
 from tfvae.distributions.statistics import centre
 from tfvae.export.requests import checked_request
+from tfvae.export.rows import with_rows
 from tfvae.graph.description import describe, describe_posterior
 from tfvae.graph.evidence import importance_evidence
 
@@ -92,7 +93,7 @@ def signatures(model: Served) -> dict[str, Endpoint]:
             for spec, value in zip(inputs, values, strict=True):
                 kind = data if any(spec is part for part in parts) else others
                 kind[str(spec.name)] = value
-            return answer(**checked_request(model, name, data, others))
+            return with_rows(answer, checked_request(model, name, data, others))
 
         found[name] = endpoint, inputs
 

@@ -23,24 +23,24 @@ _SEED = (0, 1)
 _TOLERANCE = 1e-5
 
 
-def example_inputs(model: Served) -> dict[str, Tensor]:
+def example_inputs(model: Served, rows: int = _ROWS) -> dict[str, Tensor]:
     """Returns valid inputs of all signatures by name, two rows of data where they take data.
 
     Data is drawn from the model itself, with a fixed seed. A context is a row of zeros and one of
-    ones, which are numbers, categories and places in a table alike.
+    ones in turn, which are numbers, categories and places in a table alike.
     """
     seed = tf.constant(_SEED)
-    specs = model.data.specs(batch_size=_ROWS)
+    specs = model.data.specs(batch_size=rows)
     context = None
     if CONTEXT in specs:
         shape = specs[CONTEXT].shape
-        context = tf.stack([tf.fill(shape[1:], float(row)) for row in range(_ROWS)])
-    drawn = model.generate(_ROWS, seed, context)
+        context = tf.stack([tf.fill(shape[1:], float(row % 2)) for row in range(rows)])
+    drawn = model.generate(rows, seed, context)
     parts = {name: tf.cast(drawn[name], tf.float32) for name in specs if name != CONTEXT}
     if context is not None:
         parts[CONTEXT] = context
-    z = model.terms(num_samples=1, seed=seed, **model.data.as_batch(parts)).z[0, :_ROWS]
-    return {**parts, "z": z, "num_samples": tf.constant(_ROWS), "seed": seed}
+    z = model.terms(num_samples=1, seed=seed, **model.data.as_batch(parts)).z[0, :rows]
+    return {**parts, "z": z, "num_samples": tf.constant(rows), "seed": seed}
 
 
 def check_answers(

@@ -280,7 +280,8 @@ class Factors:
         """
         rank = z.shape.rank - len(self.latent_shape)
         leading = tf.shape(z)[:rank]
-        folded = tf.reshape(z, [-1, *self.latent_shape])
+        rows = -1 if self.latents else tf.reduce_prod(leading)  # Of no numbers, -1 says nothing.
+        folded = tf.reshape(z, [rows, *self.latent_shape])
         given = {"": no_columns(folded.shape, tf.shape(folded)), **self.split(folded)}
         if CONTEXT in data:
             given[CONTEXT] = of_each(data[CONTEXT], leading, self.context_shape or ())

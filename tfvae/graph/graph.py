@@ -176,8 +176,9 @@ class Graph(Factors):
             part = self.generative[name]
             make = part.maker(self._event(name), training)
             if part.reads and set(part.reads) <= set(summed):
-                # The same states for all points, of which each is decoded once.
-                p_x = make({n: values[n][:, 0] for n in part.reads})
+                # The same states for all points, of which each is decoded once: those of the first,
+                # and any where there is none.
+                p_x = make({n: tf.reduce_sum(values[n][:, :1], axis=1) for n in part.reads})
                 x = tf.cast(data[name], p_x.dtype)
                 found[name] = Observed(p_x, x[:, None], rows)
                 continue

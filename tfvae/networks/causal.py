@@ -287,7 +287,7 @@ class GatedPixelCNN(keras.layers.Layer):
             return i + 1, image, tf.concat([seen[:, 1:], new_row], axis=1), *new_caches
 
         _, image, *_ = tf.while_loop(
-            lambda i, *_: i < height,
+            lambda i, *_: (i < height) & (rows > 0),  # as in `MADE.generate`
             draw_row,
             (
                 tf.constant(0),
@@ -366,14 +366,23 @@ def _odd(name: str, value: Any) -> int:
 
 def _above(x: Tensor, missing: int, kernel: Any, reach: int) -> Tensor:
     """Convolves the rows above, `missing` of them outside of the image, and both sides."""
-    x = tf.pad(x, [[0, 0], [missing, 0], [reach, reach], [0, 0]])
-    return tf.nn.conv2d(x, kernel, 1, "VALID")
+    return _convolved(x, [[missing, 0], [reach, reach], [0, 0]], kernel)
 
 
 def _left(x: Tensor, missing: int, kernel: Any) -> Tensor:
     """Convolves the pixels to the left, `missing` of them outside of the image."""
-    x = tf.pad(x, [[0, 0], [0, 0], [missing, 0], [0, 0]])
-    return tf.nn.conv2d(x, kernel[None], 1, "VALID")
+    return _convolved(x, [[0, 0], [missing, 0], [0, 0]], kernel[None])
+
+
+def _convolved(x: Tensor, paddings: list[list[int]], kernel: Any) -> Tensor:
+    x = tf.pad(x, [[0, 0], *paddings])
+    if x.shape[0]:
+        return tf.nn.conv2d(x, kernel, 1, "VALID")
+    # Of no images TensorFlow 2.21 gives the shape of `x` (CPU, oneDNN), and takes no account of
+    # rows that `tf.pad` adds, which it makes one operation with the convolution.
+    rows: Any = tf.shape(x)[0]
+    one = tf.zeros(tf.stack([tf.maximum(1 - rows, 0), *x.shape[1:]]), x.dtype)
+    return tf.nn.conv2d(tf.concat([x, one], axis=0), kernel, 1, "VALID")[:rows]
 
 
 def _gate(both: Tensor) -> Tensor:

@@ -391,10 +391,11 @@ class MADE(keras.layers.Layer):
             x = draw(t, tf.reshape(params, [num, batch, self.params]))
             return t + 1, *steps.placed(t, tf.reshape(x, [-1]), units)
 
+        rows = num * batch
         _, *units = tf.while_loop(
-            lambda t, *_: t < size,
+            lambda t, *_: (t < size) & (rows > 0),  # TensorFlow scatters nothing into nothing.
             step,
-            (tf.constant(0), *steps.start(num * batch)),
+            (tf.constant(0), *steps.start(rows)),
             maximum_iterations=size,
         )
         return tf.reshape(steps.elements(units), [num, batch, size])
