@@ -8,8 +8,72 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+import tensorflow as tf
 
-__all__ = ["Source"]
+__all__ = ["Source", "check_form"]
+
+_READABLE = "an array, a dict of arrays, a `tf.data.Dataset` or a `keras.utils.PyDataset`"
+_DENSE = "Make it dense: `.to_tensor()`, `tf.sparse.to_dense(...)` or `.toarray()`."
+
+
+def check_form(data: Any, name: str) -> None:
+    """Checks that data is of a form whose values can be read, all of them and no others.
+
+    Args:
+        data: In any form that `fit` or an evaluation is given, perhaps `(x, y, ...)`.
+        name: What messages call it.
+
+    Raises:
+        TypeError: It is no data, but what makes some, or text.
+        ValueError: It is sparse or ragged, hides values behind a mask, or has columns that are no
+            numbers.
+    """
+    if isinstance(data, tuple):
+        data = data[0] if data else None
+    if isinstance(data, Mapping):
+        for key, part in data.items():
+            check_form(part, f'{name}["{key}"]')
+        return
+    if isinstance(data, (type, str, bytes)) or (callable(data) and not hasattr(data, "__array__")):
+        what = f"the {type(data).__name__} {getattr(data, '__name__', data)!r:.40}"
+        raise TypeError(f"`{name}` must be {_READABLE}. Received: {what}.")
+    specs = data.element_spec if isinstance(data, tf.data.Dataset) else data
+    for part in tf.nest.flatten(specs) if isinstance(data, tf.data.Dataset) else [specs]:
+        if isinstance(part, _UNEVEN) or type(part).__module__.startswith("scipy.sparse"):
+            raise ValueError(
+                f"`{name}` must hold a number in each place of each example. "
+                f"Received: {type(part).__name__}. {_DENSE}"
+            )
+    hidden = int(np.sum(np.ma.getmaskarray(data))) if isinstance(data, np.ma.MaskedArray) else 0
+    if hidden:
+        raise ValueError(
+            f"`{name}` is a masked array, whose hidden values would be read as if they were "
+            f"data. Received: {hidden} of {data.size} hidden. Use `{name}.filled(numpy.nan)` and "
+            "wrap the likelihood in `tfvae.layers.Masked`, which takes NaN as missing."
+        )
+    if hasattr(data, "columns") and hasattr(data, "__array__"):
+        _check_columns(data, name)
+
+
+_UNEVEN = (tf.RaggedTensor, tf.SparseTensor, tf.RaggedTensorSpec, tf.SparseTensorSpec)
+
+
+def _check_columns(table: Any, name: str) -> None:
+    """Checks that a table, such as one of pandas, holds numbers alone."""
+    if np.asarray(table).dtype.kind in "fiub":
+        return
+    dtypes = {str(column): table[column].dtype for column in table.columns}
+    # Types that are not NumPy's, such as whole numbers that may be missing, make one of objects.
+    found = [
+        f"{column} ({dtype})"
+        for column, dtype in dtypes.items()
+        if not (isinstance(dtype, np.dtype) and dtype.kind in "fiub")
+    ]
+    raise ValueError(
+        f"`{name}` must hold numbers of NumPy in all columns. Received: {', '.join(found)}. "
+        "Encode categories as numbers; numbers that may be missing become NaN by "
+        '`.astype("float32")`.'
+    )
 
 
 class Source(NamedTuple):
@@ -26,11 +90,16 @@ class Source(NamedTuple):
     sample_weight: Any = None
 
     @classmethod
-    def of(cls, x: Any, y: Any = None, sample_weight: Any = None) -> Source:
+    def of(cls, x: Any, y: Any = None, sample_weight: Any = None, *, name: str = "x") -> Source:
         """Returns data as a source; `x` may be a tuple `(x, y, sample_weight)` or shorter.
 
         Arrays become those of NumPy, and their real numbers those of Keras's type.
+
+        Raises:
+            TypeError: It is no data; see `check_form`.
+            ValueError: Its values cannot be read.
         """
+        check_form(x, name)
         if isinstance(x, tuple):
             x, y, own = keras.utils.unpack_x_y_sample_weight(x)
             sample_weight = sample_weight if own is None else own

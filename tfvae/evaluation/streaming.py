@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from tfvae._config import check_count
 from tfvae._typing import Tensor
+from tfvae.data.source import check_form
 from tfvae.models import LatentVariableModel
 
 __all__ = ["Stream", "filled", "progress"]
@@ -43,6 +44,7 @@ class Stream:
                 f"Received: {type(model).__name__}"
             )
         self._batch_size = check_count("batch_size", batch_size)
+        check_form(data, "data")
         if isinstance(data, tuple):
             data = keras.utils.unpack_x_y_sample_weight(data)[0]
         model.check_data(data, "data")

@@ -66,7 +66,8 @@ class Reader:
         self._check(source, "x")
         held_out = given.pop("validation_data", None)
         if held_out is not None:
-            held_out = Source.of(tuple(held_out) if isinstance(held_out, list) else held_out)
+            held_out = tuple(held_out) if isinstance(held_out, list) else held_out
+            held_out = Source.of(held_out, name="validation_data")
             self._check(held_out, "validation_data")
         elif given.get("validation_split") and source.is_in_memory:
             source, held_out = source.split(given.pop("validation_split"))
