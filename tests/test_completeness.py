@@ -32,6 +32,7 @@ TESTED_ELSEWHERE = {
     "tfvae.graph.nothing": "models/test_observed.py",
     "tfvae.graph.parts": "models/test_hierarchy.py",
     "tfvae.graph.posteriors": "models/test_hierarchy.py",
+    "tfvae.models.components": "models/test_finite_mixture.py",
     "tfvae.models.one_prior": "models/test_prior_fit.py",
     "tfvae.priors.categorical": "priors/test_base.py",
     "tfvae.priors.conditional": "models/test_context.py",

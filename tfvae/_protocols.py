@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from tfvae._typing import Distribution, Seed, Tensor
 
-__all__ = ["Described", "Scored", "Served", "Stepped", "Trained"]
+__all__ = ["Described", "Mixed", "Scored", "Served", "Stepped", "Trained"]
 
 
 class Scored(Protocol):
@@ -119,6 +119,42 @@ class Trained(Scored, Protocol):
 
     def make_seed(self, seed: Seed = None) -> Tensor:
         """See `LatentVariableModel.make_seed`."""
+        ...
+
+
+class Mixed(Protocol):
+    """The parts of p(x) = sum_k p(k) p(x|k), which expectation maximisation fits."""
+
+    @property
+    def component(self) -> Any:
+        """See `tfvae.models.components.Mixture`."""
+        ...
+
+    @property
+    def decoder(self) -> Any:
+        """See `tfvae.models.components.Mixture`."""
+        ...
+
+    @property
+    def prior(self) -> Any:
+        """See `tfvae.models.components.Mixture`."""
+        ...
+
+    @property
+    def table(self) -> Any:
+        """See `tfvae.models.components.Mixture.table`."""
+        ...
+
+    def log_p_x(self, x: Tensor) -> Tensor:
+        """See `tfvae.models.components.Mixture.log_p_x`."""
+        ...
+
+    def log_p_k(self) -> Tensor:
+        """See `tfvae.models.components.Mixture.log_p_k`."""
+        ...
+
+    def log_joint(self, x: Tensor) -> Tensor:
+        """See `tfvae.models.components.Mixture.log_joint`."""
         ...
 
 

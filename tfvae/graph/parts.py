@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import keras
 
@@ -12,7 +12,20 @@ from tfvae._typing import Distribution, Shape, Tensor
 from tfvae.graph.checks import check_distribution
 from tfvae.priors import Prior
 
-__all__ = ["CONTEXT", "Network", "Part", "Root", "sampling_order", "takes_context"]
+__all__ = [
+    "CONTEXT",
+    "Network",
+    "Part",
+    "Root",
+    "checked_nodes",
+    "named_parts",
+    "network_of",
+    "part_of",
+    "sampling_order",
+    "takes_context",
+]
+
+Made = TypeVar("Made")
 
 CONTEXT = "context"
 _LEVELS = "A level cannot depend on itself, and p(z) on nothing but the levels above."
@@ -180,6 +193,49 @@ class Root:
 
 
 Part = Network | Root
+
+
+def part_of(part: Any, title: str, known: Sequence[str]) -> Part:
+    """Returns a network that reads nodes by name, or a root."""
+    if hasattr(part, "distribution") and not getattr(part, "inputs", None):
+        return Root(part, title)
+    return network_of(part, title, known)
+
+
+def network_of(part: Any, title: str, known: Sequence[str]) -> Network:
+    """Returns a network that reads nodes by name, those that are `known`."""
+    others = "Name each input after the node that it reads: `keras.Input(shape, name=...)`."
+    return Network(part, title, (), known, others=others)
+
+
+def checked_nodes(parts: Any, title: str) -> dict[str, Any]:
+    """Returns a dict of node → part, with names that can be those of arguments.
+
+    Raises:
+        TypeError: It is no dict.
+        ValueError: A name is none of a variable, or that of the context.
+    """
+    if not isinstance(parts, Mapping):
+        raise TypeError(
+            f"`{title}` must be a dict of node → Keras network. Received: {type(parts).__name__}"
+        )
+    for name in parts:
+        if not isinstance(name, str) or not name.isidentifier() or name == CONTEXT:
+            raise ValueError(
+                f"Nodes have names such as those of variables, and not `{CONTEXT}`, which is "
+                f"what a model is given. Received: `{title}` of {name!r}"
+            )
+    return dict(parts)
+
+
+def named_parts(
+    parts: Mapping[str, Any], title: str, nodes: Iterable[str], make: Callable[..., Made]
+) -> dict[str, Made]:
+    """Returns node → what `make` makes of its part, which may read all other nodes."""
+    return {
+        name: make(part, f'{title}["{name}"]', [node for node in nodes if node != name])
+        for name, part in parts.items()
+    }
 
 
 def takes_context(layer: Any) -> bool:

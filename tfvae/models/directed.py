@@ -10,7 +10,7 @@ import keras
 from tfvae._config import check_count
 from tfvae._typing import register
 from tfvae.graph.graph import Graph
-from tfvae.graph.parts import CONTEXT, Network, Part, Root
+from tfvae.graph.parts import checked_nodes, named_parts, network_of, part_of
 from tfvae.graph.posteriors import Networks
 from tfvae.models.base import LatentVariableModel
 
@@ -105,8 +105,8 @@ class DirectedModel(LatentVariableModel):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        generative = _nodes(generative, "generative")
-        posterior = _nodes({} if posterior is None else posterior, "posterior")
+        generative = checked_nodes(generative, "generative")
+        posterior = checked_nodes({} if posterior is None else posterior, "posterior")
         unknown = [name for name in posterior if name not in generative]
         if unknown:
             raise ValueError(
@@ -132,14 +132,8 @@ class DirectedModel(LatentVariableModel):
         self.generative_networks = list(generative.values())
         self.posterior_networks = list(posterior.values())
         self._nodes = tuple(generative)
-        factors = {
-            name: _part(part, f'generative["{name}"]', [n for n in generative if n != name])
-            for name, part in generative.items()
-        }
-        networks = {
-            name: _network(part, f'posterior["{name}"]', [n for n in generative if n != name])
-            for name, part in posterior.items()
-        }
+        factors = named_parts(generative, "generative", generative, part_of)
+        networks = named_parts(posterior, "posterior", generative, network_of)
         self._set_graph(
             Graph(
                 factors,
@@ -193,30 +187,3 @@ class DirectedModel(LatentVariableModel):
             for part in ("generative", "posterior")
         }
         return cls(**{**config, **made})
-
-
-def _nodes(parts: Any, title: str) -> dict[str, Any]:
-    """Returns a dict of node → part, with names that can be those of arguments."""
-    if not isinstance(parts, Mapping):
-        raise TypeError(
-            f"`{title}` must be a dict of node → Keras network. Received: {type(parts).__name__}"
-        )
-    for name in parts:
-        if not isinstance(name, str) or not name.isidentifier() or name == CONTEXT:
-            raise ValueError(
-                f"Nodes have names such as those of variables, and not `{CONTEXT}`, which is "
-                f"what a model is given. Received: `{title}` of {name!r}"
-            )
-    return dict(parts)
-
-
-def _part(part: Any, title: str, known: Sequence[str]) -> Part:
-    """Returns a network, or a root, with the names of what it reads."""
-    if hasattr(part, "distribution") and not getattr(part, "inputs", None):
-        return Root(part, title)
-    return _network(part, title, known)
-
-
-def _network(part: Any, title: str, known: Sequence[str]) -> Network:
-    others = "Name each input after the node that it reads: `keras.Input(shape, name=...)`."
-    return Network(part, title, (), known, others=others)

@@ -112,15 +112,11 @@ class HierarchicalVAE(OnePriorModel):
         self.posteriors, self.decoders, self.prior = posteriors, decoders, prior
         self.features, self.precision_weighted = features, precision_weighted
         names = [f"z_{level}" for level in range(1, len(posteriors) + 1)]
+        remedies = ["IndependentBernoulli", *["MultivariateNormalDiag"] * len(names[1:])]
         factors: dict[str, Any] = {
             name: Network(network, f"decoders[{i}]", names[i:], names[i:], remedy)
             for i, (name, network, remedy) in enumerate(
-                zip(
-                    ["x", *names],
-                    decoders,
-                    ["IndependentBernoulli", *["MultivariateNormalDiag"] * len(names)],
-                    strict=False,
-                )
+                zip(["x", *names[:-1]], decoders, remedies, strict=True)
             )
         }
         networks = {
@@ -132,12 +128,9 @@ class HierarchicalVAE(OnePriorModel):
             )
             for i, (name, network) in enumerate(zip(names, posteriors, strict=True))
         }
-        q = Levels(
-            networks,
-            _DEPENDS,
-            None if features is None else Network(features, "features", ["x"], ["x"]),
-            {n: factors[n] for n in names[:-1]} if precision_weighted else None,
-        )
+        read = None if features is None else Network(features, "features", ["x"], ["x"])
+        way_down = {n: factors[n] for n in names[:-1]} if precision_weighted else None
+        q = Levels(networks, _DEPENDS, read, way_down)
         factors[names[-1]] = Root(prior, "prior")
         rates = [f"rate_{level}" for level in range(1, len(names) + 1)]
         self._set_graph(Graph(factors, q, rate_names=rates, max_states=0))
