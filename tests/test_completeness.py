@@ -26,6 +26,8 @@ TESTED_ELSEWHERE = {
     "tfvae._config": "objectives/test_base.py",
     "tfvae.distributions.autoregressive": "layers/test_autoregressive.py",
     "tfvae.distributions.kl": "test_divergences.py",
+    "tfvae.distributions.level_rates": "distributions/test_hierarchy.py",
+    "tfvae.distributions.levels": "distributions/test_hierarchy.py",
     "tfvae.distributions.normal_mixture": "priors/test_mixture.py",
     "tfvae.data.checks": "models/test_checks.py",
     "tfvae.graph.checks": "models/test_checks.py",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfvae._shapes import no_columns, of_each, with_event
+from tfvae._shapes import joined, leading_shape, no_columns, of_each, with_event
 
 
 @pytest.mark.parametrize("known", [(None, 3, 4), (5, None, 4), (None, None, 4), (5, 3, 4)])
@@ -60,3 +60,18 @@ def test_rows_of_nothing_are_counted():
 
     assert rows(tf.zeros([5, 4])).shape == (5, 0)
     assert seen == [[None, 0]]
+
+
+def test_shapes_stay_ints_as_long_as_all_are_known():
+    assert leading_shape(tf.zeros([5, 3, 2]), 1) == [5, 3]
+    assert joined([5], (3, 2), []) == [5, 3, 2]
+    seen = []
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 3, 2))])
+    def shape(x):
+        found = joined([7], leading_shape(x, 1), [], [4])
+        seen.append(found)
+        return found
+
+    assert shape(tf.zeros([5, 3, 2])).numpy().tolist() == [7, 5, 3, 4]
+    assert tf.is_tensor(seen[0])

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfvae._typing import Shape, Tensor
 
-__all__ = ["no_columns", "of_each", "with_event"]
+__all__ = ["joined", "leading_shape", "no_columns", "of_each", "with_event"]
 
 
 def with_event(
@@ -51,3 +51,21 @@ def of_each(value: Tensor, leading: Tensor, event_shape: Shape) -> Tensor:
 def no_columns(static: tf.TensorShape, shape: Tensor) -> Tensor:
     """Returns `[N, 0]`, of as many rows as a shape has first: there is nothing in it to read."""
     return tf.ensure_shape(tf.zeros(tf.stack([shape[0], 0])), [static[0], 0])
+
+
+def leading_shape(value: Tensor, event_rank: int) -> Any:
+    """Returns the shape before the event, as ints where all are known."""
+    static = value.shape[: value.shape.rank - event_rank]
+    return static.as_list() if static.is_fully_defined() else tf.shape(value)[: static.rank]
+
+
+def joined(*parts: Any) -> Any:
+    """Returns shapes one after the other, as ints where all are."""
+    if all(not tf.is_tensor(size) for part in parts for size in _sizes(part)):
+        return [size for part in parts for size in _sizes(part)]
+    return tf.concat([tf.cast(part, tf.int32) for part in parts if _sizes(part)], axis=0)
+
+
+def _sizes(shape: Any) -> list[Any]:
+    """Returns the sizes that are known without a graph; a dynamic shape as one."""
+    return [shape] if tf.is_tensor(shape) else list(shape)

@@ -7,7 +7,9 @@ import tensorflow_probability as tfp
 from scipy import stats
 
 from tfvae.distributions import Hierarchy, Labelled, pairwise_log_prob
-from tfvae.distributions.hierarchy import Factor, level_rates, precision_weighted
+from tfvae.distributions.gaussian import precision_weighted
+from tfvae.distributions.level_rates import level_rates
+from tfvae.distributions.levels import Factor
 from tfvae.distributions.statistics import centre, statistic
 
 tfd = tfp.distributions

@@ -11,7 +11,8 @@ import tfvae
 from tests.conftest import slow_but
 from tests.models.tables import SIZES, Graph
 from tests.objectives.test_levels import FINITE, MIXED
-from tfvae.distributions.hierarchy import Factor, Hierarchy
+from tfvae.distributions.hierarchy import Hierarchy
+from tfvae.distributions.levels import Factor
 from tfvae.objectives import ELBO, Enumerated, LeaveOneOut
 
 tfd = tfp.distributions

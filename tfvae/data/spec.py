@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tfvae._typing import Shape, Tensor
 from tfvae.data.checks import check_array, check_context, checked_part, same_rows
-from tfvae.distributions.hierarchy import split_levels
+from tfvae.distributions.levels import split_levels
 from tfvae.distributions.support import Support
 
 __all__ = ["CONTEXT", "DataSpec"]

@@ -1,4 +1,4 @@
-"""One view of the many tfp classes that are Gaussians with diagonal covariance."""
+"""One view of the many tfp classes that are diagonal Gaussians, and the product of two."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tensorflow_probability as tfp
 from tfvae._typing import Distribution, Tensor
 from tfvae.distributions.wrappers import Independent
 
-__all__ = ["LowRankNormal", "as_diagonal_normal", "as_multivariate_normal"]
+__all__ = ["LowRankNormal", "as_diagonal_normal", "as_multivariate_normal", "precision_weighted"]
 
 tfd = tfp.distributions
 
@@ -83,3 +83,25 @@ def as_multivariate_normal(distribution: Distribution) -> Distribution | None:
 
 def _broadcast(moment: Tensor, shape: Tensor, static: tf.TensorShape) -> Tensor:
     return tf.ensure_shape(tf.broadcast_to(moment, shape), static)
+
+
+def precision_weighted(one: Distribution, other: Distribution) -> Distribution:
+    """Returns the normalised product of two diagonal Gaussians, as the class of the first.
+
+        1 / scale**2 = 1 / scale_1**2 + 1 / scale_2**2
+        loc = scale**2 * (loc_1 / scale_1**2 + loc_2 / scale_2**2)
+
+    Args:
+        one: `tfd.Normal` with the event shape as last axes of its batch shape, `[N, *E]`.
+        other: The same.
+
+    Returns:
+        `tfd.Independent(tfd.Normal)`, batch shape `[N]`, event shape `E`.
+
+    Reference: Ladder Variational Autoencoders (Sonderby et al., 2016), equations 11 and 12,
+    https://arxiv.org/abs/1602.02282
+    """
+    precisions = [tf.math.reciprocal(tf.square(part.scale)) for part in (one, other)]
+    variance = tf.math.reciprocal(precisions[0] + precisions[1])
+    loc = variance * (precisions[0] * one.loc + precisions[1] * other.loc)
+    return tfd.Independent(tfd.Normal(loc, tf.sqrt(variance)), loc.shape.rank - 1)

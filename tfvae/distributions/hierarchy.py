@@ -4,143 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfvae._random import fold_in
-from tfvae._shapes import with_event
+from tfvae._shapes import joined, leading_shape, with_event
 from tfvae._typing import Distribution, Shape, Tensor
-from tfvae.distributions.finite import num_states, weighed, weighted_states
-from tfvae.distributions.gaussian import as_diagonal_normal
-from tfvae.distributions.kl import closed_form_kl
+from tfvae.distributions.finite import num_states, weighted_states
+from tfvae.distributions.levels import Conditional, Factor, LevelDraws, split_levels
 from tfvae.distributions.pairwise import pairwise_log_prob, pairwise_log_prob_fast
 from tfvae.distributions.reparameterised import sample_and_log_prob
 from tfvae.distributions.statistics import Composed, centre
 
-__all__ = [
-    "Conditional",
-    "Factor",
-    "Hierarchy",
-    "LevelDraws",
-    "LevelRates",
-    "level_rates",
-    "precision_weighted",
-    "split_levels",
-]
+__all__ = ["Hierarchy"]
 
 tfd = tfp.distributions
 
 # Told apart from the number that a caller folds into its seed for the draw of x.
 _LEVELS = 2
-
-
-class Factor(NamedTuple):
-    """One conditional of a `Hierarchy`.
-
-    Attributes:
-        name: The level that it is a distribution of.
-        reads: Names of the levels, and of what else is given, that it depends on.
-        make: From these, by name, each `[N, ...]`, to the distribution, batch shape `[N]`; batch
-            shape `[]` where it reads nothing.
-    """
-
-    name: str
-    reads: tuple[str, ...]
-    make: Callable[[dict[str, Tensor]], Distribution]
-
-
-class Conditional(NamedTuple):
-    """The distribution of one level at given values of the levels that it depends on.
-
-    Attributes:
-        distribution: Of batch shape `[N]`, all leading axes of the values in one; or of the batch
-            shape of the hierarchy, for a level that depends on no other.
-        leading: The shape that was folded into `[N]`; None for a level that depends on no other.
-    """
-
-    distribution: Distribution
-    leading: Any = None
-
-    def log_prob(self, value: Tensor, event_shape: Shape) -> Tensor:
-        """Returns the log-density `[...]` of values `[..., *event_shape]`, nats."""
-        value = tf.cast(value, self.distribution.dtype)
-        if self.leading is None:
-            return self.distribution.log_prob(value)
-        folded = tf.reshape(value, [-1, *event_shape])
-        return tf.reshape(self.distribution.log_prob(folded), self.leading)
-
-    def unfolded(self, event_shape: Shape) -> Distribution | None:
-        """Returns the elementwise `tfd.Normal` `[..., *event_shape]`, None for no Gaussian."""
-        normal = as_diagonal_normal(self.distribution)
-        if normal is None or self.leading is None:
-            return normal
-        shape = _joined(self.leading, event_shape)
-        return tfd.Normal(tf.reshape(normal.loc, shape), tf.reshape(normal.scale, shape))
-
-
-class LevelDraws(NamedTuple):
-    """Draws of all levels, by name.
-
-    Attributes:
-        values: The levels `[S, B, *E_l]`.
-        log_probs: Their log-densities `[S, B]`, each given those that it depends on.
-        conditionals: What they are drawn from.
-        extra: The sum over the levels `[..., S, B]` of what `draw` returned third, if anything.
-        log_shares: Logarithms `[S, B]` of the share of each row in sums over rows, where levels
-            take all states; None where each row is a draw.
-        summed: The levels that take all states.
-        slopes: The gradient `[S, B, *E_l]` of the sum of `log_probs` in the draws of each level,
-            where it was asked for.
-    """
-
-    values: dict[str, Tensor]
-    log_probs: dict[str, Tensor]
-    conditionals: dict[str, Conditional]
-    extra: Tensor | None = None
-    log_shares: Tensor | None = None
-    summed: tuple[str, ...] = ()
-    slopes: dict[str, Tensor] | None = None
-
-    @property
-    def log_weights(self) -> Tensor | None:
-        """Logarithms `[S, B]` of the weights of the rows; None where each row is a draw."""
-        if self.log_shares is None:
-            return None
-        return self.log_shares + tf.add_n([self.log_probs[name] for name in self.summed])
-
-    @property
-    def log_measure(self) -> Tensor | None:
-        """`log_weights` less all `log_probs` `[S, B]`, also where q gives a state nothing."""
-        if self.log_shares is None:
-            return None
-        drawn = [value for name, value in self.log_probs.items() if name not in self.summed]
-        return self.log_shares - tf.add_n(drawn) if drawn else self.log_shares
-
-    def expect(self, values: Tensor) -> Tensor:
-        """Returns the expectation `[B]` of values `[S, B]` of the rows."""
-        weights = self.log_weights
-        if weights is None:
-            return tf.reduce_mean(values, axis=0)
-        return tf.reduce_sum(weighed(weights, values), axis=0)
-
-
-class LevelRates(NamedTuple):
-    """Scores of draws level by level.
-
-    Attributes:
-        log_p: log p(z_l|...) `[S, B]` by name, nats.
-        rates: The rate of each level `[B]` by name, nats.
-        closed: Whether all rates are means of closed forms.
-        read: The levels whose draws closed forms depend on: the gradient of their mean goes
-            through these draws, or lacks a term.
-    """
-
-    log_p: dict[str, Tensor]
-    rates: dict[str, Tensor]
-    closed: bool
-    read: frozenset[str]
 
 
 class Hierarchy(tfd.Distribution, Composed):
@@ -270,7 +153,7 @@ class Hierarchy(tfd.Distribution, Composed):
         rows: Any = num_samples
         if log_shares is not None:
             rows = log_shares.shape[0] or tf.shape(log_shares)[0]
-        leading = _joined([rows], self.batch_shape_tensor())
+        leading = joined([rows], self.batch_shape_tensor())
         static = tf.TensorShape([tf.get_static_value(rows)]).concatenate(self.batch_shape)
         for index, (name, factor) in enumerate(self._factors.items()):
             if name in summed:
@@ -288,7 +171,7 @@ class Hierarchy(tfd.Distribution, Composed):
                     count = tf.reduce_prod(leading)  # one distribution for a whole batch
                 z, log_prob, *extra = draw(conditional.distribution, count, level_seed)
                 z = tf.ensure_shape(
-                    tf.reshape(z, _joined(leading, event)), static.concatenate(event)
+                    tf.reshape(z, joined(leading, event)), static.concatenate(event)
                 )
                 if slopes:
                     # At a point of its own: how it came about is no matter of the density.
@@ -298,7 +181,7 @@ class Hierarchy(tfd.Distribution, Composed):
             if slopes:
                 for read, slope in _slopes(tape, log_prob, {**parents, name: fixed}).items():
                     found[read] = found[read] + slope if read in found else slope
-            extras += [tf.reshape(e, _joined([-1], leading)) for e in extra if e is not None]
+            extras += [tf.reshape(e, joined([-1], leading)) for e in extra if e is not None]
             values[name] = z
             log_probs[name] = tf.ensure_shape(tf.reshape(log_prob, leading), static)
             conditionals[name] = conditional
@@ -378,7 +261,7 @@ class Hierarchy(tfd.Distribution, Composed):
         leading = self.batch_shape_tensor()
         for name, factor in self._factors.items():
             mean = centre(self._conditional(factor, values).distribution)
-            shape = _joined(leading, self._shapes[name])
+            shape = joined(leading, self._shapes[name])
             if not self._parents(factor):
                 mean = tf.broadcast_to(mean, shape)
             static = self.batch_shape.concatenate(self._shapes[name])
@@ -424,10 +307,10 @@ class Hierarchy(tfd.Distribution, Composed):
         parents = self._parents(factor)
         if not parents:
             return self._roots[factor.name]
-        leading = _leading(values[parents[0]], len(self._shapes[parents[0]]))
+        leading = leading_shape(values[parents[0]], len(self._shapes[parents[0]]))
         inputs = {name: tf.reshape(values[name], [-1, *self._shapes[name]]) for name in parents}
         for name, value in self._given_to(factor, given).items():
-            shape = _joined(leading, tf.shape(value)[1:])
+            shape = joined(leading, tf.shape(value)[1:])
             event = value.shape[1:]
             inputs[name] = tf.reshape(tf.broadcast_to(value, shape), [-1, *event])
         return Conditional(factor.make(inputs), leading)
@@ -437,7 +320,7 @@ class Hierarchy(tfd.Distribution, Composed):
             return z
         leading = tf.broadcast_dynamic_shape(tf.shape(z)[:-1], self.batch_shape_tensor())
         static = tf.broadcast_static_shape(z.shape[:-1], self.batch_shape)
-        z = tf.broadcast_to(z, _joined(leading, [self._size()]))
+        z = tf.broadcast_to(z, joined(leading, [self._size()]))
         return tf.ensure_shape(z, static.concatenate(self.event_shape))
 
     def _size(self) -> int:
@@ -473,8 +356,8 @@ class Hierarchy(tfd.Distribution, Composed):
         log_prob = tf.add_n([tf.cast(part, self.dtype) for part in draws.log_probs.values()])
         if sample_shape.shape == (1,):
             return z, log_prob
-        leading = _joined(sample_shape, self.batch_shape_tensor())
-        return tf.reshape(z, _joined(leading, [self._size()])), tf.reshape(log_prob, leading)
+        leading = joined(sample_shape, self.batch_shape_tensor())
+        return tf.reshape(z, joined(leading, [self._size()])), tf.reshape(log_prob, leading)
 
     def _mean(self) -> Tensor:
         return self._independent("mean")
@@ -494,7 +377,7 @@ class Hierarchy(tfd.Distribution, Composed):
             {
                 level: tf.broadcast_to(
                     getattr(root.distribution, name)(),
-                    _joined(batch, self._shapes[level]),
+                    joined(batch, self._shapes[level]),
                 )
                 for level, root in self._roots.items()
             }
@@ -515,97 +398,3 @@ def _slopes(
     """Returns the gradient of a log-density in levels `[S, B, *E_l]`, as constants."""
     slopes = tape.gradient(log_prob, levels, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     return {name: tf.stop_gradient(slope) for name, slope in slopes.items()}
-
-
-def split_levels(z: Tensor, event_shapes: Mapping[str, Shape]) -> dict[str, Tensor]:
-    """Returns the levels `[..., *E_l]` of draws `[..., K]`, by name."""
-    sizes = [math.prod(event) for event in event_shapes.values()]
-    parts = zip(tf.split(z, sizes, axis=-1), event_shapes.items(), strict=True)
-    return {
-        name: part if len(event) == 1 else with_event(part, event) for part, (name, event) in parts
-    }
-
-
-def level_rates(q: Hierarchy, p: Hierarchy, draws: LevelDraws) -> LevelRates:
-    """Scores draws `q.draw(...)` level by level.
-
-        rate_l = E_q[log q(z_l|...) - log p(z_l|...)],   sum_l rate_l = KL(q || p)
-
-    Where z_l is independent, under q, of what it depends on under p, given what it depends on under
-    q, that is the mean of the conditional KL, which is taken in closed form where there is one: of
-    less variance than the mean over draws of z_l. Top-down posteriors are such, bottom-up ones are
-    not: their levels above depend on z_l.
-
-    Args:
-        q: Posterior, batch shape `[B]`.
-        p: Prior, batch shape `[]` or `[B]`.
-        draws: Of q.
-    """
-    values, log_q, q_levels = draws.values, draws.log_probs, draws.conditionals
-    p_levels = p.conditionals(values)
-    log_p, rates, closed, read = {}, {}, True, set()
-    for name, value in values.items():
-        event = q._shapes[name]
-        log_p[name] = p_levels[name].log_prob(value, event)
-        kl = None
-        if not q.descendants(name) & set(p.parents(name)):
-            kl = _conditional_kl(q_levels[name], p_levels[name], event)
-        closed = closed and (kl is not None or name in draws.summed)
-        if kl is not None:
-            read |= {*q.parents(name), *p.parents(name)}
-        kl = log_q[name] - log_p[name] if kl is None else kl
-        rates[name] = draws.expect(kl) if kl.shape.rank == 2 else kl
-    return LevelRates(log_p, rates, closed, frozenset(read))
-
-
-def _conditional_kl(q: Conditional, p: Conditional, event_shape: Shape) -> Tensor | None:
-    """Returns KL(q || p) in closed form, `[B]` or `[S, B]`, None where there is none."""
-    same = (q.leading is None) == (p.leading is None)
-    if same or (p.leading is None and p.distribution.batch_shape.rank == 0):
-        kl = closed_form_kl(q.distribution, p.distribution)
-        return kl if kl is None or q.leading is None else tf.reshape(kl, q.leading)
-    one, other = q.unfolded(event_shape), p.unfolded(event_shape)
-    if one is None or other is None:
-        return None
-    axes = list(range(-len(event_shape), 0))
-    return tf.reduce_sum(tfd.kl_divergence(one, other), axis=axes)
-
-
-def precision_weighted(one: Distribution, other: Distribution) -> Distribution:
-    """Returns the normalised product of two diagonal Gaussians, as the class of the first.
-
-        1 / scale**2 = 1 / scale_1**2 + 1 / scale_2**2
-        loc = scale**2 * (loc_1 / scale_1**2 + loc_2 / scale_2**2)
-
-    Args:
-        one: `tfd.Normal` with the event shape as last axes of its batch shape, `[N, *E]`.
-        other: The same.
-
-    Returns:
-        `tfd.Independent(tfd.Normal)`, batch shape `[N]`, event shape `E`.
-
-    Reference: Ladder Variational Autoencoders (Sonderby et al., 2016), equations 11 and 12,
-    https://arxiv.org/abs/1602.02282
-    """
-    precisions = [tf.math.reciprocal(tf.square(part.scale)) for part in (one, other)]
-    variance = tf.math.reciprocal(precisions[0] + precisions[1])
-    loc = variance * (precisions[0] * one.loc + precisions[1] * other.loc)
-    return tfd.Independent(tfd.Normal(loc, tf.sqrt(variance)), loc.shape.rank - 1)
-
-
-def _leading(value: Tensor, event_rank: int) -> Any:
-    """Returns the shape before the event, as ints where all are known."""
-    static = value.shape[: value.shape.rank - event_rank]
-    return static.as_list() if static.is_fully_defined() else tf.shape(value)[: static.rank]
-
-
-def _joined(*parts: Any) -> Any:
-    """Returns shapes one after the other, as ints where all are."""
-    if all(not tf.is_tensor(size) for part in parts for size in _sizes(part)):
-        return [size for part in parts for size in _sizes(part)]
-    return tf.concat([tf.cast(part, tf.int32) for part in parts if _sizes(part)], axis=0)
-
-
-def _sizes(shape: Any) -> list[Any]:
-    """Returns the sizes that are known without a graph; a dynamic shape as one."""
-    return [shape] if tf.is_tensor(shape) else list(shape)

@@ -15,8 +15,9 @@ from tfvae._random import fold_in
 from tfvae._shapes import no_columns, of_each
 from tfvae._tracing import outputs_of
 from tfvae._typing import Distribution, Seed, Shape, Tensor, event_tuple
-from tfvae.distributions.hierarchy import Factor, Hierarchy, split_levels
+from tfvae.distributions.hierarchy import Hierarchy
 from tfvae.distributions.labelled import Labelled
+from tfvae.distributions.levels import Factor, split_levels
 from tfvae.distributions.statistics import centre
 from tfvae.distributions.support import Support, support_of
 from tfvae.graph.checks import check_missing, check_same_kind

@@ -9,9 +9,11 @@ import tensorflow as tf
 
 from tfvae._shapes import of_each
 from tfvae._typing import Distribution, Tensor
-from tfvae.distributions.hierarchy import Hierarchy, LevelDraws, level_rates
+from tfvae.distributions.hierarchy import Hierarchy
 from tfvae.distributions.kl import closed_form_kl
 from tfvae.distributions.labelled import Labelled
+from tfvae.distributions.level_rates import level_rates
+from tfvae.distributions.levels import LevelDraws
 from tfvae.graph.factors import Factors
 from tfvae.graph.nothing import terms_without_latents
 from tfvae.graph.parts import CONTEXT

@@ -9,8 +9,8 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfvae._typing import Distribution, Tensor
-from tfvae.distributions.gaussian import as_diagonal_normal
-from tfvae.distributions.hierarchy import Factor, precision_weighted
+from tfvae.distributions.gaussian import as_diagonal_normal, precision_weighted
+from tfvae.distributions.levels import Factor
 from tfvae.graph.parts import CONTEXT, Network, Part, sampling_order
 
 __all__ = ["Levels", "Networks"]

@@ -8,7 +8,9 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfvae._typing import Distribution, Tensor
-from tfvae.distributions.hierarchy import Hierarchy, LevelDraws, LevelRates
+from tfvae.distributions.hierarchy import Hierarchy
+from tfvae.distributions.level_rates import LevelRates
+from tfvae.distributions.levels import LevelDraws
 from tfvae.objectives.gradients import (
     DEFAULT_GRADIENT,
     GradientEstimator,
