@@ -26,7 +26,7 @@ from tfvae.objectives import (
     ScoreFunction,
     StraightThrough,
 )
-from tfvae.objectives.gradients import zeros_with_gradient
+from tfvae.objectives.draws import zeros_with_gradient
 from tfvae.objectives.power_means import PowerMeans
 
 tfd = tfp.distributions

@@ -18,7 +18,7 @@ from tfvae.graph.factors import Factors
 from tfvae.graph.nothing import terms_without_latents
 from tfvae.graph.parts import CONTEXT
 from tfvae.objectives import Objective
-from tfvae.objectives.gradients import plain_draws
+from tfvae.objectives.draws import plain_draws
 from tfvae.objectives.levels import draw_levels, rates_have_gradients
 from tfvae.terms import Draws, Observed, Terms
 

@@ -8,18 +8,16 @@ from tfvae.objectives.enumerated import Enumerated
 from tfvae.objectives.gradients import (
     DoublyReparameterised,
     GradientEstimator,
-    LeaveOneOut,
     PathDerivative,
-    Relaxed,
     Reparameterised,
-    ScoreFunction,
-    StraightThrough,
 )
 from tfvae.objectives.importance_weighted import ImportanceWeighted, Renyi
 from tfvae.objectives.kernels import RBF, InverseMultiquadratic, Kernel
 from tfvae.objectives.matching import MMD, InfoVAE, SlicedWasserstein
 from tfvae.objectives.rate_control import Capacity, FreeBits
+from tfvae.objectives.relaxations import Relaxed, StraightThrough
 from tfvae.objectives.schedules import Constant, Cyclical, Linear, Plateau, Schedule
+from tfvae.objectives.score_function import LeaveOneOut, ScoreFunction
 from tfvae.objectives.supervised import Supervised
 from tfvae.objectives.total_correlation import (
     BatchWeights,

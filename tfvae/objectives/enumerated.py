@@ -10,7 +10,7 @@ from tfvae._config import check_amount
 from tfvae._typing import Distribution, Tensor, register
 from tfvae.distributions.finite import num_states
 from tfvae.objectives.base import Expectation
-from tfvae.objectives.gradients import zeros_with_gradient
+from tfvae.objectives.draws import zeros_with_gradient
 from tfvae.objectives.schedules import Schedule, value_at
 from tfvae.terms import Draws, Terms
 

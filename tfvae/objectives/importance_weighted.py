@@ -10,19 +10,21 @@ import tensorflow as tf
 from tfvae._config import NUMBERS, check_count
 from tfvae._typing import Distribution, Tensor, register
 from tfvae.objectives.base import Objective
+from tfvae.objectives.draws import (
+    bound_with_paths,
+    draw_for_paths,
+    plain_draws,
+    scalable,
+    zeros_with_gradient,
+)
 from tfvae.objectives.gradients import (
     DEFAULT_GRADIENT,
     DoublyReparameterised,
     GradientEstimator,
     PathDerivative,
     Reparameterised,
-    bound_with_paths,
     check_draws,
     check_gradient,
-    draw_for_paths,
-    plain_draws,
-    scalable,
-    zeros_with_gradient,
 )
 from tfvae.objectives.power_means import PowerMean, PowerMeans
 from tfvae.terms import Draws, Terms

@@ -11,13 +11,8 @@ from tfvae._typing import Distribution, Tensor
 from tfvae.distributions.hierarchy import Hierarchy
 from tfvae.distributions.level_rates import LevelRates
 from tfvae.distributions.levels import LevelDraws
-from tfvae.objectives.gradients import (
-    DEFAULT_GRADIENT,
-    GradientEstimator,
-    plain_draws,
-    scalable,
-    zeros_with_gradient,
-)
+from tfvae.objectives.draws import plain_draws, scalable, zeros_with_gradient
+from tfvae.objectives.gradients import DEFAULT_GRADIENT, GradientEstimator
 from tfvae.terms import Draws
 
 if TYPE_CHECKING:

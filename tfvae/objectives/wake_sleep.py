@@ -9,8 +9,10 @@ import tensorflow as tf
 from tfvae._config import check_count
 from tfvae._typing import Tensor, register
 from tfvae.objectives.base import Objective
-from tfvae.objectives.gradients import ScoreFunction, check_draws, zeros_with_gradient
+from tfvae.objectives.draws import zeros_with_gradient
+from tfvae.objectives.gradients import check_draws
 from tfvae.objectives.power_means import PowerMeans
+from tfvae.objectives.score_function import ScoreFunction
 from tfvae.terms import Terms
 
 __all__ = ["ForwardKL", "ReweightedWakeSleep"]
