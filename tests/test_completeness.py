@@ -47,6 +47,7 @@ TESTED_ELSEWHERE = {
     "tfvae.flows.layered": "flows/test_base.py",
     "tfvae.distributions.heterogeneous": "layers/test_heterogeneous.py",
     "tfvae.distributions.masked": "layers/test_masked.py",
+    "tfvae.layers.autoregressive_transform": "layers/test_autoregressive.py",
     "tfvae.layers.tracking": "layers/test_distribution_lambda.py",
     # The battery of all layers runs over every family and the distributions behind it.
     **{
@@ -59,6 +60,7 @@ TESTED_ELSEWHERE = {
             "layers.counts",
             "layers.discretized",
             "layers.mixture",
+            "layers.parameters",
             "layers.real",
             "layers.relaxed",
             "layers.sphere",

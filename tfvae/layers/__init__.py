@@ -1,6 +1,7 @@
 """Keras layers whose output is a `tfp.distributions` object, and what goes with them."""
 
-from tfvae.layers.autoregressive import Autoregressive, AutoregressiveTransform, PixelCNN
+from tfvae.layers.autoregressive import Autoregressive, PixelCNN
+from tfvae.layers.autoregressive_transform import AutoregressiveTransform
 from tfvae.layers.base import DistributionLayer, IndependentLayer
 from tfvae.layers.bernoulli import IndependentBernoulli
 from tfvae.layers.categorical import (

@@ -13,33 +13,24 @@ import tensorflow_probability as tfp
 
 from tfvae._precision import full_dtype, full_precision, uncast
 from tfvae._random import next_seed
-from tfvae._shapes import with_event
 from tfvae._stored import function_config, function_from_config, part_config
 from tfvae._tracing import outputs_of
-from tfvae._typing import Distribution, Shape, Tensor, event_tuple, positive_int
+from tfvae._typing import Distribution, Shape, Tensor, event_tuple
 from tfvae.layers.coercible import Coercer
 from tfvae.layers.conversion import CONVERSIONS, checked_conversion
 from tfvae.layers.origin import Origin, with_origin
+from tfvae.layers.parameters import split_parameters
 
 __all__ = [
-    "MIN_SCALE",
     "DistributionLayer",
     "IndependentLayer",
     "TypedDraws",
     "VectorLayer",
-    "above",
-    "below",
     "inspected",
-    "positive_int",
-    "split_components",
-    "split_parameters",
     "traced_spec",
-    "within",
 ]
 
 tfd = tfp.distributions
-
-MIN_SCALE = 1e-5
 
 
 class DistributionLayer(keras.layers.Layer):
@@ -339,25 +330,6 @@ class TypedDraws(DistributionLayer):
         return self.sample_dtype if drawn and self.sample_dtype else super()._event_dtype(params)
 
 
-def split_parameters(
-    params: Tensor, event_shape: Shape, num_parts: int, inner_shape: Shape = ()
-) -> list[Tensor]:
-    """Cuts `[..., num_parts * size(E + I)]` along the last axis into parts `[..., *E, *I]`."""
-    parts = tf.split(params, num_parts, axis=-1) if num_parts > 1 else [params]
-    shape = event_shape + inner_shape
-    if len(shape) == 1:
-        return parts
-    return [with_event(part, shape) for part in parts]
-
-
-def split_components(params: Tensor, num_components: int) -> tuple[Tensor, Tensor]:
-    """Cuts `[..., C * (1 + P)]` into `logits` `[..., C]` and parameters `[..., C, P]`."""
-    num_components = positive_int("num_components", num_components)
-    logits, rest = params[..., :num_components], params[..., num_components:]
-    size = -1 if rest.shape[-1] is None else rest.shape[-1] // num_components
-    return logits, with_event(rest, [num_components, size])
-
-
 def traced_spec(function: Any, *inputs: Any) -> keras.KerasTensor:
     """Returns shape and type of a function's tensor, found by tracing it symbolically."""
     specs: Any = keras.tree.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), inputs)
@@ -389,22 +361,3 @@ def inspected(layer: Any, question: Callable[[Distribution], Any], name: str) ->
     # Traced: nothing is computed, and weights that a layer makes on its way outlive it.
     outputs_of(look)
     return found[0]
-
-
-def above(floor: float, raw: Tensor) -> Tensor:
-    """Returns `floor + softplus(raw)`: positive, and never so small that densities overflow."""
-    return tf.math.softplus(raw) + tf.cast(floor, raw.dtype)
-
-
-def below(ceiling: float, raw: Tensor) -> Tensor:
-    """Returns `min(raw, ceiling)` with the gradient of `raw`, which can so come back from there."""
-    return within(-float("inf"), ceiling, raw)
-
-
-def within(floor: float, ceiling: float, raw: Tensor) -> Tensor:
-    """Returns `raw` clipped to [floor, ceiling], with the gradient of `raw` also beyond."""
-    # Not by `tf.custom_gradient`, whose graphs TensorFlow keeps as long as the process lives.
-    finite = tf.where(tf.math.is_finite(raw), raw, tf.zeros_like(raw))
-    low, high = tf.cast(floor, raw.dtype), tf.cast(ceiling, raw.dtype)
-    held = tf.clip_by_value(tf.stop_gradient(raw), low, high)
-    return held + (finite - tf.stop_gradient(finite))

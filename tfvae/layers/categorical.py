@@ -9,16 +9,11 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfvae._typing import Distribution, Tensor, event_tuple, register
+from tfvae._typing import Distribution, Tensor, event_tuple, positive_int, register
 from tfvae.distributions.one_hot import OneHotMixture
 from tfvae.distributions.whole import CarefulCategorical
-from tfvae.layers.base import (
-    TypedDraws,
-    VectorLayer,
-    positive_int,
-    split_components,
-    split_parameters,
-)
+from tfvae.layers.base import TypedDraws, VectorLayer
+from tfvae.layers.parameters import split_components, split_parameters
 
 __all__ = [
     "CategoricalMixtureOfOneHotCategorical",

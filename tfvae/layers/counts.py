@@ -9,7 +9,8 @@ import tensorflow_probability as tfp
 from tfvae._typing import Distribution, Tensor, register
 from tfvae.distributions.whole import CarefulPoisson
 from tfvae.distributions.zero_inflated import ZeroInflated
-from tfvae.layers.base import IndependentLayer, above, below
+from tfvae.layers.base import IndependentLayer
+from tfvae.layers.parameters import above, below
 
 __all__ = [
     "IndependentNegativeBinomial",

@@ -10,14 +10,9 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfvae import distributions
-from tfvae._typing import Distribution, Tensor, event_tuple, register
-from tfvae.layers.base import (
-    DistributionLayer,
-    IndependentLayer,
-    above,
-    positive_int,
-    split_parameters,
-)
+from tfvae._typing import Distribution, Tensor, event_tuple, positive_int, register
+from tfvae.layers.base import DistributionLayer, IndependentLayer
+from tfvae.layers.parameters import above, split_parameters
 
 __all__ = ["DiscretizedLogistic", "MixtureOfDiscretizedLogistics"]
 

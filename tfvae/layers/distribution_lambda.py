@@ -11,10 +11,7 @@ import tensorflow as tf
 from tfvae._precision import full_precision, uncast
 from tfvae._stored import function_config, function_from_config
 from tfvae._typing import Distribution, register
-from tfvae.layers.base import (
-    DistributionLayer,
-    traced_spec,
-)
+from tfvae.layers.base import DistributionLayer, traced_spec
 from tfvae.layers.origin import Origin, with_origin
 from tfvae.layers.tracking import captured_parts, checked_reads
 

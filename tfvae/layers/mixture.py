@@ -11,15 +11,11 @@ import tensorflow_probability as tfp
 from tensorflow_probability.python.internal import auto_composite_tensor
 
 from tfvae._stored import function_config, function_from_config
-from tfvae._typing import Distribution, Tensor, register
+from tfvae._typing import Distribution, Tensor, positive_int, register
 from tfvae.distributions.mixture import ReparameterizedMixture
-from tfvae.layers.base import (
-    DistributionLayer,
-    IndependentLayer,
-    positive_int,
-    split_components,
-)
+from tfvae.layers.base import DistributionLayer, IndependentLayer
 from tfvae.layers.normal import IndependentNormal
+from tfvae.layers.parameters import split_components
 from tfvae.layers.real import IndependentLogistic
 from tfvae.layers.tracking import captured_parts
 

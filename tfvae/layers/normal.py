@@ -8,17 +8,10 @@ from typing import Any, ClassVar
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfvae._typing import Distribution, Tensor, event_tuple, register
+from tfvae._typing import Distribution, Tensor, event_tuple, positive_int, register
 from tfvae.distributions.full_normal import FullNormal
-from tfvae.layers.base import (
-    MIN_SCALE,
-    IndependentLayer,
-    VectorLayer,
-    above,
-    positive_int,
-    split_parameters,
-    within,
-)
+from tfvae.layers.base import IndependentLayer, VectorLayer
+from tfvae.layers.parameters import MIN_SCALE, above, split_parameters, within
 
 __all__ = [
     "IndependentNormal",

@@ -8,7 +8,8 @@ import tensorflow_probability as tfp
 
 from tfvae._typing import Distribution, Tensor, register
 from tfvae.distributions.open_support import OpenLogNormal
-from tfvae.layers.base import MIN_SCALE, IndependentLayer, above
+from tfvae.layers.base import IndependentLayer
+from tfvae.layers.parameters import MIN_SCALE, above
 
 __all__ = [
     "IndependentLaplace",

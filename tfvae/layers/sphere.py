@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from tfvae._typing import Distribution, Tensor, event_tuple, register
 from tfvae.distributions.directions import SmoothPowerSpherical, SmoothVonMisesFisher
-from tfvae.layers.base import VectorLayer, above
+from tfvae.layers.base import VectorLayer
+from tfvae.layers.parameters import above
 
 __all__ = ["PowerSpherical", "VonMisesFisher"]
 

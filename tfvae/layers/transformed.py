@@ -9,9 +9,9 @@ import tensorflow_probability as tfp
 
 from tfvae._precision import full_precision
 from tfvae._stored import made_again, objects_config
-from tfvae._typing import Distribution, Tensor, register
+from tfvae._typing import Distribution, Tensor, positive_int, register
 from tfvae.flows import Flow
-from tfvae.layers.base import DistributionLayer, positive_int
+from tfvae.layers.base import DistributionLayer
 
 __all__ = ["TransformedDistribution"]
 

@@ -8,7 +8,8 @@ import tensorflow_probability as tfp
 
 from tfvae._typing import Distribution, Tensor, register
 from tfvae.distributions.open_support import OpenBeta
-from tfvae.layers.base import IndependentLayer, above
+from tfvae.layers.base import IndependentLayer
+from tfvae.layers.parameters import above
 
 __all__ = ["ContinuousBernoulli", "IndependentBeta"]
 

@@ -11,7 +11,7 @@ from tfvae._precision import full_precision
 from tfvae._stored import parts_config
 from tfvae._typing import Shape, Tensor, register
 from tfvae.distributions.normal_mixture import NormalMixture
-from tfvae.layers.base import above
+from tfvae.layers.parameters import above
 from tfvae.priors.base import Prior, add_scale
 
 __all__ = ["GaussianMixture"]

@@ -8,7 +8,7 @@ import tensorflow_probability as tfp
 
 from tfvae._precision import full_precision
 from tfvae._typing import Distribution, Shape, Tensor, register
-from tfvae.layers.base import above
+from tfvae.layers.parameters import above
 from tfvae.priors.base import Prior, add_scale
 
 __all__ = ["Normal"]
