@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.networks.test_masked import normal
+from tests.networks.test_made import normal
 from tfvae.networks import GatedPixelCNN
 
 

@@ -21,7 +21,7 @@ from tfvae._typing import Distribution, Tensor, register
 from tfvae.distributions.support import support_of
 from tfvae.layers.base import DistributionLayer
 from tfvae.networks.causal import GatedPixelCNN
-from tfvae.networks.masked import MADE
+from tfvae.networks.made import MADE
 
 __all__ = ["Autoregressive", "PixelCNN"]
 

@@ -16,7 +16,7 @@ from tfvae._stored import made_again, objects_config
 from tfvae._typing import Distribution, Tensor, register
 from tfvae.layers.base import DistributionLayer
 from tfvae.layers.coercible import distribution_of
-from tfvae.networks.masked import MADE
+from tfvae.networks.made import MADE
 
 __all__ = ["AutoregressiveTransform"]
 

@@ -3,7 +3,8 @@
 from tfvae.networks.bodies import GatedDense, conv, conv_transpose, gated_mlp, mlp
 from tfvae.networks.causal import GatedPixelCNN
 from tfvae.networks.conditional import ConditionalMLP
-from tfvae.networks.masked import MADE, MaskedDense
+from tfvae.networks.made import MADE
+from tfvae.networks.masked import MaskedDense
 from tfvae.networks.missing import FillMissing
 
 __all__ = [

@@ -11,16 +11,10 @@ import tensorflow as tf
 
 from tfvae._typing import Shape, Tensor, event_tuple, positive_int, register
 from tfvae.networks.bodies import another
-from tfvae.networks.masked import (
-    MADE,
-    Draw,
-    Steps,
-    check_context,
-    checked_range,
-    initializers_config,
-    product,
-    scaled,
-)
+from tfvae.networks.input_range import checked_range, scaled
+from tfvae.networks.made import MADE
+from tfvae.networks.masked import check_context, initializers_config, product
+from tfvae.networks.steps import Draw, Steps
 
 __all__ = ["GatedPixelCNN"]
 
