@@ -41,6 +41,10 @@ TESTED_ELSEWHERE = {
     "tfvae.objectives.draws": "objectives/test_gradients.py",
     "tfvae.objectives.relaxations": "objectives/test_gradients.py",
     "tfvae.objectives.score_function": "objectives/test_gradients.py",
+    **{
+        f"tfvae.plots.{name}": "test_plots.py"
+        for name in ("grid", "latents", "pictures", "style", "training")
+    },
     "tfvae.priors.categorical": "priors/test_base.py",
     "tfvae.priors.conditional": "models/test_context.py",
     "tfvae.priors.normal": "priors/test_base.py",

@@ -13,6 +13,7 @@ import tfvae
 from tests.conftest import slow_but
 from tests.kinds import KINDS, LABELS, ONE_HOT, kind
 from tfvae import plots
+from tfvae.plots.grid import TINT, limits_of
 
 TERMS = ("elbo", "distortion", "rate", "mutual_information", "marginal_kl")
 
@@ -177,10 +178,10 @@ def test_missing_pixels_are_tinted():
         found = np.asarray(canvas.buffer_rgba())[..., :3]
         height, width = found.shape[:2]
         tint = found[height // 4, 3 * width // 4]
-        np.testing.assert_allclose(tint, 255 * np.array(to_rgb(plots._TINT)), atol=1)
+        np.testing.assert_allclose(tint, 255 * np.array(to_rgb(TINT)), atol=1)
         assert len(set(found[3 * height // 4, width // 4])) == 1  # a grey
-    assert plots._limits(np.array([np.nan, -3.0, 255.0])) == (-3.0, 255.0)
-    assert plots._limits(np.array([np.nan])) == (0.0, 1.0)
+    assert limits_of(np.array([np.nan, -3.0, 255.0])) == (-3.0, 255.0)
+    assert limits_of(np.array([np.nan])) == (0.0, 1.0)
 
 
 # Reconstructions.
@@ -282,8 +283,8 @@ def test_samples_may_be_draws(vae):
 
 
 def test_grey_levels_beyond_one_are_scaled():
-    assert plots._limits(np.array([0.2, 0.9])) == (0.0, 1.0)
-    assert plots._limits(np.array([-3.0, 255.0])) == (-3.0, 255.0)
+    assert limits_of(np.array([0.2, 0.9])) == (0.0, 1.0)
+    assert limits_of(np.array([-3.0, 255.0])) == (-3.0, 255.0)
 
 
 # Latent space.

@@ -1,0 +1,11 @@
+"""Figures of a model, its latents and its training, as `matplotlib.figure.Figure` objects.
+
+Nothing here needs a display or leaves a figure behind in `matplotlib.pyplot`: write a file with
+`figure.savefig("figure.pdf")`, or let a notebook show the figure that ends a cell.
+"""
+
+from tfvae.plots.latents import latent_space
+from tfvae.plots.pictures import images, reconstructions, samples
+from tfvae.plots.training import training_curves
+
+__all__ = ["images", "latent_space", "reconstructions", "samples", "training_curves"]

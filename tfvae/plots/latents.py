@@ -1,0 +1,171 @@
+"""Figures of latents: where the posteriors of data lie."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfvae.distributions.statistics import centre
+from tfvae.evaluation.streaming import Stream
+from tfvae.models import DirectedModel, HierarchicalVAE, LatentVariableModel
+from tfvae.plots.style import BLUE, FONT_SIZE, new_figure, open_frame
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["latent_space"]
+
+# Paul Tol's "muted" scheme, made to be told apart by colour-blind readers, in his order.
+_CLASS_COLOURS = (
+    "#cc6677",
+    "#332288",
+    "#ddcc77",
+    "#117733",
+    "#88ccee",
+    "#882255",
+    "#44aa99",
+    "#999933",
+    "#aa4499",
+    "#8c8c8c",
+)
+# Marker → its size relative to the others, so that all look alike in weight.
+_CLASS_MARKERS = {
+    "o": 1,
+    "s": 1,
+    "D": 0.9,
+    "^": 1,
+    "v": 1,
+    "P": 1.3,
+    "X": 1.3,
+    "<": 1,
+    ">": 1,
+    "*": 1.8,
+}
+
+
+def latent_space(
+    model: LatentVariableModel,
+    x: Any,
+    labels: Any = None,
+    *,
+    node: str | None = None,
+) -> Figure:
+    """Shows the posterior means of data in the plane, coloured by label.
+
+    Two latents are shown as they are. Of more, the first two principal components of the posterior
+    means are shown, with the part of their variance that each carries on its axis.
+
+    Args:
+        model: Any latent variable model with two latents or more.
+        x: Data in any form that `fit` takes.
+        labels: `[N]`: up to ten classes, each with its colour and marker, or real numbers, shown
+            on a colour scale; None shows all points alike.
+        node: Of a model of several latent nodes, or levels, which to show; by default all, as one
+            vector.
+
+    Returns:
+        Figure.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: The model has one latent, the labels do not fit the data, or there is no such
+            node.
+
+    Example:
+        >>> figure = tfvae.plots.latent_space(vae, data.x_test, data.y_test)
+    """
+    z = _posterior_centres(model, x, node)
+    labels = None if labels is None else _check_labels(np.asarray(labels), len(z))
+    points, names = _plane(z)
+    figure = new_figure(4.0, 3.4)
+    axes = figure.add_subplot()
+    # Many points are drawn smaller, so that they do not hide each other.
+    size = float(np.clip(6000 / len(points), 2, 14))
+    style: dict[str, Any] = {"s": size, "linewidths": 0.3, "edgecolors": "white"}
+    if labels is None:
+        axes.scatter(*points.T, c=BLUE, **style)
+    elif np.issubdtype(labels.dtype, np.floating):
+        drawn = axes.scatter(*points.T, c=labels, cmap="viridis", **style)
+        bar = figure.colorbar(drawn, ax=axes, pad=0.02)
+        bar.ax.tick_params(labelsize=FONT_SIZE)
+        bar.set_label("label", fontsize=FONT_SIZE)
+        bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+    else:
+        looks = zip(_CLASS_COLOURS, _CLASS_MARKERS.items(), strict=True)
+        for label, (colour, (marker, scale)) in zip(np.unique(labels), looks, strict=False):
+            axes.scatter(
+                *points[labels == label].T,
+                c=colour,
+                marker=marker,
+                label=str(label),
+                **{**style, "s": size * scale},
+            )
+        axes.legend(
+            loc="center left",
+            bbox_to_anchor=(1.0, 0.5),
+            frameon=False,
+            fontsize=FONT_SIZE,
+            handletextpad=0.1,
+            markerscale=1.4,
+        )
+    axes.set_xlabel(names[0], fontsize=FONT_SIZE)
+    axes.set_ylabel(names[1], fontsize=FONT_SIZE)
+    # One scale on both axes: distances, and the circle of the prior, keep their shape.
+    axes.set_aspect("equal", adjustable="datalim")
+    open_frame(axes)
+    return figure
+
+
+def _posterior_centres(model: LatentVariableModel, x: Any, node: str | None) -> np.ndarray:
+    """Returns the means of q(z|x) of all data, or of one node of z, `[N, K]`."""
+    chunks = []
+    for batch, count in Stream(model, x, batch_size=1000):
+        z = centre(model.encode(**batch))[:count]
+        if node is not None:
+            parts = model.split(z) if isinstance(model, (DirectedModel, HierarchicalVAE)) else {}
+            if node not in parts:
+                raise ValueError(
+                    "`node` must be a latent node, or level, of the model. Expected: "
+                    f"{', '.join(parts) or 'none, for this model has but one'}. "
+                    f"Received: node={node!r}"
+                )
+            z = parts[node]
+        chunks.append(np.asarray(z, np.float64).reshape(count, -1))
+    return np.concatenate(chunks)
+
+
+def _plane(z: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
+    """Returns points `[N, 2]` and the names of the axes, of latents `[N, K]`."""
+    if min(z.shape) < 2:
+        raise ValueError(
+            "There is no plane to show. Expected a model with two latents or more, and two data "
+            f"points or more. Received: posterior means of shape {z.shape}."
+        )
+    if z.shape[1] == 2:
+        return z, ("posterior mean of $z_1$", "posterior mean of $z_2$")
+    centred = z - z.mean(axis=0)
+    _, scales, directions = np.linalg.svd(centred, full_matrices=False)
+    parts = scales**2 / max(np.sum(scales**2), np.finfo(z.dtype).tiny)
+    first, second = (
+        f"{which} principal component of $z$ ({part:.0%} of variance)"
+        for which, part in zip(("first", "second"), parts[:2], strict=True)
+    )
+    return centred @ directions[:2].T, (first, second)
+
+
+def _check_labels(labels: np.ndarray, size: int) -> np.ndarray:
+    if labels.shape != (size,):
+        raise ValueError(
+            f"`labels` must hold one label per data point. Expected shape ({size},). "
+            f"Received: {labels.shape}."
+        )
+    if not np.issubdtype(labels.dtype, np.floating):
+        classes = np.unique(labels)
+        if len(classes) > len(_CLASS_COLOURS):
+            raise ValueError(
+                f"`labels` hold more classes than there are colours that can be told apart. "
+                f"Expected at most {len(_CLASS_COLOURS)}. Received: {len(classes)}. Pass floats "
+                "for a colour scale, or fewer classes."
+            )
+    return labels
