@@ -38,6 +38,7 @@ TESTED_ELSEWHERE = {
     "tfvae.models.components": "models/test_finite_mixture.py",
     "tfvae.models.one_prior": "models/test_prior_fit.py",
     "tfvae.networks.input_range": "networks/test_made.py",
+    "tfvae.networks.pixel_steps": "networks/test_causal.py",
     "tfvae.networks.steps": "networks/test_made.py",
     "tfvae.objectives.draws": "objectives/test_gradients.py",
     "tfvae.objectives.relaxations": "objectives/test_gradients.py",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from tfvae.distributions import NormalMixture
 from tfvae.distributions.gaussian import as_diagonal_normal
 from tfvae.distributions.statistics import centre, known_centre, probabilities
 from tfvae.evaluation.causes import Facts, likely_cause
-from tfvae.evaluation.decomposition import decompose
+from tfvae.evaluation.decomposition import Decomposition, decompose
 from tfvae.evaluation.estimate import render_table
 from tfvae.evaluation.partners import Pool
 from tfvae.evaluation.streaming import Stream
@@ -227,8 +227,26 @@ def measure_collapse(
             f"This model has no latents that could collapse: {type(model).__name__} describes x "
             "without any."
         )
-    function = model.functions("collapse", lambda: _scorer(model))
     pool = Pool(stream, fold_in(seed, -1))
+    values, used = _scored(model, stream, pool, seed)
+    ledger = decompose(
+        model,
+        data,
+        num_samples=-(-_LEAST_DRAWS // pool.num_points),
+        evidence_samples=evidence_samples,
+        batch_size=batch_size,
+        seed=fold_in(seed, 1),
+        verbose=verbose,
+    )
+    report = _report(ledger, values, pool.num_points)
+    return _with_cause(report, model, values, used) if report.collapsed else report
+
+
+def _scored(
+    model: LatentVariableModel, stream: Stream, pool: Pool, seed: Tensor
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Returns scores of all points by name, `[N, ...]`, and what uses the prior's components."""
+    function = model.functions("collapse", lambda: _scorer(model))
     points: dict[str, list[np.ndarray]] = {}
     used: Any = 0.0
     start = 0
@@ -240,20 +258,18 @@ def measure_collapse(
         for name, value in values.items():
             points.setdefault(name, []).append(value.numpy()[:count])
     values = {name: np.concatenate(parts).astype("float64") for name, parts in points.items()}
-    ledger = decompose(
-        model,
-        data,
-        num_samples=-(-_LEAST_DRAWS // pool.num_points),
-        evidence_samples=evidence_samples,
-        batch_size=batch_size,
-        seed=fold_in(seed, 1),
-        verbose=verbose,
-    )
+    return values, np.atleast_1d(used)
+
+
+def _report(
+    ledger: Decomposition, values: dict[str, np.ndarray], num_points: int
+) -> CollapseReport:
+    """Returns what is measured, without a cause."""
     information = ledger.mutual_information
     rates = values.get("dimension_rates")
     with np.errstate(invalid="ignore"):  # infinite scores
         shuffle_cost = float(np.mean(values["shuffled_distortion"] - values["distortion"]))
-    report = CollapseReport(
+    return CollapseReport(
         mutual_information=None if information is None else float(information),
         rate=float(ledger.rate),
         distortion=float(ledger.distortion),
@@ -261,18 +277,23 @@ def measure_collapse(
         gap=float(ledger.gap),
         activity=_activity(values["mean"], values["other_mean"]),
         dimension_rates=None if rates is None else rates.mean(axis=0),
-        num_points=pool.num_points,
+        num_points=num_points,
         information_ceiling=ledger.information_ceiling,
         level_rates={name: float(rate) for name, rate in ledger.level_rates.items()},
     )
-    if not report.collapsed:
-        return report
+
+
+def _with_cause(
+    report: CollapseReport,
+    model: LatentVariableModel,
+    values: dict[str, np.ndarray],
+    used: np.ndarray,
+) -> CollapseReport:
+    """Returns the report of a collapse with its likely cause, and what helps."""
     on_floor = float(np.mean(values["on_floor"])) if "on_floor" in values else 0.0
     spread = float(np.mean(values["spread"]))
-    cause, remedy = likely_cause(
-        Facts(model, report.gap, report.rate, on_floor, np.atleast_1d(used), spread)
-    )
-    return CollapseReport(**{**vars(report), "cause": cause, "remedy": remedy})
+    cause, remedy = likely_cause(Facts(model, report.gap, report.rate, on_floor, used, spread))
+    return replace(report, cause=cause, remedy=remedy)
 
 
 def _scale_floor(model: LatentVariableModel) -> float | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -23,6 +23,7 @@ from tfvae.evaluation.estimate import render_table
 from tfvae.evaluation.streaming import Stream, progress
 from tfvae.graph.evidence import rescaled
 from tfvae.models import DirectedModel, LatentVariableModel
+from tfvae.terms import Terms
 
 __all__ = ["Imputation", "impute"]
 
@@ -138,113 +139,166 @@ def impute(
     chunks: list[tuple[np.ndarray, ...]] = []
     with progress(stream.num_points, "imputation", verbose) as bar:
         for index, (batch, count) in enumerate(stream):
-            if not model.data.support.missing:
-                raise ValueError(
-                    "`model` does not take missing entries. Wrap the likelihood at the end of its "
-                    "decoder: `tfvae.layers.Masked(...)`."
-                )
-            x = batch["x"]
-            x = x if x.dtype.is_floating else tf.cast(x, keras.config.floatx())
-            batch = {**batch, "x": x}
-            block = min(num_samples, max(1, _DRAWS_AT_ONCE // len(x)))
-            make = functools.partial(_estimator, model, num_samples, num_draws, block)
-            estimate = model.functions(("imputation", num_samples, num_draws, block), make)
-            own = fold_in(seed, index)
-            mean, z, ess = estimate(batch, fold_in(own, 0))
-            # Apart from the rest: not all families have draws that compile.
-            drawn = _completed(model, batch, z).sample(seed=fold_in(own, 1))
-            x, mean, drawn = x.numpy(), mean.numpy(), drawn.numpy().reshape(num_draws, *x.shape)
-            missing = np.isnan(x)
-            filled, drawn = np.where(missing, mean, x), np.where(missing, drawn, x)
-            chunks.append((filled[:count], missing[:count], ess.numpy()[:count], drawn[:, :count]))
+            x, missing, ess, drawn = _filled(
+                model, batch, num_samples, num_draws, fold_in(seed, index)
+            )
+            chunks.append((x[:count], missing[:count], ess[:count], drawn[:, :count]))
             bar.update(count)
     x, missing, ess = (np.concatenate([chunk[k] for chunk in chunks]) for k in range(3))
     draws = np.concatenate([chunk[3] for chunk in chunks], axis=1)
     return Imputation(x, draws.astype(x.dtype), missing, ess, num_samples)
 
 
-def _estimator(
-    model: LatentVariableModel, num_samples: int, num_draws: int, block: int
-) -> Callable[[dict[str, Tensor], Tensor], tuple[Tensor, ...]]:
-    """Makes the pass over one chunk: means `[B, ...]`, chosen z `[M, B, *E]`, ESS `[B]`."""
+def _filled(
+    model: LatentVariableModel,
+    batch: dict[str, Tensor],
+    num_samples: int,
+    num_draws: int,
+    seed: Tensor,
+) -> tuple[np.ndarray, ...]:
+    """Returns a chunk filled by means, what was missing, ESS `[B]`, and filled by draws `[M, B]`.
 
-    def estimate(batch: dict[str, Tensor], seed: Tensor) -> tuple[Tensor, ...]:
-        context = batch.get("context")
-        posterior, prior = model.encode(**batch), model.prior_distribution(context)
-        size, latent = tf.shape(batch["x"])[0], list(model.latent_shape)
+    Raises:
+        ValueError: The likelihood takes no missing entries.
+    """
+    if not model.data.support.missing:
+        raise ValueError(
+            "`model` does not take missing entries. Wrap the likelihood at the end of its "
+            "decoder: `tfvae.layers.Masked(...)`."
+        )
+    x = batch["x"]
+    x = x if x.dtype.is_floating else tf.cast(x, keras.config.floatx())
+    batch = {**batch, "x": x}
+    block = min(num_samples, max(1, _DRAWS_AT_ONCE // len(x)))
+    make = functools.partial(_Estimator, model, num_samples, num_draws, block)
+    estimate = model.functions(("imputation", num_samples, num_draws, block), make)
+    mean, z, ess = estimate(batch, fold_in(seed, 0))
+    # Apart from the rest: not all families have draws that compile.
+    drawn = _completed(model, batch, z).sample(seed=fold_in(seed, 1))
+    x, mean, drawn = x.numpy(), mean.numpy(), drawn.numpy().reshape(num_draws, *x.shape)
+    missing = np.isnan(x)
+    return np.where(missing, mean, x), missing, ess.numpy(), np.where(missing, drawn, x)
+
+
+class _Sums(NamedTuple):
+    """Sums over the draws so far, of weights divided by the largest.
+
+    Attributes:
+        peak: Logarithm of the largest weight `[B]`.
+        total: Sum of the weights `[B]`.
+        squares: Sum of their squares `[B]`.
+        averages: Weighted sums of what tells the centre of each part of p(x|z), `[B, ...]`.
+        chosen: Draws by their weights `[B, M, *E]`.
+    """
+
+    peak: Tensor
+    total: Tensor
+    squares: Tensor
+    averages: list[Tensor]
+    chosen: Tensor
+
+
+@dataclass(frozen=True)
+class _Estimator:
+    """The pass over one chunk: means `[B, ...]`, chosen z `[M, B, *E]`, ESS `[B]`."""
+
+    model: LatentVariableModel
+    num_samples: int
+    num_draws: int
+    block: int
+
+    def __call__(self, batch: dict[str, Tensor], seed: Tensor) -> tuple[Tensor, ...]:
+        model, size = self.model, tf.shape(batch["x"])[0]
+        posterior = model.encode(**batch)
+        prior = model.prior_distribution(batch.get("context"))
+        latent = list(model.latent_shape)
         like = _completed(model, batch, tf.zeros([1, size, *latent], posterior.dtype))
         # Where z has few states, one block holds them all.
         exact = model.exact_log_p_x(**batch) is not None
-        num_blocks = 1 if exact else (num_samples + block - 1) // block
+        num_blocks = 1 if exact else (self.num_samples + self.block - 1) // self.block
 
-        def add_block(
-            index: Tensor,
-            peak: Tensor,
-            total: Tensor,
-            squares: Tensor,
-            sums: list[Tensor],
-            chosen: Tensor,
-        ) -> tuple[Any, ...]:
+        def add_block(index: Tensor, *so_far: Any) -> tuple[Any, ...]:
             own = fold_in(seed, index)
             terms = model.terms(
-                num_samples=block,
+                num_samples=self.block,
                 seed=fold_in(own, 0),
                 posterior=posterior,
                 prior=prior,
                 **batch,
             )
-            if exact:
-                log_w = terms.log_p_x + terms.log_p_z
-            else:
-                valid = index * block + tf.range(block) < num_samples  # [S]
-                log_w = tf.where(valid[:, None], terms.log_w, -float("inf"))
-            new_peak, kept, w = rescaled(peak, log_w)
-            total = total * kept + tf.reduce_sum(w, axis=0)
-            squares = squares * tf.square(kept) + tf.reduce_sum(tf.square(w), axis=0)
-            # The distributions of all draws and points stand in one axis.
-            p_x, num_rows = _completed(model, batch, terms.z), tf.size(w)
-            each = [
-                tf.reshape(value, tf.concat([tf.shape(w), tf.shape(value)[1:]], axis=0))
-                for value in _averages(p_x, num_rows, fold_in(own, 1))
-            ]
-            sums = [
-                _times(kept, before) + tf.reduce_sum(_times(w, value), axis=0)
-                for before, value in zip(sums, each, strict=True)
-            ]
-            # One draw of this block by its weights takes the place of one of the blocks before
-            # with its share in all weights: a draw from all, whatever the number of blocks.
-            within = tf.transpose(tf.cumsum(w))  # [B, S]
-            uniform = tf.random.stateless_uniform(
-                tf.stack([2, size, num_draws]), fold_in(own, 2), dtype=w.dtype
-            )
-            where = tf.searchsorted(within, uniform[0] * within[:, -1:], side="right")  # [B, M]
-            where = tf.minimum(where, tf.shape(within)[1] - 1)
-            by_point = tf.experimental.numpy.moveaxis(terms.z, 0, 1)  # [B, S, *E]
-            found = tf.gather(by_point, where, batch_dims=1)  # [B, M, *E]
-            taken = uniform[1] * total[:, None] < within[:, -1:]
-            chosen = tf.ensure_shape(tf.where(_like(taken, found), found, chosen), chosen.shape)
-            return index + 1, new_peak, total, squares, sums, chosen
+            log_w = self._log_weights(terms, index, exact)
+            return index + 1, *self._added(_Sums(*so_far), terms.z, log_w, batch, own)
 
         zeros = tf.zeros([size], posterior.dtype)
-        _, _, total, squares, sums, chosen = tf.while_loop(
+        start = _Sums(
+            peak=zeros - float("inf"),
+            total=zeros,
+            squares=zeros,
+            averages=[tf.zeros_like(value) for value in _averages(like, size, seed)],
+            chosen=tf.zeros([size, self.num_draws, *latent], posterior.dtype),
+        )
+        _, *found = tf.while_loop(
             lambda index, *_: index < num_blocks,
             add_block,
-            [
-                tf.constant(0),
-                zeros - float("inf"),
-                zeros,
-                zeros,
-                [tf.zeros_like(value) for value in _averages(like, size, seed)],
-                tf.zeros([size, num_draws, *latent], posterior.dtype),
-            ],
+            [tf.constant(0), *start],
             parallel_iterations=1,
         )
-        mean = _joined(like, [_times(1.0 / total, value) for value in sums])
-        ess = tf.math.divide_no_nan(tf.square(total), squares)
-        ess = tf.fill(tf.shape(ess), tf.cast(num_samples, ess.dtype)) if exact else ess
-        return mean, tf.experimental.numpy.moveaxis(chosen, 1, 0), ess
+        sums = _Sums(*found)
+        mean = _joined(like, [_times(1.0 / sums.total, value) for value in sums.averages])
+        ess = tf.math.divide_no_nan(tf.square(sums.total), sums.squares)
+        ess = tf.fill(tf.shape(ess), tf.cast(self.num_samples, ess.dtype)) if exact else ess
+        return mean, tf.experimental.numpy.moveaxis(sums.chosen, 1, 0), ess
 
-    return estimate
+    def _log_weights(self, terms: Terms, index: Tensor, exact: bool) -> Tensor:
+        """Returns those of a block `[S, B]`; nothing for draws beyond their number."""
+        if exact:
+            return terms.log_p_x + terms.log_p_z
+        valid = index * self.block + tf.range(self.block) < self.num_samples  # [S]
+        return tf.where(valid[:, None], terms.log_w, -float("inf"))
+
+    def _added(
+        self, sums: _Sums, z: Tensor, log_w: Tensor, batch: dict[str, Tensor], seed: Tensor
+    ) -> _Sums:
+        """Returns the sums with a block of draws `[S, B, *E]` of log weights `[S, B]`."""
+        peak, kept, w = rescaled(sums.peak, log_w)
+        total = sums.total * kept + tf.reduce_sum(w, axis=0)
+        squares = sums.squares * tf.square(kept) + tf.reduce_sum(tf.square(w), axis=0)
+        # The distributions of all draws and points stand in one axis.
+        p_x, num_rows = _completed(self.model, batch, z), tf.size(w)
+        each = [
+            tf.reshape(value, tf.concat([tf.shape(w), tf.shape(value)[1:]], axis=0))
+            for value in _averages(p_x, num_rows, fold_in(seed, 1))
+        ]
+        averages = [
+            _times(kept, before) + tf.reduce_sum(_times(w, value), axis=0)
+            for before, value in zip(sums.averages, each, strict=True)
+        ]
+        chosen = _chosen(sums.chosen, z, w, total, fold_in(seed, 2))
+        return _Sums(peak, total, squares, averages, chosen)
+
+
+def _chosen(before: Tensor, z: Tensor, w: Tensor, total: Tensor, seed: Tensor) -> Tensor:
+    """Returns draws `[B, M, *E]` by the weights of all blocks so far.
+
+    One draw of this block by its weights takes the place of one of the blocks before with its
+    share in all weights: a draw from all, whatever the number of blocks.
+
+    Args:
+        before: Those of the blocks before.
+        z: Draws of this block `[S, B, *E]`.
+        w: Their weights `[S, B]`.
+        total: Sum of all weights `[B]`, those of this block included.
+        seed: Int32 pair `[2]`.
+    """
+    within = tf.transpose(tf.cumsum(w))  # [B, S]
+    shape = tf.stack([2, tf.shape(w)[1], before.shape[1]])
+    uniform = tf.random.stateless_uniform(shape, seed, dtype=w.dtype)
+    where = tf.searchsorted(within, uniform[0] * within[:, -1:], side="right")  # [B, M]
+    where = tf.minimum(where, tf.shape(within)[1] - 1)
+    by_point = tf.experimental.numpy.moveaxis(z, 0, 1)  # [B, S, *E]
+    found = tf.gather(by_point, where, batch_dims=1)  # [B, M, *E]
+    taken = uniform[1] * total[:, None] < within[:, -1:]
+    return tf.ensure_shape(tf.where(_like(taken, found), found, before), before.shape)
 
 
 def _completed(model: LatentVariableModel, batch: dict[str, Tensor], z: Tensor) -> Distribution:

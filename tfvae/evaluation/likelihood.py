@@ -206,6 +206,31 @@ def log_likelihood(
     stream = Stream(model, data, batch_size)
     if stream.num_points is not None:
         proposal.check_points(stream.num_points)
+    scored, curves = _scored(model, stream, proposal, num_samples, seed, verbose)
+    log_p_x, standard_error, ess, k_hat = scored
+    summary = Estimate.of(log_p_x)
+    return LogLikelihood(
+        per_point=log_p_x,
+        mean=summary.mean,
+        standard_error=summary.standard_error,
+        per_point_standard_error=standard_error,
+        ess=ess,
+        k_hat=k_hat,
+        curve=Curve.of(curves),
+        num_samples=num_samples,
+        num_dimensions=math.prod(model.data.event_shape),
+    )
+
+
+def _scored(
+    model: LatentVariableModel,
+    stream: Stream,
+    proposal: Proposal,
+    num_samples: int,
+    seed: Tensor,
+    verbose: bool,
+) -> tuple[list[np.ndarray], list[dict[int, np.ndarray]]]:
+    """Returns what `_judged` says of all points, `[N]` each, and the curves chunk by chunk."""
     results: list[list[np.ndarray]] = [[], [], [], []]
     curves: list[dict[int, np.ndarray]] = []
     start = 0
@@ -225,19 +250,7 @@ def log_likelihood(
             bar.update(count)
             start += count
     proposal.check_points(start)
-    log_p_x, standard_error, ess, k_hat = (np.concatenate(result) for result in results)
-    summary = Estimate.of(log_p_x)
-    return LogLikelihood(
-        per_point=log_p_x,
-        mean=summary.mean,
-        standard_error=summary.standard_error,
-        per_point_standard_error=standard_error,
-        ess=ess,
-        k_hat=k_hat,
-        curve=Curve.of(curves),
-        num_samples=num_samples,
-        num_dimensions=math.prod(model.data.event_shape),
-    )
+    return [np.concatenate(result) for result in results], curves
 
 
 def _estimator(model: LatentVariableModel, proposal: Proposal, block: int) -> _Compute:

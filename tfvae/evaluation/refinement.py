@@ -120,17 +120,8 @@ def refine(
     stream = Stream(model, data, batch_size)
     refinable(model)
 
-    def improve(batch: dict[str, Tensor], seed: Tensor) -> dict[str, Tensor]:
-        q_z = model.encode(**batch)
-        found = refined_posterior(model, batch, q_z, steps, seed, num_samples, learning_rate)
-        before, after = (
-            model.terms(num_samples=num_samples, seed=seed, posterior=q, **batch).elbo
-            for q in (q_z, found)
-        )
-        return {"elbo": before, "refined": after, "params": checked_origin(model, found).params}
-
     key = ("refine", steps, float(learning_rate), num_samples)
-    step = model.functions(key, lambda: improve)
+    step = model.functions(key, lambda: _improver(model, steps, num_samples, learning_rate))
     points: dict[str, list[np.ndarray]] = {}
     first = None
     with progress(stream.num_points, "refinement", verbose) as bar:
@@ -150,6 +141,23 @@ def refine(
         params=values["params"],
         make=origin.make,
     )
+
+
+def _improver(
+    model: LatentVariableModel, steps: int, num_samples: int, learning_rate: float
+) -> Callable[[dict[str, Tensor], Tensor], dict[str, Tensor]]:
+    """Makes the pass over one chunk: ELBO before and after, and the parameters found."""
+
+    def improve(batch: dict[str, Tensor], seed: Tensor) -> dict[str, Tensor]:
+        q_z = model.encode(**batch)
+        found = refined_posterior(model, batch, q_z, steps, seed, num_samples, learning_rate)
+        before, after = (
+            model.terms(num_samples=num_samples, seed=seed, posterior=q, **batch).elbo
+            for q in (q_z, found)
+        )
+        return {"elbo": before, "refined": after, "params": checked_origin(model, found).params}
+
+    return improve
 
 
 def refined_posterior(

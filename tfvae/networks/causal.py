@@ -4,33 +4,28 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from tfvae._typing import Shape, Tensor, event_tuple, positive_int, register
 from tfvae.networks.bodies import another
-from tfvae.networks.input_range import checked_range, scaled
+from tfvae.networks.input_range import checked_range
 from tfvae.networks.made import MADE
 from tfvae.networks.masked import check_context, initializers_config, product
-from tfvae.networks.steps import Draw, Steps
+from tfvae.networks.pixel_steps import (
+    Block,
+    PixelSteps,
+    PixelWeights,
+    convolved,
+    gated,
+    of_rows_above,
+    seen_values,
+)
+from tfvae.networks.steps import Draw
 
 __all__ = ["GatedPixelCNN"]
-
-
-class _Block(NamedTuple):
-    """The weights of one gated block, r = (kernel_size - 1) / 2."""
-
-    above: Any  # [r + 1, 2 r + 1, F, 2 F]
-    above_bias: Any  # [2 F]
-    above_context: Any  # [C, 2 F], None without a context
-    link: Any  # [2 F, 2 F]
-    left: Any  # [r + 1, F, 2 F]
-    left_bias: Any  # [2 F]
-    left_context: Any  # [C, 2 F], None without a context
-    out: Any  # [F, F]
-    out_bias: Any  # [F]
 
 
 @register
@@ -117,7 +112,7 @@ class GatedPixelCNN(keras.layers.Layer):
         self.bias_initializer = keras.initializers.get(bias_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.bias_regularizer = keras.regularizers.get(bias_regularizer)
-        self._blocks: tuple[_Block, ...] = ()
+        self._blocks: tuple[Block, ...] = ()
 
     def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         if self.event_shape is None and len(x_shape) >= 3 and None not in x_shape[-3:]:
@@ -137,7 +132,7 @@ class GatedPixelCNN(keras.layers.Layer):
         self._first_bias = self._bias("first_above_bias", width)
         self._first_left_bias = self._bias("first_left_bias", width)
         self._blocks = tuple(
-            _Block(
+            Block(
                 above=self._kernel(f"above_{i}", reach + 1, 2 * reach + 1, width, 2 * width),
                 above_bias=self._bias(f"above_bias_{i}", 2 * width),
                 above_context=self._context_kernel(f"above_context_{i}"),
@@ -179,19 +174,17 @@ class GatedPixelCNN(keras.layers.Layer):
             static = tf.broadcast_static_shape(static, context.shape[:-1])
         x = tf.broadcast_to(x, tf.concat([leading, self.event_shape], axis=0))
         images = tf.reshape(x, [-1, *self.event_shape])
-        seen = self._seen(images)  # [N, H, W, C + 1]
+        seen, weights = seen_values(images, self.input_range), self._weights()  # [N, H, W, C + 1]
         first, reach = self.first_kernel_size // 2, self.kernel_size // 2
-        v = _above(seen[:, :-1], first, self._cast(self._first_above), first)
-        v += self._cast(self._first_bias)
-        h = _left(seen[:, :, :-1], first, self._cast(self._first_left))
-        h += self._cast(self._first_left_bias)
-        for block in self._cast_blocks():
+        v = of_rows_above(seen[:, :-1], first, weights.first_above, first) + weights.first_bias
+        h = _left(seen[:, :, :-1], first, weights.first_left) + weights.first_left_bias
+        for block in weights.blocks:
             above, left = self._offsets(block, context)
-            v_both = _above(v, reach, block.above, reach) + _per_image(above, leading)
+            v_both = of_rows_above(v, reach, block.above, reach) + _per_image(above, leading)
             h_both = _left(h, reach, block.left) + _per_image(left, leading)
             h_both += product(v_both, block.link)
-            h += product(_gate(h_both), block.out) + block.out_bias
-            v = _gate(v_both)
+            h += product(gated(h_both), block.out) + block.out_bias
+            v = gated(v_both)
         params = self._head(images, context=tf.nn.relu(h))  # [N, H, W, C, P]
         event = [*self.event_shape, self.params]
         params = tf.reshape(params, tf.concat([leading, event], axis=0))
@@ -213,86 +206,14 @@ class GatedPixelCNN(keras.layers.Layer):
             `[S, B, height, width, channels]`.
         """
         assert self.event_shape is not None
-        (height, width, channels), filters = self.event_shape, self.filters
-        first, reach = self.first_kernel_size // 2, self.kernel_size // 2
         batch = tf.shape(context)[0]
-        rows = num * batch  # N below
-        steps = Steps(self._head)
-        first_above, first_bias = self._cast(self._first_above), self._cast(self._first_bias)
-        first_left = self._cast(self._first_left)
-        first_left_bias = self._cast(self._first_left_bias)
-        blocks, dtype = self._cast_blocks(), self.compute_dtype
+        weights = self._weights()
         offsets = [
             [_repeated(offset, num, batch) for offset in self._offsets(block, context)]
-            for block in blocks
+            for block in weights.blocks
         ]
-
-        def draw_pixel(i: Tensor, j: Tensor, h: Tensor) -> Tensor:
-            """Returns the values `[N, C]` of pixel (i, j) from features `[N, F]`."""
-            at_features = steps.offsets(tf.nn.relu(h))
-            units = steps.start(rows)
-            for channel in range(channels):
-                params, units = steps.params(channel, units, at_features)
-                step = (i * width + j) * channels + channel
-                x = draw(step, tf.reshape(params, [num, batch, self.params]))
-                units = steps.placed(channel, tf.reshape(x, [-1]), units)
-            return steps.elements(units)
-
-        def draw_row(i: Tensor, image: Tensor, seen: Tensor, *caches: Tensor) -> tuple[Any, ...]:
-            # seen [N, first, W, C + 1] and caches [N, reach, W, F] hold the rows above.
-            v = _above(seen, 0, first_above, first) + first_bias  # [N, 1, W, F]
-            links, new_caches = [], []
-            for block, (above, left), cache in zip(blocks, offsets, caches, strict=True):
-                window = tf.concat([cache, v], axis=1)
-                v_both = _above(window, 0, block.above, reach) + above[:, None, None]
-                links.append(product(v_both[:, 0], block.link) + left[:, None])  # [N, W, 2 F]
-                v = _gate(v_both)
-                new_caches.append(window[:, 1:])
-
-            def next_pixel(
-                j: Tensor, row: Tensor, pixels: Tensor, *caches: Tensor
-            ) -> tuple[Any, ...]:
-                # pixels [N, first, C + 1] and caches [N, reach, F] hold what is to the left.
-                h = tf.einsum("nkc,kcf->nf", pixels, first_left) + first_left_bias
-                new_caches = []
-                for block, link, cache in zip(blocks, links, caches, strict=True):
-                    window = tf.concat([cache, h[:, None]], axis=1)
-                    h_both = tf.einsum("nkf,kfg->ng", window, block.left) + link[:, j]
-                    h += product(_gate(h_both), block.out) + block.out_bias
-                    new_caches.append(window[:, 1:])
-                x = draw_pixel(i, j, h)  # [N, C]
-                row = tf.tensor_scatter_nd_update(row, [[j]], x[None])
-                pixels = tf.concat([pixels[:, 1:], self._seen(x)[:, None]], axis=1)
-                return j + 1, row, pixels, *new_caches
-
-            _, row, *_ = tf.while_loop(
-                lambda j, *_: j < width,
-                next_pixel,
-                (
-                    tf.constant(0),
-                    tf.zeros([width, rows, channels], dtype),
-                    tf.zeros([rows, first, channels + 1], dtype),
-                    *(tf.zeros([rows, reach, filters], dtype) for _ in blocks),
-                ),
-                maximum_iterations=width,
-            )
-            image = tf.tensor_scatter_nd_update(image, [[i]], row[None])
-            new_row = self._seen(tf.transpose(row, [1, 0, 2]))[:, None]
-            return i + 1, image, tf.concat([seen[:, 1:], new_row], axis=1), *new_caches
-
-        _, image, *_ = tf.while_loop(
-            lambda i, *_: (i < height) & (rows > 0),  # as in `MADE.generate`
-            draw_row,
-            (
-                tf.constant(0),
-                tf.zeros([height, width, rows, channels], dtype),
-                tf.zeros([rows, first, width, channels + 1], dtype),
-                *(tf.zeros([rows, reach, width, filters], dtype) for _ in blocks),
-            ),
-            maximum_iterations=height,
-        )
-        image = tf.transpose(image, [2, 0, 1, 3])
-        return tf.reshape(image, [num, batch, height, width, channels])
+        steps = PixelSteps(weights, offsets, self._head, self.event_shape, draw)
+        return tf.reshape(steps.images(num, batch), [num, batch, *self.event_shape])
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -334,15 +255,16 @@ class GatedPixelCNN(keras.layers.Layer):
         # Here and not by Keras, which does so only within a call.
         return None if weight is None else keras.ops.cast(weight, self.compute_dtype)
 
-    def _cast_blocks(self) -> list[_Block]:
-        return [_Block(*map(self._cast, block)) for block in self._blocks]
+    def _weights(self) -> PixelWeights:
+        return PixelWeights(
+            first_above=self._cast(self._first_above),
+            first_bias=self._cast(self._first_bias),
+            first_left=self._cast(self._first_left),
+            first_left_bias=self._cast(self._first_left_bias),
+            blocks=[Block(*map(self._cast, block)) for block in self._blocks],
+        )
 
-    def _seen(self, x: Tensor) -> Tensor:
-        """Returns values `[..., C]` with a one behind: it tells them from those outside."""
-        x = scaled(x, self.input_range)
-        return tf.concat([x, tf.ones_like(x[..., :1])], axis=-1)
-
-    def _offsets(self, block: _Block, context: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _offsets(self, block: Block, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """Returns what biases and context add in both stacks of a block, `[..., 2 F]`."""
         above, left = block.above_bias, block.left_bias
         if self.context_size:
@@ -358,30 +280,9 @@ def _odd(name: str, value: Any) -> int:
     return number
 
 
-def _above(x: Tensor, missing: int, kernel: Any, reach: int) -> Tensor:
-    """Convolves the rows above, `missing` of them outside of the image, and both sides."""
-    return _convolved(x, [[missing, 0], [reach, reach], [0, 0]], kernel)
-
-
 def _left(x: Tensor, missing: int, kernel: Any) -> Tensor:
     """Convolves the pixels to the left, `missing` of them outside of the image."""
-    return _convolved(x, [[0, 0], [missing, 0], [0, 0]], kernel[None])
-
-
-def _convolved(x: Tensor, paddings: list[list[int]], kernel: Any) -> Tensor:
-    x = tf.pad(x, [[0, 0], *paddings])
-    if x.shape[0]:
-        return tf.nn.conv2d(x, kernel, 1, "VALID")
-    # Of no images TensorFlow 2.21 gives the shape of `x` (CPU, oneDNN), and takes no account of
-    # rows that `tf.pad` adds, which it makes one operation with the convolution.
-    rows: Any = tf.shape(x)[0]
-    one = tf.zeros(tf.stack([tf.maximum(1 - rows, 0), *x.shape[1:]]), x.dtype)
-    return tf.nn.conv2d(tf.concat([x, one], axis=0), kernel, 1, "VALID")[:rows]
-
-
-def _gate(both: Tensor) -> Tensor:
-    a, b = tf.split(both, 2, axis=-1)
-    return tf.tanh(a) * tf.sigmoid(b)
+    return convolved(x, [[0, 0], [missing, 0], [0, 0]], kernel[None])
 
 
 def _per_image(offset: Tensor, leading: Tensor) -> Tensor:
