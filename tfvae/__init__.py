@@ -18,7 +18,7 @@ from tfvae import (
     priors,
 )
 from tfvae._version import __version__
-from tfvae.evaluation import decompose, impute, log_likelihood
+from tfvae.evaluation import annealed_log_likelihood, decompose, impute, log_likelihood
 from tfvae.losses import NegativeLogLikelihood
 from tfvae.models import (
     VAE,
@@ -45,6 +45,7 @@ __all__ = [
     "NegativeLogLikelihood",
     "Terms",
     "__version__",
+    "annealed_log_likelihood",
     "callbacks",
     "datasets",
     "decompose",

@@ -1,5 +1,7 @@
 """Evaluation: evidence, ledger of the ELBO, collapse, imputation; streamed, in bounded memory."""
 
+from tfvae.evaluation.annealing import AnnealedLogLikelihood, annealed_log_likelihood
+from tfvae.evaluation.bidirectional import Bidirectional, bidirectional
 from tfvae.evaluation.collapse import CollapseReport, measure_collapse
 from tfvae.evaluation.curve import Curve
 from tfvae.evaluation.decomposition import Decomposition, decompose
@@ -10,6 +12,8 @@ from tfvae.evaluation.proposals import Defensive, Encoder, Proposal, Refined, Wi
 from tfvae.evaluation.refinement import Refinement, refine
 
 __all__ = [
+    "AnnealedLogLikelihood",
+    "Bidirectional",
     "CollapseReport",
     "Curve",
     "Decomposition",
@@ -22,6 +26,8 @@ __all__ = [
     "Refined",
     "Refinement",
     "Widened",
+    "annealed_log_likelihood",
+    "bidirectional",
     "decompose",
     "impute",
     "log_likelihood",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Estimate", "render_table"]
+__all__ = ["Estimate", "OfDraws", "render_table"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,31 @@ class Estimate:
     def to_dict(self) -> dict[str, float]:
         """Returns mean and standard error."""
         return {"mean": self.mean, "standard_error": self.standard_error}
+
+
+class OfDraws:
+    """Mixin of estimates of log p(x) from draws, each with an error of its own.
+
+    Attributes:
+        mean: Mean over the points, nats.
+        per_point_standard_error: Of each estimate over its draws `[N]`, nats.
+        num_dimensions: Size of one example, D.
+    """
+
+    mean: float
+    per_point_standard_error: np.ndarray
+    num_dimensions: int
+
+    @property
+    def monte_carlo_error(self) -> float:
+        """Standard error of the mean over the draws alone, for these very points, nats."""
+        errors = self.per_point_standard_error
+        return float(np.sqrt(np.sum(errors**2)) / len(errors))
+
+    @property
+    def bits_per_dimension(self) -> float:
+        """-mean / (D log 2)."""
+        return -self.mean / (self.num_dimensions * math.log(2.0))
 
 
 def render_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -16,7 +16,7 @@ from tfvae._config import check_count
 from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Seed, Tensor
 from tfvae.evaluation.curve import Curve
-from tfvae.evaluation.estimate import Estimate, render_table
+from tfvae.evaluation.estimate import Estimate, OfDraws, render_table
 from tfvae.evaluation.pareto import pareto_k
 from tfvae.evaluation.proposals import Encoder, Proposal
 from tfvae.evaluation.streaming import Stream, filled, progress
@@ -41,7 +41,7 @@ _Compute = Callable[[dict[str, Tensor], dict[str, Tensor], Tensor, Tensor], Evid
 
 
 @dataclass(frozen=True)
-class LogLikelihood(Estimate):
+class LogLikelihood(OfDraws, Estimate):
     """Importance-sampled log p(x): a lower bound in expectation, tighter with more samples.
 
     Attributes:
@@ -70,16 +70,6 @@ class LogLikelihood(Estimate):
     curve: Curve
     num_samples: int
     num_dimensions: int
-
-    @property
-    def monte_carlo_error(self) -> float:
-        """Standard error of the mean over the draws alone, for these very points, nats."""
-        return float(np.sqrt(np.sum(self.per_point_standard_error**2)) / len(self.ess))
-
-    @property
-    def bits_per_dimension(self) -> float:
-        """-mean / (D log 2)."""
-        return -self.mean / (self.num_dimensions * math.log(2.0))
 
     @property
     def median_k_hat(self) -> float:

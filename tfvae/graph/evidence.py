@@ -11,7 +11,7 @@ from tfvae._protocols import Scored
 from tfvae._random import fold_in
 from tfvae._typing import Distribution, Tensor
 
-__all__ = ["Course", "Evidence", "importance_evidence", "rescaled"]
+__all__ = ["Course", "Evidence", "importance_evidence", "rescaled", "summary_of_weights"]
 
 # Powers of two that an int32 holds.
 _NUM_EARLY = 31
@@ -128,9 +128,7 @@ def importance_evidence(
         parallel_iterations=1,
     )
     count = tf.cast(num_samples, proposal.dtype)
-    ess = tf.math.divide_no_nan(tf.square(total), squares)
-    log_p_x = peak + tf.math.log(total / count)
-    error = _standard_error(count, ess)
+    log_p_x, error, ess = _summary(peak, total, squares, count)
     return Evidence(log_p_x, error, ess, logs / count, course or None)
 
 
@@ -191,6 +189,21 @@ def _followed(course: Course, blocks: Tensor, log_w: Tensor, estimate: Tensor) -
     return Course(tf.ensure_shape(largest, known.shape), early)
 
 
+def _summary(
+    peak: Tensor, total: Tensor, squares: Tensor, count: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns the log of a mean weight, its standard error and the effective sample size, `[B]`.
+
+    Args:
+        peak: A log weight `[B]`, nats, in units of which the sums are.
+        total: Sum of the weights `[B]`.
+        squares: Sum of their squares `[B]`.
+        count: How many there are, S.
+    """
+    ess = tf.math.divide_no_nan(tf.square(total), squares)
+    return peak + tf.math.log(total / count), _standard_error(count, ess), ess
+
+
 def _standard_error(count: Tensor, ess: Tensor) -> Tensor:
     """Returns that of the log of a mean weight, `[B]`, nats.
 
@@ -226,3 +239,18 @@ def rescaled(peak: Tensor, log_w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     # Where no weight is above zero yet there is nothing to rescale.
     shift = tf.where(tf.math.is_finite(new_peak), new_peak, tf.zeros_like(new_peak))
     return new_peak, tf.exp(peak - shift), tf.exp(log_w - shift)
+
+
+def summary_of_weights(log_w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns the log of a mean weight, its standard error and the effective sample size, `[B]`.
+
+    As `Evidence` has them.
+
+    Args:
+        log_w: Log weights `[S, B]`, nats.
+    """
+    num_samples, num_points = tf.unstack(tf.shape(log_w))
+    none = tf.fill([num_points], tf.constant(-math.inf, log_w.dtype))
+    peak, _, w = rescaled(none, log_w)
+    squares = tf.reduce_sum(tf.square(w), axis=0)
+    return _summary(peak, tf.reduce_sum(w, axis=0), squares, tf.cast(num_samples, w.dtype))

@@ -1,0 +1,229 @@
+"""The evidence log p(x) by annealed importance sampling, which needs no good encoder."""
+
+from __future__ import annotations
+
+import functools
+import math
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfvae._config import check_count
+from tfvae._random import fold_in, stateless_seed
+from tfvae._typing import Seed, Tensor
+from tfvae.evaluation.chains import adapted_steps, annealed
+from tfvae.evaluation.estimate import Estimate, OfDraws, render_table
+from tfvae.evaluation.paths import check_free, path_of, temperatures
+from tfvae.evaluation.proposals import Proposal
+from tfvae.evaluation.streaming import Stream, filled, progress
+from tfvae.graph.evidence import summary_of_weights
+from tfvae.models import LatentVariableModel
+
+__all__ = ["AnnealedLogLikelihood", "annealed_log_likelihood"]
+
+# Half of the points with fewer effective chains, or a tenth of them with moves that are mostly
+# refused, are not to be taken at their word.
+_FEW_CHAINS, _LOW_ACCEPTANCE, _MANY_POINTS = 3.0, 0.3, 0.1
+
+_Compute = Callable[[dict[str, Tensor], dict[str, Tensor], Tensor, Tensor], tuple[Tensor, ...]]
+
+
+@dataclass(frozen=True)
+class AnnealedLogLikelihood(OfDraws, Estimate):
+    """Annealed log p(x): a lower bound in expectation, tighter with more temperatures and chains.
+
+    Attributes:
+        per_point: log p(x) `[N]`, nats.
+        mean: Mean over the points, nats.
+        standard_error: Of the mean, nats, over the choice of the points and of the chains.
+        per_point_standard_error: `[N]`, nats: of each estimate, over its chains alone. NaN with one
+            chain, which says nothing of it; zero where log p(x) is known.
+        ess: Effective number of chains `[N]`, between 1 and `num_chains`.
+        acceptance: Share of the moves that were accepted `[N]`, meant to be about 0.65; NaN where
+            none was made: with one temperature, and where log p(x) is known.
+        num_temperatures: Steps from the start to p(x, z), T.
+        num_chains: Chains per point, S.
+        num_dimensions: Size of one example, D.
+    """
+
+    per_point_standard_error: np.ndarray
+    ess: np.ndarray
+    acceptance: np.ndarray
+    num_temperatures: int
+    num_chains: int
+    num_dimensions: int
+
+    @property
+    def message(self) -> str | None:
+        """What is to be said of the estimate where it cannot be trusted, and what to do; or None.
+
+        That is where the median effective number of chains is below 3, or more than a tenth of the
+        points accepted less than 0.3 of their moves. Points whose log p(x) is known count as sure.
+        """
+        drawn = self.per_point_standard_error != 0.0
+        ess = float(np.median(np.where(drawn, self.ess, np.inf)))
+        stuck = float(np.mean(self.acceptance < _LOW_ACCEPTANCE))
+        found = []
+        if ess < _FEW_CHAINS:
+            found.append(f"half of the points rest on {ess:.1f} effective chains or fewer")
+        if stuck > _MANY_POINTS:
+            found.append(f"{stuck:.0%} of the points accepted less than {_LOW_ACCEPTANCE} of moves")
+        if not found:
+            return None
+        return (
+            f"This log p(x) is likely too low, and its error larger than it says: "
+            f"{', and '.join(found)}. Take more temperatures, by `num_temperatures=`, and more "
+            "chains, or begin closer to p(z|x), by `start=`."
+        )
+
+    def to_dict(self) -> dict[str, float]:
+        """Returns the summary as plain numbers."""
+        return {
+            **super().to_dict(),
+            "monte_carlo_error": self.monte_carlo_error,
+            "bits_per_dimension": self.bits_per_dimension,
+            "median_ess": float(np.median(self.ess)),
+            "least_ess": float(np.min(self.ess)),
+            "median_acceptance": float(np.median(self.acceptance)),
+            "num_temperatures": self.num_temperatures,
+            "num_chains": self.num_chains,
+            "num_points": len(self.ess),
+        }
+
+    def __str__(self) -> str:
+        values = self.to_dict()
+        rows = [
+            ["log p(x)", f"{self.mean:.3f}", f"{self.standard_error:.3f}", "nats per point"],
+            ["", "", f"{self.monte_carlo_error:.3f}", "of it from the chains alone"],
+            ["bits per dimension", f"{self.bits_per_dimension:.4f}", "", ""],
+            ["effective chains", f"{values['median_ess']:.1f}", "", "median over points"],
+            ["", f"{values['least_ess']:.1f}", "", "least"],
+            ["moves accepted", f"{values['median_acceptance']:.2f}", "", "median over points"],
+            ["temperatures", f"{self.num_temperatures}", "", ""],
+        ]
+        title = f"Annealed log-likelihood of {len(self.ess)} points, {self.num_chains} chains each"
+        table = render_table(title, ["quantity", "mean", "± s.e.", ""], rows)
+        return table if self.message is None else f"{table}\n{textwrap.fill(self.message, 80)}"
+
+
+def annealed_log_likelihood(
+    model: LatentVariableModel,
+    data: Any,
+    num_temperatures: int = 1000,
+    *,
+    num_chains: int = 16,
+    num_leapfrog_steps: int = 5,
+    start: Proposal | None = None,
+    batch_size: int = 50,
+    seed: Seed = 0,
+    verbose: bool = True,
+) -> AnnealedLogLikelihood:
+    """Estimates log p(x) of each point by annealed importance sampling.
+
+        f_t(z) = start(z)**(1 - beta_t) p(x, z)**beta_t,   beta_0 = 0, ..., beta_T = 1
+        log p(x) ~ log (1/S) sum_s prod_t f_t(z_(t-1,s)) / f_(t-1)(z_(t-1,s))
+
+    where z_0 is drawn from the start, the prior by default, and z_t from z_(t-1) by a Hamiltonian
+    move that keeps f_t. The mean weight is unbiased, however few the temperatures, and the better
+    the more there are; one temperature is plain importance sampling. From the prior the encoder has
+    no part in it. Work grows with T S (2 + num_leapfrog_steps), each of these about a step of
+    training; sizes of the leapfrog steps are found by four chains of their own per point.
+
+    Streams: memory depends on `batch_size` and `num_chains`, and neither on the number of points
+    nor on `num_temperatures`, but for the per-point results and T numbers of each point of a batch.
+
+    Args:
+        model: A trained model whose latents take every real value.
+        data: Array `[N, ...]`, `tf.data.Dataset` or `keras.utils.PyDataset`.
+        num_temperatures: Steps from the start to p(x, z), T.
+        num_chains: Chains per point, S.
+        num_leapfrog_steps: Leapfrog steps of a move.
+        start: What the chains begin from, such as `tfvae.evaluation.Widened()`; None is the prior.
+        batch_size: Points per batch, for arrays.
+        seed: Int or pair of ints; the same seed, data and `batch_size` give the same numbers.
+        verbose: Shows a progress bar where it takes more than two seconds.
+
+    Returns:
+        `AnnealedLogLikelihood`; of models whose log p(x) is known, with that.
+
+    Raises:
+        TypeError: `start` is no proposal.
+        ValueError: A number is smaller than 1, the data is not what the model is for, or z is not
+            free to take every real value.
+
+    Example:
+        >>> result = tfvae.annealed_log_likelihood(vae, x[:3], 20, num_chains=4)
+        >>> result.per_point.shape, result.mean < 0.0
+        ((3,), True)
+
+    References:
+        Annealed importance sampling (Neal, 2001), https://arxiv.org/abs/physics/9803008
+        On the Quantitative Analysis of Decoder-Based Generative Models (Wu et al., 2017),
+        https://arxiv.org/abs/1611.04273
+    """
+    num_chains = check_count("num_chains", num_chains)
+    num_leapfrog_steps = check_count("num_leapfrog_steps", num_leapfrog_steps)
+    betas = tf.constant(temperatures(check_count("num_temperatures", num_temperatures)))
+    seed = stateless_seed(0 if seed is None else seed)
+    if start is not None and not isinstance(start, Proposal):
+        raise TypeError(
+            "`start` must be a `tfvae.evaluation.Proposal`, such as `tfvae.evaluation.Widened()`, "
+            f"or None for the prior. Received: {type(start).__name__}"
+        )
+    stream = Stream(model, data, batch_size)
+    if start is not None and stream.num_points is not None:
+        start.check_points(stream.num_points)
+    compute = model.functions(
+        ("annealed", num_chains, num_leapfrog_steps, start),
+        functools.partial(_annealer, model, num_chains, num_leapfrog_steps, start),
+    )
+    results: list[list[np.ndarray]] = [[], [], [], []]
+    first = 0
+    with progress(stream.num_points, "annealed log p(x)", verbose) as bar:
+        for index, (batch, count) in enumerate(stream):
+            own = {} if start is None else start.of_points(slice(first, first + count))
+            own = {name: filled(part, len(batch["x"])) for name, part in own.items()}
+            found = compute(batch, own, betas, fold_in(seed, index))
+            for result, values in zip(results, found, strict=True):
+                result.append(values.numpy()[:count])
+            bar.update(count)
+            first += count
+    if start is not None:
+        start.check_points(first)
+    log_p_x, standard_error, ess, acceptance = (np.concatenate(result) for result in results)
+    summary = Estimate.of(log_p_x)
+    return AnnealedLogLikelihood(
+        per_point=log_p_x,
+        mean=summary.mean,
+        standard_error=summary.standard_error,
+        per_point_standard_error=standard_error,
+        ess=ess,
+        acceptance=acceptance,
+        num_temperatures=int(num_temperatures),
+        num_chains=num_chains,
+        num_dimensions=math.prod(model.event_shape),
+    )
+
+
+def _annealer(
+    model: LatentVariableModel, num_chains: int, num_leapfrog_steps: int, start: Proposal | None
+) -> _Compute:
+    def compute(
+        batch: dict[str, Tensor], own: dict[str, Tensor], betas: Tensor, seed: Tensor
+    ) -> tuple[Tensor, ...]:
+        exact = model.exact_log_p_x(**batch)
+        if exact is not None:
+            same = [tf.fill(tf.shape(exact), tf.cast(v, exact.dtype)) for v in (num_chains, np.nan)]
+            return exact, tf.zeros_like(exact), *same
+        check_free(model)
+        path = path_of(model, batch, own, start)
+        steps = adapted_steps(path, betas, num_leapfrog_steps, fold_in(seed, 0))
+        z = path.draw(num_chains, fold_in(seed, 1))
+        log_w, accepted = annealed(path, z, betas, steps, num_leapfrog_steps, fold_in(seed, 2))
+        return *summary_of_weights(log_w), accepted
+
+    return compute

@@ -1,0 +1,112 @@
+"""Paths of densities from one that can be drawn from to p(x, z)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tfvae._typing import Distribution, Tensor
+from tfvae.evaluation.proposals import Proposal
+from tfvae.models import LatentVariableModel
+
+__all__ = ["Path", "check_free", "path_of", "temperatures"]
+
+# Half of the length of the sigmoid that temperatures are spaced along (Wu et al., 2017).
+_STEEPNESS = 4.0
+
+Batch = Mapping[str, Tensor]
+
+
+class Path(NamedTuple):
+    """Densities between a start and p(x, z), for a batch of x.
+
+        log f_t(z) = (1 - t) log start(z) + t log p(x, z) = log start(z) + t log_ratio(z)
+
+    Attributes:
+        start: Distribution of what f_0 is the density of, batch shape `[]` or `[B]`.
+        log_ratio: From z `[S, B, *E]` to log p(x, z) - log start(z) `[S, B]`, nats.
+        num_points: B.
+    """
+
+    start: Distribution
+    log_ratio: Callable[[Tensor], Tensor]
+    num_points: Tensor
+
+    def draw(self, num_chains: int, seed: Tensor) -> Tensor:
+        """Returns draws of the start `[S, B, *E]`."""
+        if self.start.batch_shape.rank:
+            return self.start.sample(num_chains, seed=seed)
+        return self.start.sample([num_chains, self.num_points], seed=seed)
+
+    def log_density(self, z: Tensor, temperature: Tensor) -> Tensor:
+        """Returns log f_t(z) `[S, B]`, nats."""
+        return self.start.log_prob(z) + temperature * self.log_ratio(z)
+
+
+def temperatures(number: int) -> np.ndarray:
+    """Returns where the path is stopped at, from 0 to 1, `[number + 1]`.
+
+    They lie along a sigmoid, dense at both ends, where densities change most.
+
+    Example:
+        >>> [f"{beta:.3f}" for beta in temperatures(4)]
+        ['0.000', '0.105', '0.500', '0.895', '1.000']
+    """
+    sigmoid = np.tanh(0.5 * _STEEPNESS * np.linspace(-1.0, 1.0, number + 1))
+    return (0.5 + 0.5 * sigmoid / sigmoid[-1]).astype("float32")
+
+
+def check_free(model: LatentVariableModel) -> None:
+    """Checks that all latents of a model take every real value.
+
+    Raises:
+        ValueError: They do not: Hamiltonian moves would leave where p(z) lies.
+    """
+    graph = model.graph
+    if graph.partly_observed:
+        raise ValueError(
+            "Annealing moves all latent nodes, and knows nothing of values that the data gives of "
+            f"{', '.join(graph.partly_observed)}. Use `tfvae.log_likelihood`."
+        )
+    for name in graph.latents:
+        support = graph.supports[name]
+        if support.whole:
+            what = "takes whole numbers alone"
+            remedy = (
+                "Let the model sum over all states, which is exact, by a larger `max_states`, or "
+                "use `tfvae.log_likelihood`."
+            )
+        elif support.norm is not None:
+            what, remedy = "lies on a surface", "Use `tfvae.log_likelihood`."
+        elif support.lower is not None or support.upper is not None or support.columns:
+            what, remedy = "has bounds", "Use `tfvae.log_likelihood`."
+        else:
+            continue
+        raise ValueError(
+            "Annealing takes latents that may be any real number, which Hamiltonian moves go "
+            f"through. Received: latent node `{name}` with a prior {support.likelihood}, which "
+            f"{what}. {remedy}"
+        )
+
+
+def path_of(
+    model: LatentVariableModel, batch: Batch, own: Batch, start: Proposal | None = None
+) -> Path:
+    """Returns the path of a batch from the prior, or another start, to p(x, z)."""
+    graph, prior, parts = model.graph, model.prior_of(batch), model.data.as_parts(batch)
+
+    def log_likelihood(z: Tensor) -> Tensor:
+        return graph.log_p_observed(parts, graph.split(z))
+
+    num_points = tf.shape(batch["x"])[0]
+    if start is None:
+        return Path(prior, log_likelihood, num_points)
+    q = start.distribution(model, batch, own)
+
+    def log_ratio(z: Tensor) -> Tensor:
+        return log_likelihood(z) + prior.log_prob(z) - q.log_prob(z)
+
+    return Path(q, log_ratio, num_points)
