@@ -74,7 +74,7 @@ def test_data_that_cannot_be_read_again_and_again_is_refused():
     vae, x = model.vae(), model.draw(8)
     for data in ((part for part in [x]), "data.csv", 3.0):
         with pytest.raises(
-            TypeError, match=rf"which can be read.* Received: {type(data).__name__}"
+            TypeError, match=rf"PyDataset`.* Received: (the )?{type(data).__name__}"
         ):
             Stream(vae, data, 3)
     with pytest.raises(ValueError, match=r"has no end.*dataset.take\(number\)"):

@@ -187,6 +187,30 @@ def test_any_parameters_give_finite_values_and_gradients(case):
     np.testing.assert_array_equal(np.isfinite(draw) if case.draws_fit else ~np.isnan(draw), True)
 
 
+@over_all_layers
+def test_gradients_reach_parameters_through_the_tensor_that_is_kept(case):
+    """As through a draw of the bare distribution, where that has any."""
+
+    def draw(p):
+        return p.sample(seed=[1, 2])
+
+    def gradient(of):
+        params = tf.constant(case.params(3))
+        with tf.GradientTape() as tape:
+            tape.watch(params)
+            loss = tf.reduce_sum(tf.square(of(params)))
+        return tape.gradient(loss, params)
+
+    plain = case.layer.new(tf.constant(case.params(3)), *case.args, **case.new_kwargs)
+    if plain.reparameterization_type != tfd.FULLY_REPARAMETERIZED:
+        # No draw, or none of its parts that are counts, tells parameters anything.
+        return
+    kept = gradient(lambda x: tf.convert_to_tensor(case.make(convert_to_tensor_fn=draw)(x)))
+    bare = gradient(lambda x: draw(case.layer.new(x, *case.args, **case.new_kwargs)))
+    assert np.any(kept)
+    np.testing.assert_allclose(kept, bare, rtol=1e-6, atol=1e-7)
+
+
 @pytest.mark.slow
 @pytest.mark.xla
 def test_eager_graph_and_xla_agree():

@@ -64,13 +64,15 @@ class ReparameterizedMixture(tfd.MixtureSameFamily):
 
     def _reparameterize_sample(self, x: Tensor, event_shape: Tensor) -> Tensor:
         parts = tf.nest.flatten(self, expand_composites=True)
+        # What a layer returns holds its draw once that is made, and has more parts by then.
+        spec = tf.type_spec_from_value(self)
 
         @tf.custom_gradient
         def attach(x: Tensor, *parts: Tensor) -> tuple[Tensor, Any]:
             def gradient(dx: Tensor) -> tuple[Tensor | None, ...]:
                 with tf.GradientTape() as tape:
                     tape.watch(parts)
-                    whole = tf.nest.pack_sequence_as(self, list(parts), expand_composites=True)
+                    whole = tf.nest.pack_sequence_as(spec, list(parts), expand_composites=True)
                     attached = tfd.MixtureSameFamily._reparameterize_sample(whole, x, event_shape)
                 # Nothing flows to x itself, which stands in for the uniform noise.
                 return (None, *tape.gradient(attached, parts, output_gradients=dx))
