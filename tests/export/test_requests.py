@@ -52,6 +52,9 @@ CLIENT = """
         "none": ("log_prob", {"num_samples": np.int32(0)}),
         "fewer": ("elbo", {"num_samples": np.int32(-5)}),
         "many": ("log_prob", {"num_samples": np.int32(2**24 + 1)}),
+        "two counts": ("elbo", {"num_samples": np.array([2, 2, 2, 3, 2, 2, 2], "int32")}),
+        "short seed": ("elbo", {"seed": np.array([1], "int32")}),
+        "fewer seeds": ("log_prob", {"seed": np.zeros([6, 2], "int32")}),
         "z": ("decode", broken("z", np.nan)),
         "short z": ("decode", {"z": valid["z"][:, :1]}),
         "one row for z": ("decode", {"context": valid["context"][:1]}),
@@ -76,6 +79,12 @@ EXPECTED = {
     "fewer": "`elbo`: `num_samples` must be a whole number from 1 to 16777216. Received: -5.",
     "many": "`log_prob`: `num_samples` must be a whole number from 1 to 16777216. "
     "Received: 16777217.",
+    "two counts": "`elbo`: `num_samples` must be the same for all rows of a batch. "
+    "Received: from 2 to 3.",
+    "short seed": "`elbo`: `seed` must be a pair [2], or one for each row [batch, 2]. "
+    "Received: shape [1].",
+    "fewer seeds": "`log_prob`: `seed` must be a pair [2], or one for each row [batch, 2]. "
+    "Received: shape [6 2].",
     "z": "`decode`: `z` holds NaN or infinite values",
     "short z": "`decode`: `z` does not have the shape that this model is for. "
     "Expected: [batch, 2]. Received: [7 1].",
@@ -160,3 +169,12 @@ def test_the_last_counts_that_are_taken():
     for count in (0, 2**24 + 1):
         with pytest.raises(tf.errors.InvalidArgumentError, match=f"`num_samples` .*: {count}"):
             function(tf.constant(data), tf.constant(count), tf.constant([0, 1]))
+
+
+def test_draws_of_rows_with_seeds_are_one_each():
+    model, _ = kind("density")
+    function, _ = signatures(model)["generate"]
+    seeds = tf.constant([[0, 1], [0, 2]])
+    assert function(tf.constant(1), seeds)["x"].shape == (2, 6)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"must be 1 where .*: 2"):
+        function(tf.constant(2), seeds)

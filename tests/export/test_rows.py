@@ -1,4 +1,4 @@
-"""Requests of any number of rows: each row is answered as it is alone."""
+"""Requests of any number of rows: each row is answered as it is alone, wherever it stands."""
 
 import numpy as np
 import pytest
@@ -6,44 +6,80 @@ import tensorflow as tf
 
 from tests.conftest import slow_but
 from tests.export.kinds import NUM, SERVED, served
-from tfvae.export.rows import with_rows
+from tfvae.export.rows import answered, with_rows
 from tfvae.export.signatures import signatures
 
 NAMES = {name: name for name in SERVED}
+SEEDS = tf.constant([[row, 3 * row + 5] for row in range(NUM)])
 
 
-def traced(model):
-    """Returns the graph of each signature, of any batch size."""
-    return {
-        name: tf.function(function, input_signature=specs, autograph=False)
-        for name, (function, specs) in signatures(model).items()
-    }
+class Signature:
+    """The graph of a signature, of any batch size, and how it is asked of some rows."""
+
+    def __init__(self, function, specs, inputs, num_samples):
+        self.names = [str(spec.name) for spec in specs]
+        self.function = tf.function(function, input_signature=specs, autograph=False)
+        # As in requests that a server merges, all inputs have rows.
+        self.inputs = {**inputs, "seed": SEEDS, "num_samples": tf.fill([NUM], num_samples)}
+
+    def __call__(self, rows, **others):
+        inputs = {name: tf.gather(self.inputs[name], rows) for name in self.names}
+        inputs |= {name: value for name, value in others.items() if name in inputs}
+        answer = self.function(*(inputs[name] for name in self.names))
+        return {name: value.numpy() for name, value in answer.items()}
 
 
-def request(function, inputs, rows=slice(None)):
-    """Returns the inputs of a signature, of some rows."""
-    specs = function.input_signature
-    return [
-        inputs[str(spec.name)][rows if spec.shape.rank and spec.shape[0] is None else ...]
-        for spec in specs
-    ]
+def assert_same(answer, expected):
+    assert answer.keys() == expected.keys()
+    for name, value in expected.items():
+        assert answer[name].dtype == value.dtype
+        np.testing.assert_allclose(answer[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def joined(*answers):
+    return {name: np.concatenate([a[name] for a in answers]) for name in answers[0]}
 
 
 @pytest.mark.slow
 @pytest.mark.rewriting
-@pytest.mark.parametrize("name", slow_but("plain", "conditional", of=NAMES))
-def test_any_number_of_rows_is_answered(name):
+@pytest.mark.parametrize("name", slow_but("plain", of=NAMES))
+def test_rows_know_nothing_of_each_other(name):
+    """Two requests merged by a server, as one batch, in another order, and row by row."""
     model, inputs = served(name)
-    for signature, function in traced(model).items():
-        full = function(*request(function, inputs))
-        for count in (0, 1):
-            answer = function(*request(function, inputs, slice(count)))
-            drawn_alone = signature == "generate" and not model.data.takes_context
-            expected = NUM if drawn_alone else count
-            assert answer.keys() == full.keys()
-            for key, value in answer.items():
-                assert value.dtype == full[key].dtype
-                assert value.shape == (expected, *full[key].shape[1:]), (signature, key, count)
+    for signature, (function, specs) in signatures(model).items():
+        num_samples = 1 if signature == "generate" else 3
+        ask = Signature(function, specs, inputs, num_samples)
+        whole = ask(range(NUM))
+        assert all(len(value) == NUM for value in whole.values())
+        assert_same(joined(ask([0, 1, 2]), ask([3, 4, 5, 6])), whole)
+        order = [4, 0, 6, 2, 5, 1, 3]
+        assert_same(ask(order), {name: value[order] for name, value in whole.items()})
+        alone = ask([5], seed=SEEDS[5], num_samples=tf.constant(num_samples))
+        assert_same(alone, {name: value[5:6] for name, value in whole.items()})
+        nothing = ask(tf.zeros([0], tf.int32))
+        assert_same(nothing, {name: value[:0] for name, value in whole.items()})
+        if "seed" in ask.names and (signature != "generate" or model.data.takes_context):
+            together = ask(range(NUM), seed=SEEDS[5], num_samples=tf.constant(num_samples))
+            assert all(len(value) == NUM for value in together.values())
+
+
+def noise(x, seed):
+    return {"y": x + tf.random.stateless_normal(tf.shape(x), seed)}
+
+
+def test_a_seed_for_each_row_is_that_of_the_row_alone():
+    x, seeds = tf.constant([[1.0], [2.0], [3.0]]), tf.constant([[0, 1], [0, 2], [0, 1]])
+    y = answered(noise, {"x": x, "seed": seeds})["y"]
+    expected = [noise(x[row : row + 1], seeds[row])["y"][0] for row in range(3)]
+    np.testing.assert_allclose(y, expected)
+    together = answered(noise, {"x": x, "seed": seeds[0]})["y"]
+    np.testing.assert_allclose(together, noise(x, seeds[0])["y"])
+
+
+def test_noise_without_a_seed_is_that_of_every_row():
+    x = tf.constant([[1.0, 4.0], [2.0, 4.0], [3.0, 4.0]])
+    y = answered(lambda x: noise(x, [0, 1]), {"x": x})["y"]
+    np.testing.assert_allclose(y - x, np.tile(noise(x[:1], [0, 1])["y"] - x[:1], [3, 1]), rtol=1e-5)
 
 
 def test_the_row_that_stands_in_is_that_of_no_request():

@@ -37,10 +37,10 @@ def checked_request(
         model: A built model.
         signature: Its name, for messages.
         data: Parts of data by name, or the context alone.
-        others: Any of `z` `[B, *E]`, `num_samples` `[]` and `seed` `[2]`.
+        others: Any of `z` `[B, *E]`, `num_samples` `[]` or `[B]`, and `seed` `[2]` or `[B, 2]`.
 
     Returns:
-        The batch, `x` and `context`, and the others.
+        The batch, `x` and `context`, and the others, with one `num_samples` `[]`.
     """
     place = f"Signature `{signature}`: "
     data = {name: _as_it_comes(value) for name, value in data.items()}
@@ -58,6 +58,8 @@ def checked_request(
     if "num_samples" in others:
         inputs["num_samples"], found = _checked_count(others["num_samples"], place)
         checks += found
+    if "seed" in others:
+        checks += _seed_checks(inputs, place)
     with tf.control_dependencies(checks):
         return {name: tf.identity(value) for name, value in inputs.items()}
 
@@ -69,9 +71,31 @@ def _checked_latents(z: Tensor, shape: Shape, place: str) -> tuple[Tensor, list[
 
 
 def _checked_count(count: Tensor, place: str) -> tuple[Tensor, list[Any]]:
-    fits = tf.reduce_all((count >= 1) & (count <= _MOST_SAMPLES))
+    each = tf.reshape(count, [-1])
+    fits = tf.reduce_all((each >= 1) & (each <= _MOST_SAMPLES))
     text = f"`num_samples` must be a whole number from 1 to {_MOST_SAMPLES}. Received: {{}}."
-    return count, [assertion(fits, place + text, count)]
+    same = tf.reduce_all(each == each[:1])
+    ends = tf.reduce_min(each), tf.reduce_max(each)
+    one = "`num_samples` must be the same for all rows of a batch. Received: from {} to {}."
+    checks = [assertion(fits, place + text, count), assertion(same, place + one, *ends)]
+    return tf.reduce_max(tf.concat([each, [1]], axis=0)), checks  # There may be no row.
+
+
+def _seed_checks(inputs: Mapping[str, Tensor], place: str) -> list[Any]:
+    """Returns the assertions that there is one pair for all rows, or one for each."""
+    seed = inputs["seed"]
+    shape, rank = tf.shape(seed), tf.rank(seed)
+    first = next((inputs[name] for name in ("x", "z", CONTEXT) if name in inputs), None)
+    rows = shape[:1] if first is None else tf.shape(first)[:1]
+    for_each = tf.equal(rank, 2)
+    fits = for_each & tf.reduce_all(shape[:1] == rows) | tf.equal(rank, 1)
+    text = "`seed` must be a pair [2], or one for each row [batch, 2]. Received: shape {}."
+    checks = [assertion(fits & tf.reduce_all(shape[-1:] == 2), place + text, shape)]
+    if first is None:
+        count = inputs["num_samples"]
+        text = "`num_samples` must be 1 where each row has a seed, and is one draw. Received: {}."
+        checks.append(assertion(~for_each | tf.equal(count, 1), place + text, count))
+    return checks
 
 
 def _as_it_comes(value: Tensor) -> Tensor:

@@ -39,8 +39,9 @@ class Steps:
             tf.gather(tf.transpose(kernel), table)
             for kernel, table in zip(kernels, tables, strict=True)
         ]
-        self._tables = [tf.constant(table) for table in tables]  # [D, M]
-        self._places = tf.constant(order)
+        # Of the type of `tf.range`, with which vectorised loops put them together.
+        self._tables = [tf.constant(table, tf.int32) for table in tables]  # [D, M]
+        self._places = tf.constant(order, tf.int32)
 
     def offsets(self, context: Tensor, num: int | Tensor = 1) -> list[Tensor]:
         """Returns what the context `[B, C]` adds to the units of each step, `[D, M, R = S * B]`."""
