@@ -12,6 +12,7 @@ import tensorflow as tf
 
 import tfvae
 from tests.kinds import KINDS, kind
+from tfvae.export.requests import latent_inputs
 from tfvae.export.signatures import signatures
 from tfvae.export.verification import example_inputs
 from tfvae.layers import IndependentBernoulli, MultivariateNormalDiag
@@ -143,10 +144,10 @@ def test_every_kind_of_model_is_kept_and_refuses(name, tmp_path):
         ]
         if part != next(iter(specs)):
             cases.append(("elbo", part, valid[part][:1]))
-    if model.latent_shape != (0,):
+    for node in latent_inputs(model) if model.latent_shape != (0,) else ():
         cases += [
-            ("decode", "z", broken(valid["z"], np.nan)),
-            ("decode", "z", tf.concat([valid["z"], valid["z"]], axis=-1)),
+            ("decode", node, broken(valid[node], np.nan)),
+            ("decode", node, tf.concat([valid[node], valid[node]], axis=-1)),
         ]
     for count in (0, -5, 2**24 + 1):
         cases.append(("log_prob", "num_samples", tf.constant(count)))

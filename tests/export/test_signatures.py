@@ -5,11 +5,15 @@ import subprocess
 import sys
 import textwrap
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tests import analytic
+from tests.conftest import mlp_vae
+from tests.kinds import kind
+from tfvae.export.signatures import signatures
 
 CLIENT = """
     import json, sys
@@ -97,3 +101,39 @@ def test_generated_data_has_the_moments_of_the_model():
         ValueError, match=r"`num_samples` must be a whole number >= 1. Received: num_samples=0"
     ):
         model.vae().sample(0)
+
+
+@pytest.mark.parametrize("name", ["directed", "semi_supervised"])
+def test_nodes_go_back_into_decode_by_the_names_that_they_came_with(name):
+    model, _ = kind(name)
+    found = {n: function for n, (function, _) in signatures(model).items()}
+    specs = signatures(model)["decode"][1]
+    assert [spec.name for spec in specs] == list(model.latents)
+    drawn = found["generate"](tf.constant(5), tf.constant([0, 1]))
+    observed = model.observed[0]
+    mean = found["decode"](*(drawn[node] for node in model.latents))[f"{observed}_mean"]
+    np.testing.assert_allclose(mean, drawn[f"{observed}_mean"], rtol=1e-5)
+
+
+def test_float64_stays():
+    before = keras.config.floatx()
+    keras.config.set_floatx("float64")
+    try:
+        model = mlp_vae()
+        found = signatures(model)
+        for _, specs in found.values():
+            types = {spec.name: spec.dtype for spec in specs}
+            assert (
+                types.items()
+                <= {
+                    "x": tf.float64,
+                    "z": tf.float64,
+                    "num_samples": tf.int32,
+                    "seed": tf.int32,
+                }.items()
+            )
+        z = tf.constant([[1.0 / 3.0, -2.0 / 3.0]], tf.float64)
+        mean = found["decode"][0](z)["x_mean"]
+        np.testing.assert_allclose(mean, model.decode(z).mean(), rtol=1e-14)
+    finally:
+        keras.config.set_floatx(before)

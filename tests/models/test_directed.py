@@ -533,7 +533,17 @@ def test_whole_numbers_stand_for_one_hot_labels():
             "one latent `z`",
         ),
         (lambda g, q: ({"y": g["y"], "z": g["z"]}, q), "needs an observed node"),
-        (lambda g, q: ({**g, "context": g["x"]}, q), "Nodes have names"),
+        *(
+            (lambda g, q, name=name: ({**g, name: g["x"]}, q), f"names .*Received: .* of '{name}'")
+            for name in ("context", "class", "_x", "größe", "seed", "num_samples", "a b", "2", "")
+        ),
+        *(
+            (
+                lambda g, q, name=name: ({**g, name: g["x"]}, q),
+                f"outputs of `{name[0]}` have .*of '{name[0]}' and '{name}'",
+            )
+            for name in ("x_mean", "y_probs", "z_stddev", "x_reconstruction")
+        ),
         (lambda g, q: ([g], q), "must be a dict of node"),
         (lambda g, q: ({**g, "y": VampPrior(5)}, _y_reads_z()), "made of posteriors"),
     ],

@@ -16,7 +16,7 @@ from tfvae.data.checks import check_array, check_context, checked_part, same_row
 from tfvae.distributions.levels import split_levels
 from tfvae.distributions.support import Support
 
-__all__ = ["CONTEXT", "DataSpec"]
+__all__ = ["CONTEXT", "DataSpec", "wide_as"]
 
 CONTEXT = "context"
 
@@ -156,12 +156,12 @@ class DataSpec:
         return split_levels(x, {name: self.shapes[name] for name in self.observed})
 
     def specs(self, *, batch_size: int | None = None) -> dict[str, tf.TensorSpec]:
-        """Returns what data is, as parts by name, each `[batch_size, ...]`."""
+        """Returns what data is, as parts by name, each `[batch_size, ...]`, of 32 or 64 bits."""
         shapes = {name: self.shapes[name] for name in self.names}
         if self.context_shape is not None:
             shapes[CONTEXT] = self.context_shape
         return {
-            name: tf.TensorSpec([batch_size, *shape], tf.float32, name=name)
+            name: tf.TensorSpec([batch_size, *shape], wide_as(self.dtype), name=name)
             for name, shape in shapes.items()
         }
 
@@ -247,3 +247,15 @@ class DataSpec:
             one_hot = tf.where(tf.reduce_any(one_hot > 0.0, axis=-1, keepdims=True), one_hot, -1.0)
             return tf.where(unknown[:, None], tf.cast(float("nan"), one_hot.dtype), one_hot)
         return tf.where(unknown, tf.cast(float("nan"), dtype), value)
+
+
+def wide_as(dtype: Any) -> tf.DType:
+    """Returns the type in which requests give numbers to a model of a type: float64 stays.
+
+    All others are given float32, of which the checks of data can tell what is not finite.
+
+    Example:
+        >>> wide_as("float64").name, wide_as("int32").name
+        ('float64', 'float32')
+    """
+    return tf.float64 if tf.as_dtype(dtype) == tf.float64 else tf.float32

@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfvae._protocols import Served
-from tfvae._typing import Shape, Tensor
+from tfvae._typing import Tensor
 from tfvae.data.checks import (
     assertion,
     checked_part,
@@ -18,15 +18,29 @@ from tfvae.data.checks import (
     same_rows,
     shaped_part,
 )
-from tfvae.data.spec import CONTEXT
+from tfvae.data.spec import CONTEXT, wide_as
 
-__all__ = ["checked_request"]
+__all__ = ["checked_request", "latent_inputs"]
 
 _MOST_SAMPLES = 2**24  # Counts beyond it are not whole numbers in float32.
 
 
+def latent_inputs(model: Served) -> dict[str, tf.TensorSpec]:
+    """Returns the latents as `decode` takes them, `[B, *E]`: by node, or as one `z`."""
+    graph = model.graph
+    apart = graph.tells_latents_apart and graph.latents
+    shapes = graph.latent_shapes if apart else {"z": model.latent_shape}
+    dtypes = {wide_as(graph.dtype_of(name, model.data.dtype)) for name in graph.latents}
+    dtype = tf.float64 if dtypes == {tf.float64} else tf.float32
+    return {name: tf.TensorSpec([None, *e], dtype, name=name) for name, e in shapes.items()}
+
+
 def checked_request(
-    model: Served, signature: str, data: Mapping[str, Tensor], others: Mapping[str, Tensor]
+    model: Served,
+    signature: str,
+    data: Mapping[str, Tensor],
+    latents: Mapping[str, Tensor],
+    others: Mapping[str, Tensor],
 ) -> dict[str, Tensor]:
     """Returns the inputs of a signature, none of which is there before all of them are checked.
 
@@ -37,10 +51,11 @@ def checked_request(
         model: A built model.
         signature: Its name, for messages.
         data: Parts of data by name, or the context alone.
-        others: Any of `z` `[B, *E]`, `num_samples` `[]` or `[B]`, and `seed` `[2]` or `[B, 2]`.
+        latents: Those of `latent_inputs`, or none.
+        others: Any of `num_samples` `[]` or `[B]`, and `seed` `[2]` or `[B, 2]`.
 
     Returns:
-        The batch, `x` and `context`, and the others, with one `num_samples` `[]`.
+        The batch, `x` and `context`, or `z` `[B, *E]`, and the others, with one `num_samples` `[]`.
     """
     place = f"Signature `{signature}`: "
     data = {name: _as_it_comes(value) for name, value in data.items()}
@@ -51,10 +66,12 @@ def checked_request(
     elif data:
         shape = model.data.context_shape
         inputs[CONTEXT], checks = checked_part(data[CONTEXT], shape, CONTEXT, None, place)
-    if "z" in others and math.prod(model.latent_shape):
-        inputs["z"], found = _checked_latents(others["z"], model.latent_shape, place)
-        rows = {name: inputs[name] for name in ("z", CONTEXT) if name in inputs}
-        checks += [*found, *same_rows(rows, place)]
+    if latents:
+        z, found = _checked_latents(model, latents, place)
+        given = {CONTEXT: inputs[CONTEXT]} if CONTEXT in inputs else {}
+        checks += [*found, *same_rows({**z, **given}, place)]
+        with tf.control_dependencies(checks):  # Before nodes of other rows are put side by side.
+            inputs["z"] = model.graph.join(z) if len(z) > 1 else next(iter(z.values()))
     if "num_samples" in others:
         inputs["num_samples"], found = _checked_count(others["num_samples"], place)
         checks += found
@@ -64,10 +81,20 @@ def checked_request(
         return {name: tf.identity(value) for name, value in inputs.items()}
 
 
-def _checked_latents(z: Tensor, shape: Shape, place: str) -> tuple[Tensor, list[Any]]:
-    z, checks = shaped_part(_as_it_comes(z), shape, "z", place)
-    # One operation: for the few numbers of one z the branch of `checked_part` takes longer.
-    return tf.debugging.check_numerics(z, marked(place + not_finite_text("z"))), checks
+def _checked_latents(
+    model: Served, latents: Mapping[str, Tensor], place: str
+) -> tuple[dict[str, Tensor], list[Any]]:
+    found, checks = {}, []
+    for name, spec in latent_inputs(model).items():
+        shape: Any = tuple(spec.shape[1:])
+        z = latents[name]
+        if math.prod(shape):  # Of no numbers there is nothing to check.
+            z, more = shaped_part(_as_it_comes(z), shape, name, place)
+            # One operation: for the few numbers of one z `checked_part`'s branch takes longer.
+            z = tf.debugging.check_numerics(z, marked(place + not_finite_text(name)))
+            checks += more
+        found[name] = z
+    return found, checks
 
 
 def _checked_count(count: Tensor, place: str) -> tuple[Tensor, list[Any]]:
@@ -85,7 +112,7 @@ def _seed_checks(inputs: Mapping[str, Tensor], place: str) -> list[Any]:
     """Returns the assertions that there is one pair for all rows, or one for each."""
     seed = inputs["seed"]
     shape, rank = tf.shape(seed), tf.rank(seed)
-    first = next((inputs[name] for name in ("x", "z", CONTEXT) if name in inputs), None)
+    first = next((inputs[name] for name in ("x", CONTEXT) if name in inputs), None)
     rows = shape[:1] if first is None else tf.shape(first)[:1]
     for_each = tf.equal(rank, 2)
     fits = for_each & tf.reduce_all(shape[:1] == rows) | tf.equal(rank, 1)

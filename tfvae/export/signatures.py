@@ -13,8 +13,9 @@ same answer from every copy of the file.
 | `elbo` | `x`, `num_samples`, `seed` | `elbo`, `distortion`, `rate` |
 | `log_prob` | `x`, `num_samples`, `seed` | `log_prob`, `standard_error`, `ess` |
 
-All signatures of a model of p(x|c) also take `context`; `generate` then makes one draw per row of
-it and takes no `num_samples`.
+`decode` of a `DirectedModel` takes its latent nodes by name, as `encode` and `generate` give them.
+Numbers are float32, or float64 where those of the model are. All signatures of a model of p(x|c)
+also take `context`; `generate` then makes one draw per row of it and takes no `num_samples`.
 
 No row of an answer depends on the others, so that a server may make one batch of several requests:
 TensorFlow Serving (`--enable_batching`) joins those of which each input has a row for each row of
@@ -35,6 +36,7 @@ and so may whatever converts a SavedModel for other runtimes.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -42,7 +44,7 @@ from tfvae._protocols import Served
 from tfvae._typing import Tensor
 from tfvae.data.spec import CONTEXT
 from tfvae.distributions.statistics import centre
-from tfvae.export.requests import checked_request
+from tfvae.export.requests import checked_request, latent_inputs
 from tfvae.export.rows import answered
 from tfvae.graph.description import describe, describe_posterior
 from tfvae.graph.evidence import importance_evidence
@@ -60,10 +62,11 @@ def signatures(model: Served) -> dict[str, Endpoint]:
     specs = model.data.specs()
     given = [specs[CONTEXT]] if CONTEXT in specs else []
     parts = [*(spec for name, spec in specs.items() if name != CONTEXT), *given]
-    z = tf.TensorSpec([None, *model.latent_shape], tf.float32, name="z")
+    latents = list(latent_inputs(model).values())
     # One for all rows, or one for each: of any number of axes.
-    num_samples = tf.TensorSpec(tf.TensorShape(None), tf.int32, name="num_samples")
-    seed = tf.TensorSpec(tf.TensorShape(None), tf.int32, name="seed")
+    open_shape: Any = None
+    num_samples = tf.TensorSpec(open_shape, tf.int32, name="num_samples")
+    seed = tf.TensorSpec(open_shape, tf.int32, name="seed")
 
     def serving_default(**batch: Tensor) -> dict[str, Tensor]:
         return describe(model, batch)
@@ -99,17 +102,18 @@ def signatures(model: Served) -> dict[str, Endpoint]:
         name: str, answer: Callable[..., dict[str, Tensor]], inputs: list[tf.TensorSpec]
     ) -> None:
         def endpoint(*values: Tensor) -> dict[str, Tensor]:
-            data, others = {}, {}
-            for spec, value in zip(inputs, values, strict=True):
-                kind = data if any(spec is part for part in parts) else others
-                kind[str(spec.name)] = value
-            return answered(answer, checked_request(model, name, data, others))
+            given = dict(zip(map(id, inputs), values, strict=True))
+            kinds = [
+                {str(spec.name): given[id(spec)] for spec in kind if id(spec) in given}
+                for kind in (parts, latents, [num_samples, seed])
+            ]
+            return answered(answer, checked_request(model, name, *kinds))
 
         found[name] = endpoint, inputs
 
     add("serving_default", serving_default, parts)
     add("encode", encode, parts)
-    add("decode", decode, [z, *given])
+    add("decode", decode, [*latents, *given])
     if given:
         add("generate", generate_for_context, [seed, *given])
     else:

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfvae._protocols import Served
 from tfvae._typing import Tensor
 from tfvae.data.spec import CONTEXT
+from tfvae.export.requests import latent_inputs
 
 __all__ = ["check_answers", "example_inputs"]
 
@@ -33,14 +34,18 @@ def example_inputs(model: Served, rows: int = _ROWS) -> dict[str, Tensor]:
     specs = model.data.specs(batch_size=rows)
     context = None
     if CONTEXT in specs:
-        shape = specs[CONTEXT].shape
-        context = tf.stack([tf.fill(shape[1:], float(row % 2)) for row in range(rows)])
+        spec = specs[CONTEXT]
+        zeros_and_ones = [tf.fill(spec.shape[1:], float(row % 2)) for row in range(rows)]
+        context = tf.cast(tf.stack(zeros_and_ones), spec.dtype)
     drawn = model.generate(rows, seed, context)
-    parts = {name: tf.cast(drawn[name], tf.float32) for name in specs if name != CONTEXT}
+    parts = {n: tf.cast(drawn[n], spec.dtype) for n, spec in specs.items() if n != CONTEXT}
     if context is not None:
         parts[CONTEXT] = context
     z = model.terms(num_samples=1, seed=seed, **model.data.as_batch(parts)).z[0, :rows]
-    return {**parts, "z": z, "num_samples": tf.constant(rows), "seed": seed}
+    expected = latent_inputs(model)
+    nodes = {"z": z} if "z" in expected and len(expected) == 1 else model.graph.split(z)
+    latents = {name: tf.cast(nodes[name], spec.dtype) for name, spec in expected.items()}
+    return {**latents, **parts, "num_samples": tf.constant(rows), "seed": seed}
 
 
 def check_answers(

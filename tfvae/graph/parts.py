@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import keyword
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -28,6 +30,9 @@ __all__ = [
 Made = TypeVar("Made")
 
 CONTEXT = "context"
+# Other inputs of models and of their signatures, and what outputs add to the name of a node.
+_TAKEN = (CONTEXT, "num_samples", "seed")
+_ENDINGS = ("_mean", "_probs", "_reconstruction", "_stddev")
 _LEVELS = "A level cannot depend on itself, and p(z) on nothing but the levels above."
 
 
@@ -209,23 +214,38 @@ def network_of(part: Any, title: str, known: Sequence[str]) -> Network:
 
 
 def checked_nodes(parts: Any, title: str) -> dict[str, Any]:
-    """Returns a dict of node → part, with names that can be those of arguments.
+    """Returns a dict of node → part, with names that can be those of arguments and of outputs.
+
+    A SavedModel carries them too: not those that TensorFlow or Python give a meaning, other letters
+    than those of ASCII, or two nodes of which one has the name of what is said of the other.
 
     Raises:
         TypeError: It is no dict.
-        ValueError: A name is none of a variable, or that of the context.
+        ValueError: A name is none of a variable, is taken, or is that of an output.
     """
     if not isinstance(parts, Mapping):
         raise TypeError(
             f"`{title}` must be a dict of node → Keras network. Received: {type(parts).__name__}"
         )
     for name in parts:
-        if not isinstance(name, str) or not name.isidentifier() or name == CONTEXT:
+        if not isinstance(name, str) or not _is_free(name):
             raise ValueError(
-                f"Nodes have names such as those of variables, and not `{CONTEXT}`, which is "
-                f"what a model is given. Received: `{title}` of {name!r}"
+                "Nodes have names such as those of variables, of the letters a to z, digits and "
+                "underscores, not at the beginning, and not of Python or of other inputs, "
+                f"{', '.join(_TAKEN)}. Received: `{title}` of {name!r}"
+            )
+        said = [name + ending for ending in _ENDINGS if name + ending in parts]
+        if said:
+            raise ValueError(
+                f"Nodes have other names than what is said of nodes: outputs of `{name}` have the "
+                f"endings {', '.join(_ENDINGS)}. Received: `{title}` of {name!r} and {said[0]!r}"
             )
     return dict(parts)
+
+
+def _is_free(name: str) -> bool:
+    plain = re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name) is not None
+    return plain and not keyword.iskeyword(name) and name not in _TAKEN
 
 
 def named_parts(
