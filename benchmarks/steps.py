@@ -27,9 +27,11 @@ __all__ = [
     "make_step",
     "make_vae",
     "memory_of_each",
+    "most_megabytes",
     "peak_megabytes",
     "resident_megabytes",
     "take_turns",
+    "watch_anew",
 ]
 
 PIXELS = 784
@@ -115,11 +117,20 @@ def peak_megabytes(step: Callable[[], float]) -> float:
     for _ in range(_STEPS):
         step()
     before = resident_megabytes(trim=True)
-    # Linux begins to watch anew.
-    Path("/proc/self/clear_refs").write_text("5")
+    watch_anew()
     for _ in range(_STEPS):
         step()
-    return _status("VmHWM") / 1024 - before
+    return most_megabytes() - before
+
+
+def watch_anew() -> None:
+    """Has Linux forget the most memory that this process ever held."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def most_megabytes() -> float:
+    """Returns the most memory that this process held since `watch_anew`, in megabytes."""
+    return _status("VmHWM") / 1024
 
 
 def resident_megabytes(*, trim: bool = False) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import Any
 
 import tensorflow as tf
 
@@ -15,6 +16,7 @@ from tfvae.distributions.squares import pairwise_squares
 
 __all__ = [
     "aggregated_log_prob",
+    "log_sums",
     "pairwise_log_prob",
     "pairwise_log_prob_fast",
     "pairwise_log_prob_of_elements",
@@ -88,3 +90,76 @@ def aggregated_log_prob(log_q: Tensor) -> Tensor:
     """
     size = tf.cast(tf.shape(log_q)[-1], log_q.dtype)
     return tf.reduce_logsumexp(log_q, axis=-1) - tf.math.log(size)
+
+
+def log_sums(
+    q_z: Distribution, z: Tensor, log_shares: Tensor, own: tuple[Tensor, Tensor] | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """Returns the log of sums over posteriors, of the densities of draws and of their elements.
+
+        log sum_j share[i, j] q(z[s, i] | x[j]),   log sum_j share[i, j] q(z_k[s, i] | x[j])
+
+    Under diagonal Gaussians whose draws these are, nothing of size `[S, B, M, K]` is held, no
+    square is expanded, and each exponential is taken once: sums are of the ratios to the densities
+    under the posterior that a draw came from. Their expectation is one, so that one above e**88,
+    which float32 does not hold, comes with a probability below e**-88; and a sum of which no ratio
+    is above e**-87 has no part in a total that holds the draw's own.
+
+    Args:
+        q_z: Posteriors, batch shape `[M]`, event shape `E` of K elements.
+        z: Draws `[S, B, *E]`.
+        log_shares: `[B, M]` or `[1, M]`.
+        own: log q of each draw `[S, B]`, and of each element `[S, B, K]`, under the posterior that
+            it was drawn from; None where they are no draws.
+
+    Returns:
+        `[S, B]` and `[S, B, K]`, nats; None in place of these where q(z|x) does not factorise.
+
+    Example:
+        >>> q_z = tfd.MultivariateNormalDiag(tf.zeros([7, 2]), tf.ones([7, 2]))
+        >>> total, each = log_sums(q_z, tf.zeros([3, 5, 2]), tf.zeros([1, 7]))
+        >>> total.shape, each.shape
+        (TensorShape([3, 5]), TensorShape([3, 5, 2]))
+    """
+    normal = as_diagonal_normal(q_z)
+    if own is not None and normal is not None and len(normal.batch_shape) == 2:
+        return _log_sums_of_ratios(normal, z, log_shares, *own)
+    log_q = pairwise_log_prob(q_z, z)  # [S, B, M]
+    total = tf.reduce_logsumexp(log_q + tf.cast(log_shares, log_q.dtype), axis=-1)
+    each = pairwise_log_prob_of_elements(q_z, z)
+    if each is None:
+        return total, None
+    shares = tf.expand_dims(tf.cast(log_shares, each.dtype), -1)  # [B, M, 1]
+    return total, tf.reduce_logsumexp(each + shares, axis=2)
+
+
+def _log_sums_of_ratios(
+    normal: Distribution, z: Tensor, log_shares: Tensor, log_q: Tensor, log_q_each: Tensor
+) -> tuple[Tensor, Tensor]:
+    size = z.shape[-1]
+    rows = tf.transpose(tf.reshape(z, [-1, size]))  # [K, S * B]
+    loc, scale = tf.transpose(normal.loc), tf.transpose(normal.scale)  # [K, M]
+    inverse = tf.math.reciprocal(scale)
+    constant = -tf.math.log(scale) - 0.5 * math.log(2 * math.pi)
+    each_own = tf.transpose(tf.reshape(log_q_each, [-1, size]))
+    shares = tf.cast(log_shares, z.dtype)
+    if shares.shape[0] != 1:
+        shares = tf.tile(shares, tf.stack([tf.shape(z)[0], 1]))  # [S * B, M]
+    number = tf.shape(rows)[1]
+    found = tf.TensorArray(z.dtype, size, element_shape=rows.shape[1:])
+
+    # One dimension at a time: what is worked on stays in the caches.
+    def add(k: Tensor, joint: Tensor, found: Any) -> tuple[Any, ...]:
+        log_q_k = constant[k] - 0.5 * tf.square((rows[k][:, None] - loc[k]) * inverse[k])
+        ratios = tf.exp(log_q_k + shares - each_own[k][:, None])
+        return k + 1, joint + log_q_k, found.write(k, tf.reduce_sum(ratios, axis=-1))
+
+    joint = tf.zeros([number, tf.shape(loc)[1]], z.dtype)
+    _, joint, found = tf.while_loop(
+        lambda k, *_: k < size, add, [tf.constant(0), joint, found], parallel_iterations=1
+    )
+    whole = tf.reshape(log_q, [-1])
+    total = tf.reduce_sum(tf.exp(joint + shares - whole[:, None]), axis=-1)
+    each = tf.transpose(tf.math.log(found.stack()) + each_own)
+    total = tf.math.log(total) + whole
+    return tf.reshape(total, tf.shape(log_q)), tf.reshape(each, tf.shape(z))

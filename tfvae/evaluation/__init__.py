@@ -4,9 +4,10 @@ from tfvae.evaluation.annealing import AnnealedLogLikelihood, annealed_log_likel
 from tfvae.evaluation.bidirectional import Bidirectional, bidirectional
 from tfvae.evaluation.collapse import CollapseReport, measure_collapse
 from tfvae.evaluation.curve import Curve
-from tfvae.evaluation.decomposition import Decomposition, decompose
+from tfvae.evaluation.decomposition import decompose
 from tfvae.evaluation.estimate import Estimate
 from tfvae.evaluation.imputation import Imputation, impute
+from tfvae.evaluation.ledger import Decomposition
 from tfvae.evaluation.likelihood import LogLikelihood, log_likelihood
 from tfvae.evaluation.proposals import Defensive, Encoder, Proposal, Refined, Widened
 from tfvae.evaluation.refinement import Refinement, refine

@@ -12,68 +12,153 @@ import numpy as np
 import tensorflow as tf
 
 from tfvae._typing import Tensor
-from tfvae.distributions.pairwise import pairwise_log_prob, pairwise_log_prob_of_elements
-from tfvae.evaluation.streaming import Stream
+from tfvae.distributions.pairwise import log_sums
+from tfvae.evaluation.streaming import Stream, progress
 from tfvae.models import LatentVariableModel
 
-__all__ = ["Aggregated", "aggregated"]
+__all__ = ["Aggregated", "Kept"]
+
+# Draws that are scored at once: what is worked on stays in the caches.
+_ROWS_AT_ONCE = 1000
 
 
 class Aggregated(NamedTuple):
     """Densities of draws under the mean of the posteriors, of those of equal condition.
 
     Attributes:
-        log_q_z: log q(z) `[S, B]`.
-        log_q_z_each: log q(z_k) `[S, B, K]`, None where posteriors do not factorise.
-        log_size: Logarithm `[B]` of the number of posteriors that each is a mean of.
+        draws: The draws that were kept and what is known of them, by name, each `[S, n, ...]`.
+        points: The points that they belong to `[n]`, ascending.
+        log_q_z: log q(z) `[S, n]`.
+        log_q_z_each: log q(z_k) `[S, n, K]`, None where posteriors do not factorise.
+        log_size: Logarithm `[N]` of the number of posteriors that each is a mean of, for all
+            points of the data.
     """
 
-    log_q_z: Tensor
-    log_q_z_each: Tensor | None
+    draws: dict[str, np.ndarray]
+    points: np.ndarray
+    log_q_z: np.ndarray
+    log_q_z_each: np.ndarray | None
     log_size: np.ndarray
 
 
-def aggregated(stream: Stream, batch: Mapping[str, Tensor], z: Tensor) -> Aggregated:
-    """Scores draws under all posteriors of the data, chunk by chunk.
+class Kept:
+    """Draws that are kept chunk by chunk, and then scored under all posteriors of the data.
+
+    Where there are too many for `max_pairs`, fewer draws of each point are, and then those of some
+    points that are drawn at random.
 
     Args:
         stream: The data.
-        batch: The chunk of it that the draws belong to.
-        z: The draws `[S, B, *E]`.
+        max_pairs: The most pairs of a draw and a posterior to score.
+        seed: Int32 pair `[2]`, of the choice.
     """
-    model = stream.model
-    compare = model.functions("aggregated posterior", lambda: _comparer(model))
-    own = _fingerprints(model, batch)
-    sums: list[Tensor] = []
-    sizes: Any = 0
-    for others, count in stream:
-        given = _alike(own, _fingerprints(model, others), count, len(others["x"]))
-        totals = compare(z, others, tf.constant(given))
-        pairs = zip(sums, totals, strict=True)
-        sums = [tf.reduce_logsumexp(tf.stack(p), axis=0) for p in pairs] if sums else list(totals)
-        sizes = sizes + given.sum(axis=1)
-    log_size = np.log(np.broadcast_to(sizes, [z.shape[1]]))
-    each = None
-    if len(sums) > 1:
-        each = sums[1] - tf.cast(log_size, sums[1].dtype)[:, None]
-    return Aggregated(sums[0] - tf.cast(log_size, sums[0].dtype), each, log_size)
+
+    def __init__(self, stream: Stream, max_pairs: int, seed: Tensor) -> None:
+        self._stream = stream
+        num_points = stream.count_points()
+        bits = np.asarray(seed).astype(np.int32).view(np.uint32)
+        self._order = np.random.default_rng(bits).permutation(num_points)
+        self._num_rows = max(1, max_pairs // num_points)
+        self._num_draws: int | None = None
+        self._points = np.zeros([0], int)
+        self._start = 0
+        self._parts: dict[str, list[np.ndarray]] = {}
+        self._marks: list[np.ndarray] = []
+
+    def add(self, batch: Mapping[str, Tensor], count: int, draws: Mapping[str, Tensor]) -> None:
+        """Keeps some draws of the next chunk.
+
+        Args:
+            batch: The chunk.
+            count: How many of its points are data.
+            draws: `z` `[S, B, *E]` and what is known of it, by name, each `[S, B, ...]`.
+        """
+        if self._num_draws is None:
+            self._choose(len(draws["z"]), all_states="log_weights" in draws)
+        first, self._start = self._start, self._start + count
+        low, high = np.searchsorted(self._points, [first, self._start])
+        here = self._points[low:high] - first
+        for name, value in draws.items():
+            part = np.asarray(value)[: self._num_draws, here]
+            self._parts.setdefault(name, []).append(part)
+        marks = _fingerprints(self._stream.model, batch)
+        if marks is not None:
+            self._marks.append(marks[:count])
+
+    def _choose(self, num_draws: int, *, all_states: bool) -> None:
+        num_points = len(self._order)
+        # Points say more than several draws of one; all states belong together.
+        self._num_draws = num_draws
+        if not all_states:
+            self._num_draws = max(1, min(num_draws, self._num_rows // num_points))
+        self._points = np.sort(self._order[: max(1, self._num_rows // self._num_draws)])
+
+    def scored(self, verbose: bool) -> Aggregated:
+        """Returns the kept draws with their densities, after one pass over all posteriors.
+
+        Args:
+            verbose: Shows a progress bar where it takes more than two seconds.
+        """
+        stream, draws = self._stream, {n: np.concatenate(p, 1) for n, p in self._parts.items()}
+        compare = stream.model.functions("aggregated posterior", lambda: _comparer(stream.model))
+        marks = np.concatenate(self._marks) if self._marks else None
+        names = ["z"]
+        if "log_q_z_each" in draws and "log_weights" not in draws:
+            names += ["log_q_z", "log_q_z_each"]
+        size = min(len(self._points), max(1, _ROWS_AT_ONCE // len(draws["z"])))
+        starts = range(0, len(self._points), size)
+        blocks = [tuple(_block(draws[name], i, size) for name in names) for i in starts]
+        own = [
+            None if marks is None else _block(marks[None, self._points], i, size)[0] for i in starts
+        ]
+        sums: list[Any] = [None] * len(blocks)
+        with progress(stream.num_points, "aggregated posterior", verbose) as bar:
+            for others, count in stream:
+                their = _fingerprints(stream.model, others)
+                for b, block in enumerate(blocks):
+                    given = _alike(own[b], their, count, len(others["x"]))
+                    totals = compare(block, others, tf.constant(given))
+                    found = [total.numpy() for total in totals]
+                    sums[b] = found if sums[b] is None else _added(sums[b], found)
+                bar.update(count)
+        whole = [np.concatenate(p, 1)[:, : len(self._points)] for p in zip(*sums, strict=True)]
+        log_size = _log_sizes(marks, self._start)
+        sizes = log_size[self._points].astype(whole[0].dtype)
+        each = whole[1] - sizes[:, None] if len(whole) > 1 else None
+        return Aggregated(draws, self._points, whole[0] - sizes, each, log_size)
+
+
+def _block(part: np.ndarray, start: int, size: int) -> np.ndarray:
+    """Returns `size` points of `[S, n, ...]` from one on, filled up with copies of the first."""
+    block = part[:, start : start + size]
+    missing = size - block.shape[1]
+    return np.concatenate([block, np.repeat(block[:, :1], missing, axis=1)], axis=1)
+
+
+def _added(sums: list[np.ndarray], others: list[np.ndarray]) -> list[np.ndarray]:
+    return [np.logaddexp(one, other) for one, other in zip(sums, others, strict=True)]
 
 
 def _comparer(model: LatentVariableModel) -> Callable[..., tuple[Tensor, ...]]:
-    """Makes the pass of one chunk of draws over one chunk of posteriors: log-sums over these."""
+    """Makes the pass of some draws over one chunk of posteriors: log-sums over these."""
 
-    def compare(z: Tensor, batch: dict[str, Tensor], given: Tensor) -> tuple[Tensor, ...]:
-        q_z = model.encode(**batch)
-        log_q = pairwise_log_prob(q_z, z)  # [S, B, M]
+    def compare(
+        draws: tuple[Tensor, ...], batch: dict[str, Tensor], given: Tensor
+    ) -> tuple[Tensor, ...]:
         shares = tf.where(given, 0.0, -float("inf"))  # [B, M], or [1, M]
-        totals = [tf.reduce_logsumexp(log_q + tf.cast(shares, log_q.dtype), axis=-1)]
-        each = pairwise_log_prob_of_elements(q_z, z)
-        if each is not None:
-            each += tf.expand_dims(tf.cast(shares, each.dtype), -1)  # [S, B, M, K]
-            totals.append(tf.reduce_logsumexp(each, axis=2))
-        return tuple(totals)
+        z, *own = draws
+        found = log_sums(model.encode(**batch), z, shares, (own[0], own[1]) if own else None)
+        return tuple(part for part in found if part is not None)
 
     return compare
+
+
+def _log_sizes(marks: np.ndarray | None, num_points: int) -> np.ndarray:
+    """Returns the logarithm `[N]` of how many points have the same condition as each."""
+    if marks is None:
+        return np.full([num_points], np.log(num_points))
+    _, which, counts = np.unique(marks, axis=0, return_inverse=True, return_counts=True)
+    return np.log(counts[which.reshape(-1)])
 
 
 def _fingerprints(model: LatentVariableModel, batch: Mapping[str, Tensor]) -> np.ndarray | None:

@@ -17,8 +17,9 @@ from tfvae.distributions import NormalMixture
 from tfvae.distributions.gaussian import as_diagonal_normal
 from tfvae.distributions.statistics import centre, known_centre, probabilities
 from tfvae.evaluation.causes import Facts, likely_cause
-from tfvae.evaluation.decomposition import Decomposition, decompose
+from tfvae.evaluation.decomposition import decompose
 from tfvae.evaluation.estimate import render_table
+from tfvae.evaluation.ledger import Decomposition
 from tfvae.evaluation.partners import Pool
 from tfvae.evaluation.streaming import Stream
 from tfvae.layers.base import DistributionLayer
@@ -274,7 +275,7 @@ def _report(
         rate=float(ledger.rate),
         distortion=float(ledger.distortion),
         shuffle_cost=shuffle_cost,
-        gap=float(ledger.gap),
+        gap=float(ledger.gap) if ledger.gap else float("nan"),
         activity=_activity(values["mean"], values["other_mean"]),
         dimension_rates=None if rates is None else rates.mean(axis=0),
         num_points=num_points,

@@ -72,6 +72,13 @@ class Stream:
             raise ValueError("`data` is empty. Expected at least one batch.")
         self.num_points = num_points
 
+    def count_points(self) -> int:
+        """Returns the number of points; of data that does not tell, after reading it."""
+        if self.num_points is None:
+            for _ in self:
+                pass
+        return self.num_points or 0
+
     def _chunks(self) -> Iterator[dict[str, np.ndarray]]:
         if self._is_array:
             parts = self.model.data.named(self._data)

@@ -1,0 +1,104 @@
+"""Entries that are left out, and entries from some of the points."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfvae
+from tests import analytic
+from tests.kinds import kind
+from tfvae.evaluation import decomposition
+
+MODEL = analytic.LinearGaussian.random(seed=1)
+NUM, SOME = 300, 60
+OF_ALL = ("mutual_information", "marginal_kl", "total_correlation", "dimension_wise_kl")
+QUIET = {"evidence_samples": 0, "verbose": False}
+
+
+@pytest.fixture(scope="module")
+def ledgers():
+    """All draws of all points; one draw of all; one of some."""
+    vae, x = MODEL.vae(), MODEL.draw(NUM)
+    return [
+        tfvae.decompose(vae, x, num_samples=4, batch_size=70, max_pairs=pairs * NUM, **QUIET)
+        for pairs in (4 * NUM, NUM, SOME)
+    ]
+
+
+@pytest.mark.slow
+def test_entries_from_some_points_are_those_of_all_within_their_errors(ledgers):
+    whole, *others = ledgers
+    assert [ledger.num_compared for ledger in ledgers] == [NUM, NUM, SOME]
+    for ledger in others:
+        for name in (*OF_ALL, "entropy_z"):
+            entry, known = getattr(ledger, name), getattr(whole, name)
+            assert entry.per_point.shape == (ledger.num_compared,)
+            assert abs(entry.mean - known.mean) < 4 * np.hypot(
+                entry.standard_error, known.standard_error
+            )
+        # What is said of each point by itself is the same.
+        np.testing.assert_array_equal(ledger.rate.per_point, whole.rate.per_point)
+        assert ledger.information_ceiling == whole.information_ceiling
+        for identity, residual in ledger.residuals.items():
+            assert abs(residual.mean) < 5 * residual.standard_error + 1e-4, identity
+    few = others[1].residuals["rate = mutual_information + marginal_kl"]
+    assert len(few.per_point) == SOME
+    assert others[1].mutual_information.standard_error > others[0].mutual_information.standard_error
+
+
+@pytest.mark.slow
+def test_says_so_where_points_are_sampled(ledgers):
+    text = " ".join(str(ledgers[2]).split())
+    assert f"are from {SOME} of the {NUM}, drawn at random; `max_pairs=` takes more." in text
+    assert max(map(len, str(ledgers[2]).splitlines())) <= 80
+    assert "drawn at random" not in str(ledgers[1])
+    assert ledgers[2].to_dict()["num_compared"] == SOME
+
+
+@pytest.mark.slow
+def test_datasets_and_arrays_have_the_same_points_compared():
+    vae, x = MODEL.vae(), MODEL.draw(30)
+    of_seven = tf.data.Dataset.from_tensor_slices(x).batch(7)
+    one, other = (
+        tfvae.decompose(vae, data, batch_size=7, max_pairs=300, **QUIET).to_dict()
+        for data in (x, of_seven)
+    )
+    assert one == other
+    assert one["num_compared"] == 10
+
+
+def test_what_is_not_asked_for_costs_nothing(monkeypatch):
+    def never(*args, **kwargs):
+        raise AssertionError("was not asked for")
+
+    monkeypatch.setattr(decomposition, "importance_evidence", never)
+    monkeypatch.setattr(decomposition, "Kept", never)
+    model, data = kind("plain")
+    ledger = tfvae.decompose(model, data, num_samples=2, max_pairs=0, **QUIET)
+    for name in ("log_p_x", "gap", "amortisation_gap", *OF_ALL, "entropy_z"):
+        assert getattr(ledger, name) is None
+        assert name not in ledger.to_dict()
+    assert list(ledger.residuals) == ["elbo = -(distortion + rate)"]
+    assert ledger.information_ceiling == pytest.approx(np.log(len(data)))
+    assert "log_p_x" not in str(ledger).split("Residuals")[0]
+    with pytest.raises(ValueError, match=r"takes `evidence_samples` of at least 1.*=3"):
+        tfvae.decompose(model, data, refine_steps=3, **QUIET)
+    with pytest.raises(ValueError, match=r"Received: max_pairs=-1"):
+        tfvae.decompose(model, data, max_pairs=-1, **QUIET)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["given_node", "codes", "semi_supervised", "hierarchical"])
+def test_some_points_of_models_with_conditions_states_and_levels(name):
+    model, data = kind(name)
+    whole = tfvae.decompose(model, data, num_samples=2, **QUIET)
+    rows = 30 if name in ("codes", "semi_supervised") else 8  # of nine states, and twice three
+    few = tfvae.decompose(model, data, num_samples=2, max_pairs=12 * rows, **QUIET)
+    assert few.num_compared < whole.num_compared == 12
+    assert few.information_ceiling == whole.information_ceiling
+    for residual in few.residuals.values():
+        assert abs(residual.mean) <= 6 * residual.standard_error + 1e-4
+    if name == "codes":
+        # All states of a point belong together: points are as they are in the whole.
+        rest = np.isin(few.marginal_kl.per_point, whole.marginal_kl.per_point)
+        assert np.all(rest)

@@ -1,0 +1,270 @@
+"""The ledger of the ELBO: where every nat of log p(x) goes."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from tfvae.evaluation.aggregation import Aggregated
+from tfvae.evaluation.estimate import Estimate, render_table
+
+__all__ = ["Decomposition", "balanced"]
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """The ledger of the ELBO over N data points, in nats; every entry is an `Estimate`.
+
+    With q(z) the aggregated posterior, the mean of the N posteriors q(z|x_n):
+
+        log_p_x        = elbo + gap
+        elbo           = -(distortion + rate)
+        rate           = mutual_information + marginal_kl
+        marginal_kl    = total_correlation + dimension_wise_kl
+        mutual_information = entropy_z - entropy_z_given_x
+        marginal_kl    = cross_entropy - entropy_z
+        gap            = amortisation_gap + approximation_gap      with `refine_steps`
+
+    Where the prior depends on a condition c (`conditions`), q(z|c) takes the place of q(z), and
+    p(z|c) that of p(z): the mean over the points of equal c. The rate is then I[x;z|c] plus
+    E KL(q(z|c) || p(z|c)), and everything about z is given c, H[z|c] for one. Where no two points
+    have equal c, nothing can be told of q(z|c), and entries that need it are None: the rate is the
+    most that I[x;z|c] can be. Of a context that the prior does not read, but q(z|x,c) does,
+    `mutual_information` is I[(x,c);z].
+
+    The two sides of an identity come from different computations where there are two (closed
+    forms against draws, one set of draws against another): `residuals` shows how they agree.
+
+    Attributes:
+        log_p_x: Evidence, by importance sampling; None without `evidence_samples`.
+        gap: KL(q(z|x) || p(z|x)), from the draws of the evidence; the same.
+        elbo: E_q[log p(x|z)] - KL(q(z|x) || p(z)).
+        distortion: -E_q[log p(x|z)].
+        rate: KL(q(z|x) || p(z)); in closed form where one exists.
+        mutual_information: I[x;z] under q(z|x) and these N points; at most `information_ceiling`.
+        marginal_kl: KL(q(z) || p(z)).
+        total_correlation: KL(q(z) || prod_k q(z_k)); None unless q(z|x) factorises.
+        dimension_wise_kl: sum_k KL(q(z_k) || p(z_k)); None unless q(z|x) and p(z) factorise.
+        entropy_z: H[z] = -E log q(z).
+        entropy_z_given_x: H[z|x] = -E log q(z|x); in closed form where one exists.
+        cross_entropy: CE[q(z) || p(z)] = -E log p(z).
+        residuals: Identity → `Estimate` of left side minus right side.
+        information_ceiling: The most that `mutual_information` can be, nats: log N, or the mean
+            over the points of log N_c, of the number of points that have the same c.
+        num_samples: Draws per point behind all entries but the evidence.
+        evidence_samples: Draws per point behind the evidence.
+        level_rates: Of a model of several latents, the addends of `rate`, by the names that
+            training logs them by; else empty.
+        amortisation_gap: The ELBO of the best posterior of the encoder's family that was found for
+            each point, minus that of the encoder's; None without `refine_steps`.
+        approximation_gap: What is left to log p(x) by the best posterior; the same.
+        refine_steps: Steps behind both.
+        conditions: Names of the parts of the data that the prior depends on, c; else empty.
+        num_compared: Number of points behind the entries that compare points with each other: all,
+            or as many as `max_pairs` allows, drawn at random. Their standard errors are those of
+            so many points; each draw is scored under all N posteriors in any case.
+    """
+
+    log_p_x: Estimate | None
+    gap: Estimate | None
+    elbo: Estimate
+    distortion: Estimate
+    rate: Estimate
+    mutual_information: Estimate | None
+    marginal_kl: Estimate | None
+    total_correlation: Estimate | None
+    dimension_wise_kl: Estimate | None
+    entropy_z: Estimate | None
+    entropy_z_given_x: Estimate
+    cross_entropy: Estimate
+    residuals: dict[str, Estimate]
+    information_ceiling: float
+    num_samples: int
+    evidence_samples: int
+    level_rates: dict[str, Estimate] = field(default_factory=dict)
+    amortisation_gap: Estimate | None = None
+    approximation_gap: Estimate | None = None
+    refine_steps: int = 0
+    conditions: tuple[str, ...] = ()
+    num_compared: int = 0
+
+    @property
+    def num_points(self) -> int:
+        """Number of data points, N."""
+        return len(self.elbo.per_point)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns means, standard errors and residuals as plain numbers."""
+        return {
+            **{name: entry.to_dict() for name, entry in self._entries().items()},
+            "residuals": {name: value.to_dict() for name, value in self.residuals.items()},
+            "information_ceiling": self.information_ceiling,
+            "num_points": self.num_points,
+            "num_compared": self.num_compared,
+            "num_samples": self.num_samples,
+            "evidence_samples": self.evidence_samples,
+            "refine_steps": self.refine_steps,
+        }
+
+    def __str__(self) -> str:
+        ceiling = "mean log N_c" if self.conditions else "log N"
+        given = f"|{','.join(self.conditions)}" if self.conditions else ""
+        parts = "= mutual_information + marginal_kl"
+        notes = {
+            "log_p_x": "= elbo + gap",
+            "gap": "KL(q(z|x) || p(z|x))",
+            "amortisation_gap": "part of gap: the encoder's",
+            "approximation_gap": "the rest of gap: the family's",
+            "elbo": "= -(distortion + rate)",
+            "distortion": "-E log p(x|z)",
+            "rate": f"at least I[x;z{given}]" if self.mutual_information is None else parts,
+            "mutual_information": f"at most {ceiling} = {self.information_ceiling:.3f}",
+            "marginal_kl": f"KL(q(z{given}) || p(z{given}))",
+            "total_correlation": "part of marginal_kl",
+            "dimension_wise_kl": "the rest of marginal_kl",
+        }
+        notes |= dict.fromkeys(self.level_rates, "part of rate")
+        entries = self._entries()
+        rows = [
+            [name, f"{entries[name].mean:.3f}", f"{entries[name].standard_error:.3f}", note]
+            for name, note in notes.items()
+            if name in entries
+        ]
+        title = f"ELBO ledger of {self.num_points} points, nats per point"
+        ledger = render_table(title, ["entry", "mean", "± s.e.", ""], rows)
+        rows = [
+            [name, f"{value.mean:+.1e}", f"{value.standard_error:.1e}"]
+            for name, value in self.residuals.items()
+        ]
+        title = "Residuals, left side minus right side"
+        residuals = render_table(title, ["identity", "mean", "± s.e."], rows)
+        if not 0 < self.num_compared < self.num_points:
+            return f"{ledger}\n{residuals}"
+        return f"{ledger}\n{residuals}\n" + textwrap.fill(
+            f"Entries that compare points with each other are from {self.num_compared} of the "
+            f"{self.num_points}, drawn at random; `max_pairs=` takes more.",
+            80,
+        )
+
+    def _entries(self) -> dict[str, Estimate]:
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        values = {name: value for name, value in values.items() if isinstance(value, Estimate)}
+        return {**values, **self.level_rates}
+
+
+def _entries_of_marginals(of_all: Aggregated) -> dict[str, np.ndarray]:
+    """Returns what compares points with each other, `[n]`, by name."""
+    draws, log_q_z = of_all.draws, of_all.log_q_z
+    entries = {
+        "mutual_information": draws["log_q_z"] - log_q_z,
+        "marginal_kl": log_q_z - draws["log_p_z"],
+        "entropy_z": -log_q_z,
+    }
+    if of_all.log_q_z_each is not None:
+        independent = np.sum(of_all.log_q_z_each, axis=-1)
+        entries["total_correlation"] = log_q_z - independent
+        if "log_p_z_of_elements" in draws:
+            entries["dimension_wise_kl"] = independent - draws["log_p_z_of_elements"]
+    if "log_weights" not in draws:
+        return {name: np.mean(value, axis=0) for name, value in entries.items()}
+    weights = np.exp(draws["log_weights"])
+    return {
+        # A state that cannot be has a log-density of minus infinity, and no weight.
+        name: np.sum(np.where(weights == 0.0, 0.0, value) * weights, axis=0)
+        for name, value in entries.items()
+    }
+
+
+def balanced(
+    points: dict[str, np.ndarray],
+    of_all: Aggregated | None,
+    rate_names: tuple[str, ...],
+    **settings: Any,
+) -> Decomposition:
+    """Returns the ledger of values of points.
+
+    Args:
+        points: Entries `[N]` by name, each point by itself.
+        of_all: What is known of the aggregated posterior, None where nothing is.
+        rate_names: Which of the entries are rates of levels.
+        **settings: Of the ledger.
+    """
+    num_points = len(points["elbo"])
+    ceiling = float(np.log(num_points) if of_all is None else of_all.log_size.mean())
+    compared: dict[str, np.ndarray] = {}
+    if of_all is not None and not (settings["conditions"] and ceiling == 0.0):
+        with np.errstate(invalid="ignore"):  # infinite scores
+            compared = _entries_of_marginals(of_all)
+    p = {name: value.astype(np.float64) for name, value in {**points, **compared}.items()}
+    with np.errstate(invalid="ignore"):
+        residuals = _residuals(p, None if of_all is None else of_all.points)
+    del points["sampled_elbo"]
+    entries: dict[str, Any] = {n: Estimate.of(v) for n, v in {**points, **compared}.items()}
+    rates = {name: entries.pop(name) for name in rate_names}
+    return Decomposition(
+        **{**dict.fromkeys(("log_p_x", "gap", *_OF_AGGREGATED)), **entries},
+        residuals={name: Estimate.of(value) for name, value in residuals.items()},
+        information_ceiling=ceiling,
+        level_rates=rates,
+        num_compared=len(of_all.points) if of_all is not None and compared else 0,
+        **settings,
+    )
+
+
+def _residuals(p: dict[str, np.ndarray], compared: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Returns left side minus right side of each identity of which both are there, `[N]`.
+
+    Where entries are in it of some points alone, those `compared`, it is of these.
+    """
+    found = {}
+    for identity, terms in _IDENTITIES.items():
+        if not all(name in p for _, name in terms):
+            continue
+        some = any(name in _OF_AGGREGATED for _, name in terms)
+        of_all = [n for _, n in terms if some and n not in _OF_AGGREGATED]
+        values = {n: p[n][compared] if n in of_all else p[n] for _, n in terms}
+        found[identity] = np.sum([sign * values[name] for sign, name in terms], axis=0)
+    return found
+
+
+# Entries that compare points with each other.
+_OF_AGGREGATED = (
+    "mutual_information",
+    "marginal_kl",
+    "total_correlation",
+    "dimension_wise_kl",
+    "entropy_z",
+)
+# Identity → what is added up to left side minus right side.
+_IDENTITIES = {
+    "log_p_x = elbo + gap": ((1, "log_p_x"), (-1, "elbo"), (-1, "gap")),
+    "elbo = -(distortion + rate)": ((1, "sampled_elbo"), (1, "distortion"), (1, "rate")),
+    "rate = mutual_information + marginal_kl": (
+        (1, "rate"),
+        (-1, "mutual_information"),
+        (-1, "marginal_kl"),
+    ),
+    "mutual_information = H[z] - H[z|x]": (
+        (1, "mutual_information"),
+        (-1, "entropy_z"),
+        (1, "entropy_z_given_x"),
+    ),
+    "marginal_kl = CE[q(z)||p(z)] - H[z]": (
+        (1, "marginal_kl"),
+        (-1, "cross_entropy"),
+        (1, "entropy_z"),
+    ),
+    "marginal_kl = total_correlation + dimension_wise_kl": (
+        (1, "marginal_kl"),
+        (-1, "total_correlation"),
+        (-1, "dimension_wise_kl"),
+    ),
+    "gap = amortisation_gap + approximation_gap": (
+        (1, "gap"),
+        (-1, "amortisation_gap"),
+        (-1, "approximation_gap"),
+    ),
+}
