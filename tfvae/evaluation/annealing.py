@@ -205,7 +205,7 @@ def annealed_log_likelihood(
         acceptance=acceptance,
         num_temperatures=int(num_temperatures),
         num_chains=num_chains,
-        num_dimensions=math.prod(model.event_shape),
+        num_dimensions=math.prod(model.data.event_shape),
     )
 
 
