@@ -5,8 +5,11 @@ import numpy as np
 import pytest
 import scipy.stats
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 import tfvae
+
+tfd = tfp.distributions
 
 
 class LinearGaussian(keras.layers.Layer):
@@ -158,6 +161,27 @@ def test_labels_of_samples_in_front_of_the_batch():
             else:
                 with pytest.raises(ValueError, match="samples in front of its batch may lack"):
                     traced.get_concrete_function(*specs)
+
+
+def test_distributions_of_unknown_shape_are_scored_as_they_are():
+    """`tfd.Autoregressive` does not say in a graph what its batch is."""
+
+    def made(p):
+        def normal(sample):
+            return tfd.Independent(tfd.Normal(p + 0.0 * sample, 1.0), 1)
+
+        return tfd.Autoregressive(normal, sample0=tf.zeros_like(p))
+
+    model = keras.Sequential(
+        [
+            keras.Input((6,)),
+            keras.layers.Dense(3, kernel_initializer="zeros"),
+            tfvae.layers.DistributionLambda(made),
+        ]
+    )
+    model.compile("sgd", tfvae.NegativeLogLikelihood(), jit_compile=False)
+    loss = model.evaluate(np.ones([4, 6]), np.ones([4, 3]), verbose=0)
+    assert loss == pytest.approx(-3.0 * scipy.stats.norm.logpdf(1.0), rel=1e-6)
 
 
 def test_tensors_are_refused_with_a_remedy():

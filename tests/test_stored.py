@@ -2,6 +2,9 @@
 
 import inspect
 import json
+import math
+import warnings
+from typing import Any
 
 import keras
 import pytest
@@ -105,7 +108,8 @@ def test_parts_of_keras_are_stored_as_keras_does():
     assert part_config(keras.activations.relu, "It") == "relu"
     assert part_config(tf.nn.softplus, "It") == "softplus"
     stored = part_config(keras.initializers.Constant(2.0), "It")
-    assert keras.initializers.get(stored).value == 2.0
+    again: Any = keras.initializers.get(stored)
+    assert again.value == 2.0
 
     def relu(x):
         return x
@@ -123,3 +127,42 @@ def test_objects_and_lists_of_objects_come_back():
     assert [layer.get_config() for layer in again["both"]] == [p.get_config() for p in both]
     assert (again["none"], again["n"]) == (None, 5)
     assert isinstance(stored["first"], dict)
+
+
+@pytest.mark.parametrize("body", ["mlp", "conv", "conv_transpose", "lambda layer"])
+def test_layers_of_keras_within_a_model_store_no_code_either(body, tmp_path):
+    if body == "lambda layer":
+        within: Any = keras.layers.Lambda(lambda x: 2.0 * x, name="twice")
+    else:
+        sizes = [(4, 4, 1), [4]] if body == "conv_transpose" else [[4]]
+        within = getattr(networks, body)(*sizes, activation=lambda x: 2.0 * x)
+    shape = (4, 4, 1) if body == "conv" else (6,)
+    encoder = keras.Sequential(
+        [
+            keras.Input(shape),
+            within,
+            keras.layers.Flatten(),
+            keras.layers.Dense(4),
+            layers.MultivariateNormalDiag(2),
+        ]
+    )
+    decoder = keras.Sequential(
+        [
+            keras.Input((2,)),
+            keras.layers.Dense(math.prod(shape)),
+            layers.IndependentBernoulli(shape),
+        ]
+    )
+    vae = tfvae.VAE(encoder, decoder)
+    name = {"lambda layer": "twice", "conv": "conv"}.get(body, "dense")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ValueError, match=rf"Layer '{name}\w*' holds a function that cannot"):
+            vae.save(tmp_path / "vae.keras")
+    assert not (tmp_path / "vae.keras").exists()
+
+
+def test_numbers_of_initializers_are_no_code():
+    constant: Any = keras.initializers.Constant(2.0)
+    dense = keras.layers.Dense(1, kernel_initializer=constant)
+    assert objects_config(dense=dense)["dense"]["config"]["kernel_initializer"]["config"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import keras
@@ -10,6 +11,7 @@ __all__ = [
     "function_config",
     "function_from_config",
     "made_again",
+    "object_config",
     "objects_config",
     "part_config",
     "parts_config",
@@ -73,9 +75,42 @@ def parts_config(owner: Any, *names: str) -> dict[str, Any]:
     }
 
 
+def object_config(part: Any) -> Any:
+    """Returns a Keras object, or a list of them, as plain data.
+
+    Raises:
+        ValueError: A layer of Keras within it would store the code of a function.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The object being serialized includes a")
+        stored = keras.saving.serialize_keras_object(part)
+    name = _name_of_code(stored)
+    if name is not None:
+        raise ValueError(
+            f"Layer '{name}' holds a function that cannot be stored as data, a lambda. Define it "
+            "by name, and decorate it with `keras.saving.register_keras_serializable()`."
+        )
+    return stored
+
+
 def objects_config(**parts: Any) -> dict[str, Any]:
     """Returns Keras objects, or lists of them, as plain data under the same names."""
-    return {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
+    return {name: object_config(part) for name, part in parts.items()}
+
+
+def _name_of_code(stored: Any, name: str = "") -> str | None:
+    """Returns the name of the first layer whose config holds bytecode, in either form of Keras."""
+    if isinstance(stored, dict):
+        value = stored.get("value") if len(stored) == 1 else None
+        is_activation = isinstance(value, (list, tuple)) and any(isinstance(v, str) for v in value)
+        if is_activation or stored.get("class_name") == "__lambda__":
+            return name
+        name = stored.get("name", name)
+        stored = stored.values()
+    elif not isinstance(stored, (list, tuple)):
+        return None
+    found = (_name_of_code(part, name) for part in stored)
+    return next((place for place in found if place is not None), None)
 
 
 def made_again(

@@ -87,6 +87,8 @@ def _aligned(y_true: Tensor, batch: tf.TensorShape, event: tf.TensorShape) -> Te
     Left to broadcasting, [B] against [B, 1] would be scored as [B, B].
     """
     expected = batch + event
+    if expected.rank is None:
+        return y_true  # Nothing is known of it, as of some distributions of TFP in a graph.
     if batch.rank == 0:
         # One distribution for all examples takes any leading axes as they are.
         expected = y_true.shape[: max(0, y_true.shape.rank - event.rank)] + event

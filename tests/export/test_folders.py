@@ -13,7 +13,7 @@ import textwrap
 import pytest
 
 from tfvae.export import folders
-from tfvae.export.folders import written_beside
+from tfvae.export.folders import file_written_beside, whole_file, written_beside
 
 
 def write(target, text):
@@ -262,3 +262,63 @@ def test_a_folder_that_vanishes_before_its_lock_is_made_anew(tmp_path, monkeypat
     write(tmp_path / "1", "new")
     assert len(made) == 2
     assert os.listdir(tmp_path) == ["1"]
+
+
+def test_a_file_takes_the_place_of_what_was_there_when_all_is_written(tmp_path):
+    target = tmp_path / "model.keras"
+    for text in ("old", "new"):
+        with file_written_beside(target) as path:
+            assert path.name == target.name
+            path.write_text(text)
+            assert (text == "old") == (not target.exists())
+        assert target.read_text() == text
+    with contextlib.suppress(KeyError), file_written_beside(target) as path:
+        path.write_text("half")
+        raise KeyError
+    with pytest.raises(FileNotFoundError), file_written_beside(target):
+        pass  # Nothing was written.
+    assert target.read_text() == "new"
+    assert os.listdir(tmp_path) == [target.name]
+    with (
+        pytest.raises(OSError, match=r"Cannot write a file beside .*none.*Choose another"),
+        file_written_beside(tmp_path / "none" / "a"),
+    ):
+        pass
+
+
+def test_only_files_of_this_machine_are_written_beside(tmp_path):
+    linked = tmp_path / "link.keras"
+    linked.symlink_to(tmp_path / "a.keras")
+    with whole_file(linked, ".keras") as path:
+        pathlib.Path(path).write_text("a")
+    assert linked.is_symlink()
+    assert (tmp_path / "a.keras").read_text() == "a"
+    others = ("hf://user/model.keras", tmp_path / "a.h5", None, tmp_path)
+    for given in others:
+        with whole_file(given, ".keras") as path:
+            assert path is given
+    with whole_file(linked, ".keras", may_replace=False) as path:
+        assert path is linked  # Keras asks first.
+
+
+KILLED_AT_A_FILE = """
+    import os, pathlib, sys
+    from tfvae.export.folders import file_written_beside
+    with file_written_beside(pathlib.Path(sys.argv[1])) as path:
+        path.write_text("half")
+        os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_process_leaves_the_file_and_the_next_one_its_folder_clean(tmp_path):
+    target = tmp_path / "model.keras"
+    target.write_text("old")
+    command = [sys.executable, "-c", textwrap.dedent(KILLED_AT_A_FILE), str(target)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert target.read_text() == "old"
+    assert len(os.listdir(tmp_path)) == 2
+    with file_written_beside(target) as path:
+        path.write_text("new")
+    assert target.read_text() == "new"
+    assert os.listdir(tmp_path) == [target.name]

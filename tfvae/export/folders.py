@@ -1,4 +1,4 @@
-"""Folders that are complete or not there: written beside their target, renamed when done."""
+"""Folders and files that are complete or not there: written beside their target, then renamed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ try:
 except ImportError:  # Windows
     fcntl: Any = None
 
-__all__ = ["written_beside"]
+__all__ = ["file_written_beside", "whole_file", "written_beside"]
 
 # A folder `.<target>.<random>` of this ending holds a lock, what is written, and what goes.
 _ENDING = ".tfvae-export"
@@ -69,6 +69,55 @@ def written_beside(target: Path) -> Iterator[Path]:
             with contextlib.suppress(OSError):  # Somebody else may have found use for it.
                 parent.rmdir()
         raise
+
+
+@contextlib.contextmanager
+def file_written_beside(target: Path) -> Iterator[Path]:
+    """Gives a path to write a file at, which takes the place of `target` when all is written.
+
+    As `written_beside` does for folders; here one step replaces the old file by the new one.
+
+    Args:
+        target: The file, an absolute path in a folder that there is.
+
+    Yields:
+        A path of the same name at which there is nothing.
+
+    Raises:
+        OSError: Nothing can be written beside `target`, or it cannot be replaced.
+    """
+    with _in_words(f"Cannot write a file beside {target}"):
+        _clear_leftovers(target)
+        folder, lock = _claimed(target)
+    with lock:
+        try:
+            yield folder / target.name
+            _flush_file(folder / target.name)
+            with _in_words(f"Cannot put a new file in the place of {target}"):
+                os.replace(folder / target.name, target)
+            _flush_entries(target.parent)
+        finally:
+            _clear(folder, target)
+
+
+@contextlib.contextmanager
+def whole_file(filepath: Any, ending: str, may_replace: bool = True) -> Iterator[Any]:
+    """Gives the path that Keras is to write a file at: one beside it where that is possible.
+
+    Args:
+        filepath: What the user gave: others than files of this machine are given back as they are.
+        ending: Of the names of such files.
+        may_replace: Whether a file that is there may be replaced without a question.
+    """
+    name = os.fspath(filepath) if isinstance(filepath, (str, os.PathLike)) else ""
+    # Behind a link lies the file that is meant.
+    target = Path(os.path.realpath(name))
+    is_local = isinstance(name, str) and name.endswith(ending) and "://" not in name
+    if not is_local or target.is_dir() or (target.exists() and not may_replace):
+        yield filepath
+        return
+    with file_written_beside(target) as path:
+        yield str(path)
 
 
 @contextlib.contextmanager
@@ -147,9 +196,13 @@ def _flush(folder: Path) -> None:
     """Brings a folder and all that is in it to the disk."""
     for place, _, names in os.walk(folder):
         for name in names:
-            with (Path(place) / name).open("rb+") as file:
-                os.fsync(file.fileno())
+            _flush_file(Path(place) / name)
         _flush_entries(Path(place))
+
+
+def _flush_file(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def _flush_entries(folder: Path) -> None:

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfvae import distributions
+from tfvae._stored import object_config
 from tfvae._typing import Distribution, Tensor, register
 from tfvae.layers.base import DistributionLayer, inspected
 
@@ -100,10 +101,7 @@ class Heterogeneous(DistributionLayer):
 
     def get_config(self) -> dict[str, Any]:
         # Pairs and not a dict: the order of the columns must not hang on that of a file's keys.
-        stored = [
-            [name, keras.saving.serialize_keras_object(layer)]
-            for name, layer in self.columns.items()
-        ]
+        stored = [[name, object_config(layer)] for name, layer in self.columns.items()]
         return {**super().get_config(), "columns": stored}
 
     @classmethod

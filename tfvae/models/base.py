@@ -14,6 +14,7 @@ from tfvae._typing import Distribution, Seed, Shape, Tensor
 from tfvae.data.checks import check_context, check_event_shape
 from tfvae.data.spec import CONTEXT
 from tfvae.distributions.statistics import centre
+from tfvae.export.folders import whole_file
 from tfvae.export.writer import export_saved_model
 from tfvae.learning import Scheme
 from tfvae.models.building import GraphModel
@@ -257,6 +258,35 @@ class LatentVariableModel(GraphModel):
         q_z = self.encode(**batch)
         z = centre(q_z) if seed is None else q_z.sample(seed=stateless_seed(seed))
         return self._alone(self.data.observed_parts(centre(self.decode(z, batch.get(CONTEXT)))))
+
+    def save(
+        self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any
+    ) -> None:
+        """Saves the model as `keras.Model.save` does, to a file that is whole at any time.
+
+        A `.keras` file is written beside its place and put there when it is complete: a process
+        that is killed, or a disk that is full, leaves the file that was there before.
+
+        Args:
+            filepath: `.keras` file.
+            overwrite: Whether to replace what is there; otherwise Keras asks.
+            zipped: As in `keras.Model.save`.
+            **kwargs: As in `keras.Model.save`.
+        """
+        may_replace = overwrite and zipped is not False
+        with whole_file(filepath, ".keras", may_replace) as path:
+            super().save(path, overwrite=overwrite, zipped=zipped, **kwargs)
+
+    def save_weights(self, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
+        """Saves the weights as `keras.Model.save_weights` does, to a whole file as `save` does.
+
+        Args:
+            filepath: `.weights.h5` file.
+            overwrite: Whether to replace what is there; otherwise Keras asks.
+            **kwargs: As in `keras.Model.save_weights`.
+        """
+        with whole_file(filepath, ".weights.h5", overwrite and not kwargs) as path:
+            super().save_weights(path, overwrite=overwrite, **kwargs)
 
     def export(self, filepath: Any, *, verify: bool = True, verbose: bool = True) -> None:
         """Writes a SavedModel that serves with TensorFlow alone.

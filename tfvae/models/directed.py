@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from tfvae._config import check_count
+from tfvae._stored import object_config
 from tfvae._typing import register
 from tfvae.graph.graph import Graph
 from tfvae.graph.parts import checked_nodes, named_parts, network_of, part_of
@@ -163,14 +164,13 @@ class DirectedModel(LatentVariableModel):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments as plain data."""
-        serialize: Any = keras.saving.serialize_keras_object
         generative = zip(self._nodes, self.generative_networks, strict=True)
         posterior = zip(self.latents, self.posterior_networks, strict=True)
         return {
             **super().get_config(),
             # Lists of pairs: the order of nodes matters.
-            "generative": [[name, serialize(part)] for name, part in generative],
-            "posterior": [[name, serialize(part)] for name, part in posterior],
+            "generative": [[name, object_config(part)] for name, part in generative],
+            "posterior": [[name, object_config(part)] for name, part in posterior],
             "partly_observed": list(self.partly_observed),
             "max_states": self.max_states,
             "seed": self.seed,
