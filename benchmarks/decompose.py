@@ -72,9 +72,9 @@ def exponents(points: Sequence[int], seconds: Sequence[float]) -> list[float | N
 
 def to_table(result: dict[str, Any]) -> Table:
     """Returns the table of the result."""
-    title = "The ledger without evidence: time, memory, and what is compared"
+    title = "Ledger without evidence, and the error of its mutual information"
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in ("N", "s", "CPU s", "exponent", "MB", "compared", "± s.e. of I[x;z]"):
+    for name in ("N", "s", "CPU s", "exponent", "MB", "compared", "± s.e., nats"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in result["points"]:
         slope = "" if row["exponent"] is None else f"{row['exponent']:.2f}"
