@@ -60,6 +60,14 @@ def pytest_xdist_auto_num_workers(config):
     return cores if "not slow" in config.option.markexpr else max(cores, 6)
 
 
+def pytest_collection_modifyitems(config, items):
+    """Leaves out what is marked `exhaustive`, unless the marks that are asked for name it."""
+    if "exhaustive" not in config.option.markexpr:
+        left_out = [item for item in items if item.get_closest_marker("exhaustive")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item):
     global _test_uses_xla, _rewrites, _verifies
@@ -115,15 +123,22 @@ def fresh_session():
     gc.freeze()  # What of a graph is left now stays for ever: not to be looked through again.
 
 
-def slow_but(*quick, of: Mapping | Iterable) -> list:
-    """Returns the parameters of a battery, all of them marked `slow` but those of these names."""
+def slow_but(*quick, of: Mapping | Iterable, always: Iterable | None = None) -> list:
+    """Returns the parameters of a battery, all of them marked `slow` but those of these names.
+
+    Where `always` names some, all but these are marked `exhaustive` too.
+    """
     cases = of if isinstance(of, Mapping) else {getattr(c, "__name__", c): c for c in of}
     assert set(quick) <= set(cases)
+    kept = set(cases) if always is None else {*always, *quick}
     return [
         pytest.param(
             *(case if isinstance(case, tuple) else (case,)),
             id=str(name),
-            marks=[] if name in quick else pytest.mark.slow,
+            marks=[
+                *([] if name in quick else [pytest.mark.slow]),
+                *([] if name in kept else [pytest.mark.exhaustive]),
+            ],
         )
         for name, case in cases.items()
     ]

@@ -1,6 +1,7 @@
 """Estimates of log p(x) from any proposal: unbiased, flagged where it is bad, and mended."""
 
 import dataclasses
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from tests import analytic
 from tests.conftest import binary_data, mlp_vae, slow_but
 from tests.evaluation.test_kinds import KNOWN, NO_LATENTS, NOT_OF_ONE_LAYER, ledger_by_sums
 from tests.evaluation.test_likelihood import narrowed
-from tests.kinds import KINDS, kind
+from tests.kinds import ALWAYS, KINDS, kind
 from tfvae.evaluation import Defensive, Encoder, Proposal, Refined, Widened, refine
 from tfvae.graph.graph import Graph
 
@@ -135,25 +136,29 @@ WITH_LABELS = ["semi_supervised", "tables"]
 CHUNKS = {"batch_size": 5, "verbose": False}
 
 
-def assert_near_the_truth(name, proposal):
-    """That is quadrature over z, or for levels and directions the mean of draws from the prior.
+@functools.cache
+def truth(name):
+    """Quadrature over z, or for levels and directions the mean of draws from the prior."""
+    model, data = kind(name)
+    if name in KNOWN:
+        return ledger_by_sums(model, data)[0]["log_p_x"], 0.0
+    prior = tfvae.log_likelihood(model, data, 5000, proposal=Defensive(0.99), verbose=False)
+    return prior.per_point, prior.per_point_standard_error
 
-    The encoders are not trained, and some are far from the posterior, so that all these proposals
-    have draws from the prior among them.
+
+def assert_near_the_truth(name, proposal):
+    """The encoders are not trained, and some are far from the posterior, so that all these
+    proposals have draws from the prior among them.
     """
     model, data = kind(name)
     found = tfvae.log_likelihood(model, data, 2000, proposal=proposal, **CHUNKS)
-    if name in KNOWN:
-        expected, error = ledger_by_sums(model, data)[0]["log_p_x"], 0.0
-    else:
-        prior = tfvae.log_likelihood(model, data, 5000, proposal=Defensive(0.99), verbose=False)
-        expected, error = prior.per_point, prior.per_point_standard_error
+    expected, error = truth(name)
     error = 5 * np.hypot(found.per_point_standard_error, error) + 1e-3
     assert np.all(np.abs(found.per_point - expected) < error)
     assert found.share_of_large_k_hat <= 0.1
 
 
-@pytest.mark.parametrize("name", slow_but("conditional", of={n: n for n in KINDS}))
+@pytest.mark.parametrize("name", slow_but("conditional", of=list(KINDS), always=ALWAYS))
 def test_every_kind_of_model_takes_draws_from_the_prior_or_says_why_not(name):
     if name not in WITH_LABELS:
         assert_near_the_truth(name, Defensive(0.3))
@@ -162,7 +167,7 @@ def test_every_kind_of_model_takes_draws_from_the_prior_or_says_why_not(name):
         tfvae.log_likelihood(*kind(name), 1000, proposal=Defensive())
 
 
-@pytest.mark.parametrize("name", slow_but("conditional", "flow", of={n: n for n in KINDS}))
+@pytest.mark.parametrize("name", slow_but("conditional", "flow", of=list(KINDS), always=ALWAYS))
 def test_every_kind_of_model_is_widened_or_says_why_not(name):
     if name in GAUSSIAN:
         assert_near_the_truth(name, Defensive(0.3, of=Widened(1.3)))
@@ -171,8 +176,9 @@ def test_every_kind_of_model_is_widened_or_says_why_not(name):
         tfvae.log_likelihood(*kind(name), 1000, proposal=Widened(1.3))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in KINDS if name not in NOT_OF_ONE_LAYER])
+@pytest.mark.parametrize(
+    "name", slow_but(of=[name for name in KINDS if name not in NOT_OF_ONE_LAYER], always=ALWAYS)
+)
 def test_refined_posteriors_of_every_kind(name):
     refinement = refine(*kind(name), steps=3, **CHUNKS)
     assert_near_the_truth(name, Defensive(0.3, of=Refined(refinement)))

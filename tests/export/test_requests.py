@@ -11,10 +11,8 @@ import pytest
 import tensorflow as tf
 
 import tfvae
-from tests.kinds import KINDS, kind
-from tfvae.export.requests import latent_inputs
+from tests.kinds import kind
 from tfvae.export.signatures import signatures
-from tfvae.export.verification import example_inputs
 from tfvae.layers import IndependentBernoulli, MultivariateNormalDiag
 
 CLIENT = """
@@ -118,45 +116,6 @@ def test_a_client_without_this_package_is_refused(tmp_path):
     assert set(found["refused"]) == set(EXPECTED)
     for case, message in found["refused"].items():
         assert f"<tfvae>Signature {EXPECTED[case]}" in message, (case, message)
-
-
-def broken(value, by):
-    found = value.numpy()
-    found.reshape(-1)[0] = by
-    return tf.constant(found)
-
-
-@pytest.mark.slow
-@pytest.mark.rewriting
-@pytest.mark.parametrize("name", KINDS)
-def test_every_kind_of_model_is_kept_and_refuses(name, tmp_path):
-    model = kind(name)[0]
-    model.export(tmp_path / "1", verbose=False)
-    served = tf.saved_model.load(str(tmp_path / "1")).signatures
-    valid = example_inputs(model)
-    specs = model.data.specs()
-    cases = []
-    for part in specs:
-        takes_nan = part in model.data.supports and model.data.supports[part].missing
-        cases += [
-            ("encode", part, broken(valid[part], np.inf if takes_nan else np.nan)),
-            ("log_prob", part, valid[part][..., None]),
-        ]
-        if part != next(iter(specs)):
-            cases.append(("elbo", part, valid[part][:1]))
-    for node in latent_inputs(model) if model.latent_shape != (0,) else ():
-        cases += [
-            ("decode", node, broken(valid[node], np.nan)),
-            ("decode", node, valid[node][..., None]),
-        ]
-    for count in (0, -5, 2**24 + 1):
-        cases.append(("log_prob", "num_samples", tf.constant(count)))
-    for signature, wrong, value in cases:
-        inputs = served[signature].structured_input_signature[1]
-        request = {key: valid[key] for key in inputs} | {wrong: value}
-        with pytest.raises(tf.errors.InvalidArgumentError) as caught:
-            served[signature](**request)
-        assert f"<tfvae>Signature `{signature}`: `{wrong}` " in caught.value.message
 
 
 def test_the_last_counts_that_are_taken():

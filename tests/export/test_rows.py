@@ -4,63 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.conftest import slow_but
-from tests.export.kinds import NUM, SERVED, served
 from tfvae.export.rows import answered, with_rows
-from tfvae.export.signatures import signatures
-
-NAMES = {name: name for name in SERVED}
-SEEDS = tf.constant([[row, 3 * row + 5] for row in range(NUM)])
-
-
-class Signature:
-    """The graph of a signature, of any batch size, and how it is asked of some rows."""
-
-    def __init__(self, function, specs, inputs, num_samples):
-        self.names = [str(spec.name) for spec in specs]
-        self.function = tf.function(function, input_signature=specs, autograph=False)
-        # As in requests that a server merges, all inputs have rows.
-        self.inputs = {**inputs, "seed": SEEDS, "num_samples": tf.fill([NUM], num_samples)}
-
-    def __call__(self, rows, **others):
-        inputs = {name: tf.gather(self.inputs[name], rows) for name in self.names}
-        inputs |= {name: value for name, value in others.items() if name in inputs}
-        answer = self.function(*(inputs[name] for name in self.names))
-        return {name: value.numpy() for name, value in answer.items()}
-
-
-def assert_same(answer, expected):
-    assert answer.keys() == expected.keys()
-    for name, value in expected.items():
-        assert answer[name].dtype == value.dtype
-        np.testing.assert_allclose(answer[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
-
-
-def joined(*answers):
-    return {name: np.concatenate([a[name] for a in answers]) for name in answers[0]}
-
-
-@pytest.mark.slow
-@pytest.mark.rewriting
-@pytest.mark.parametrize("name", slow_but("plain", of=NAMES))
-def test_rows_know_nothing_of_each_other(name):
-    """Two requests merged by a server, as one batch, in another order, and row by row."""
-    model, inputs = served(name)
-    for signature, (function, specs) in signatures(model).items():
-        num_samples = 1 if signature == "generate" else 3
-        ask = Signature(function, specs, inputs, num_samples)
-        whole = ask(range(NUM))
-        assert all(len(value) == NUM for value in whole.values())
-        assert_same(joined(ask([0, 1, 2]), ask([3, 4, 5, 6])), whole)
-        order = [4, 0, 6, 2, 5, 1, 3]
-        assert_same(ask(order), {name: value[order] for name, value in whole.items()})
-        alone = ask([5], seed=SEEDS[5], num_samples=tf.constant(num_samples))
-        assert_same(alone, {name: value[5:6] for name, value in whole.items()})
-        nothing = ask(tf.zeros([0], tf.int32))
-        assert_same(nothing, {name: value[:0] for name, value in whole.items()})
-        if "seed" in ask.names and (signature != "generate" or model.data.takes_context):
-            together = ask(range(NUM), seed=SEEDS[5], num_samples=tf.constant(num_samples))
-            assert all(len(value) == NUM for value in together.values())
 
 
 def noise(x, seed):

@@ -112,6 +112,8 @@ def measure(name: str) -> dict[str, Any]:
     values = {**parts, **{k: v for k, v in batch.items() if k == "x" and len(parts) == 1}}
     for title, (function, specs) in signatures(model).items():
         given = {"seed": seed, "num_samples": num, "z": terms.z[0]}
+        if title == "decode" and model.latent_shape != (0,):
+            given |= model.split(terms.z[0])
         inputs = [given.get(s.name, values.get(s.name)) for s in specs]
         inputs = [tf.cast(x, s.dtype) for x, s in zip(inputs, specs, strict=True)]
         if title == "decode" and "context" in values:

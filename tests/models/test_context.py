@@ -6,7 +6,13 @@ import pytest
 import tensorflow as tf
 
 import tfvae
-from tests.conftest import assert_trains_under_xla, binary_data, mlp_decoder, mlp_encoder
+from tests.conftest import (
+    assert_trains_under_xla,
+    binary_data,
+    mlp_decoder,
+    mlp_encoder,
+    slow_but,
+)
 from tfvae import flows, layers
 from tfvae.layers import IndependentBernoulli, MultivariateNormalDiag
 
@@ -60,8 +66,7 @@ def test_trains_under_xla(name):
     assert_trains_under_xla(MODELS[name](), DATA)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", slow_but(of=list(MODELS), always=["everywhere", "prior only"]))
 def test_life_of_a_conditional_model(name, tmp_path):
     vae = MODELS[name]()
     assert vae.data.context_shape == (3,)
@@ -164,8 +169,9 @@ POSTERIORS = {
 }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", CONDITIONAL)
+@pytest.mark.parametrize(
+    "name", slow_but(of=list(CONDITIONAL), always=["Normal", "RealNVP", "Autoregressive", "OneHot"])
+)
 def test_any_prior_may_depend_on_a_context(name):
     def network(size, params, head):
         parts = [keras.layers.Dense(5, "tanh"), keras.layers.Dense(params), head()]

@@ -120,14 +120,17 @@ def test_posteriors_at_the_ends_of_their_support_train(parts, posterior):
 # The rest has lives in the batteries of priors and of finite latents.
 over_families_of_their_own = pytest.mark.parametrize(
     "family",
-    [
-        "full covariance",
-        "low rank",
-        "inverse autoregressive flow",
-        "coupling flow",
-        "von Mises-Fisher",
-        "relaxed one-hot",
-    ],
+    slow_but(
+        of=[
+            "full covariance",
+            "low rank",
+            "inverse autoregressive flow",
+            "coupling flow",
+            "von Mises-Fisher",
+            "relaxed one-hot",
+        ],
+        always=["low rank", "coupling flow", "relaxed one-hot"],
+    ),
 )
 
 

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import tfvae
-from tests.conftest import binary_data
+from tests.conftest import binary_data, slow_but
 from tests.conftest import mlp_vae as unseeded
 from tfvae.learning import Alternating, Joint, SemiAmortised, WakeSleep
 from tfvae.training.reading import CountedCallbacks
@@ -123,8 +123,13 @@ def trained(case, steps, jit_compile=False, callbacks=()):
     return vae, history.history
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name",
+    slow_but(
+        of=list(CASES),
+        always=["weights", "validation", "wake-sleep", "multiplier", "averages", "loss scaling"],
+    ),
+)
 def test_many_steps_are_single_ones_to_the_bit(name):
     found = [trained(CASES[name], steps) for steps in (1, 3)]
     one, one_logs = found[0]

@@ -169,7 +169,8 @@ def _entries_of_marginals(of_all: Aggregated) -> dict[str, np.ndarray]:
         if "log_p_z_of_elements" in draws:
             entries["dimension_wise_kl"] = independent - draws["log_p_z_of_elements"]
     if "log_weights" not in draws:
-        return {name: np.mean(value, axis=0) for name, value in entries.items()}
+        # In float64, where sums of large scores are finite too.
+        return {name: np.mean(np.float64(value), axis=0) for name, value in entries.items()}
     weights = np.exp(draws["log_weights"])
     return {
         # A state that cannot be has a log-density of minus infinity, and no weight.
