@@ -104,3 +104,17 @@ def test_sums_over_posteriors_are_those_of_all_pairs_in_float64(given):
         total, each = log_sums(q_z, z, shares, form)
         np.testing.assert_allclose(total[:, points], expected[:, points], rtol=0, atol=1e-4)
         np.testing.assert_allclose(each, expected_each, rtol=0, atol=1e-4)
+
+
+def test_draws_of_no_elements_are_all_alike():
+    """Models without latents have such draws."""
+
+    @tf.function
+    def sums(q_z, z, log_shares, own):
+        return log_sums(q_z, z, log_shares, own)
+
+    q_z = tfd.MultivariateNormalDiag(tf.zeros([3, 0]), tf.ones([3, 0]))
+    own = (tf.zeros([2, 4]), tf.zeros([2, 4, 0]))
+    total, each = sums(q_z, tf.zeros([2, 4, 0]), tf.math.log([[0.2, 0.3, 0.5]]), own)
+    np.testing.assert_allclose(total, np.zeros([2, 4]), atol=1e-6)
+    assert each.shape == (2, 4, 0)

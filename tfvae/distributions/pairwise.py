@@ -122,7 +122,8 @@ def log_sums(
         (TensorShape([3, 5]), TensorShape([3, 5, 2]))
     """
     normal = as_diagonal_normal(q_z)
-    if own is not None and normal is not None and len(normal.batch_shape) == 2:
+    # Of models without latents there are no elements, and nothing to loop over.
+    if own is not None and normal is not None and len(normal.batch_shape) == 2 and z.shape[-1] != 0:
         return _log_sums_of_ratios(normal, z, log_shares, *own)
     log_q = pairwise_log_prob(q_z, z)  # [S, B, M]
     total = tf.reduce_logsumexp(log_q + tf.cast(log_shares, log_q.dtype), axis=-1)
