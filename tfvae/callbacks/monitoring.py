@@ -1,4 +1,4 @@
-"""What runs during `fit`."""
+"""What is watched and shown during `fit`."""
 
 from __future__ import annotations
 
