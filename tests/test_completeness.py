@@ -31,6 +31,7 @@ TESTED_ELSEWHERE = {
     "tfvae.distributions.normal_mixture": "priors/test_mixture.py",
     "tfvae.data.checks": "models/test_checks.py",
     "tfvae.graph.checks": "models/test_checks.py",
+    "tfvae.graph.imputation": "evaluation/test_imputation.py",
     "tfvae.graph.nothing": "models/test_observed.py",
     "tfvae.graph.parts": "models/test_hierarchy.py",
     "tfvae.graph.posteriors": "models/test_hierarchy.py",

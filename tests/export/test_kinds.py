@@ -8,6 +8,8 @@ from tests.conftest import slow_but
 from tests.export.kinds import NUM, SERVED, served
 from tests.kinds import ALWAYS, KINDS
 from tfvae.export.requests import latent_inputs
+from tfvae.export.rows import COUNTS
+from tfvae.export.signatures import STANDARD, offered
 
 SEEDS = tf.constant([[row, 3 * row + 5] for row in range(NUM)])
 
@@ -20,6 +22,7 @@ class Signature:
         self.function = function
         # As in requests that a server merges, all inputs have rows.
         self.inputs = {**inputs, "seed": SEEDS, "num_samples": tf.fill([NUM], num_samples)}
+        self.inputs["num_steps"] = self.inputs["num_samples"]
 
     def __call__(self, rows, **others):
         inputs = {name: tf.gather(self.inputs[name], rows) for name in self.names}
@@ -66,13 +69,16 @@ def assert_rows_know_nothing_of_each_other(ask, num_samples, *, takes_seeds):
     assert all(len(value) == NUM for value in whole.values())
     assert_same(joined(ask([0, 1, 2]), ask([3, 4, 5, 6])), whole)
     order = [4, 0, 6, 2, 5, 1, 3]
+    counts = dict.fromkeys(COUNTS, tf.constant(num_samples))
     assert_same(ask(order), {name: value[order] for name, value in whole.items()})
-    alone = ask([5], seed=SEEDS[5], num_samples=tf.constant(num_samples))
+    alone = ask([5], seed=SEEDS[5], **counts)
     assert_same(alone, {name: value[5:6] for name, value in whole.items()})
-    nothing = ask(tf.zeros([0], tf.int32))
+    none = tf.zeros([0], tf.int32)
+    assert all(len(value) == 0 for value in ask(none).values())  # Of no rows there is no count.
+    nothing = ask(none, **counts)
     assert_same(nothing, {name: value[:0] for name, value in whole.items()})
     if takes_seeds:
-        together = ask(range(NUM), seed=SEEDS[5], num_samples=tf.constant(num_samples))
+        together = ask(range(NUM), seed=SEEDS[5], **counts)
         assert all(len(value) == NUM for value in together.values())
 
 
@@ -98,3 +104,16 @@ def test_every_kind_of_model_is_kept_refuses_and_answers_row_by_row(name, tmp_pa
         takes_seeds = "seed" in ask.names
         takes_seeds &= signature != "generate" or model.data.takes_context
         assert_rows_know_nothing_of_each_other(ask, num_samples, takes_seeds=takes_seeds)
+
+
+@pytest.mark.rewriting
+@pytest.mark.parametrize("name", slow_but(of=list(SERVED), always=["with_gaps"]))
+def test_signatures_that_are_asked_for_answer_row_by_row_too(name, tmp_path):
+    model, inputs = served(name)
+    further = [each for each in offered(model) if each not in STANDARD]
+    model.export(tmp_path / "1", signatures=further, verify=name in KINDS, verbose=False)
+    signatures = tf.saved_model.load(str(tmp_path / "1")).signatures
+    assert set(signatures) == set(further)
+    for function in signatures.values():
+        ask = Signature(function, inputs, 3)
+        assert_rows_know_nothing_of_each_other(ask, 3, takes_seeds="seed" in ask.names)

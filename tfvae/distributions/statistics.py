@@ -32,10 +32,35 @@ def statistic(distribution: Distribution, name: str) -> Tensor | None:
         and distribution.distribution.batch_shape != distribution.batch_shape
     ):
         return None  # Where the map alone has batch axes, TFP adds up other shapes and fails.
+    known = _moment_as_it_is(distribution, name)
+    if known is not None:
+        return known
     try:
         return getattr(distribution, name)()
     except NotImplementedError:
         return None
+
+
+def _moment_as_it_is(distribution: Distribution, name: str) -> Tensor | None:
+    """Returns the parameter that a moment is, where there is nothing to broadcast.
+
+    TFP brings loc and scale to one shape also where they have one, by a dozen operations of which
+    some are known to TensorFlow alone.
+    """
+    while isinstance(distribution, Independent):
+        distribution = distribution.distribution
+    loc = distribution.parameters.get("loc")
+    if not isinstance(distribution, (tfd.Normal, tfd.MultivariateNormalDiag)):
+        return None
+    of_elements = isinstance(distribution, tfd.Normal)
+    scale = distribution.parameters.get("scale" if of_elements else "scale_diag")
+    if name not in ("mean", "stddev") or not (tf.is_tensor(loc) and tf.is_tensor(scale)):
+        return None
+    if not loc.shape.rank or loc.shape.as_list() != scale.shape.as_list():
+        return None
+    if name == "mean":
+        return loc
+    return scale if of_elements else tf.abs(scale)
 
 
 @functools.singledispatch

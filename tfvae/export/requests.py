@@ -19,8 +19,9 @@ from tfvae.data.checks import (
     shaped_part,
 )
 from tfvae.data.spec import CONTEXT, wide_as
+from tfvae.export.rows import COUNTS
 
-__all__ = ["checked_request", "latent_inputs"]
+__all__ = ["checked_request", "end_of", "latent_inputs"]
 
 _MOST_SAMPLES = 2**24  # Counts beyond it are not whole numbers in float32.
 
@@ -52,10 +53,11 @@ def checked_request(
         signature: Its name, for messages.
         data: Parts of data by name, or the context alone.
         latents: Those of `latent_inputs`, or none.
-        others: Any of `num_samples` `[]` or `[B]`, and `seed` `[2]` or `[B, 2]`.
+        others: Any of `COUNTS` `[]` or `[B]`, `seed` `[2]` or `[B, 2]`, and what `end_of` names.
 
     Returns:
-        The batch, `x` and `context`, or `z` `[B, *E]`, and the others, with one `num_samples` `[]`.
+        The batch, `x` and `context`, or `z` `[B, *E]`, and the others, with counts `[]`, and the
+        end of a way as `x_end`.
     """
     place = f"Signature `{signature}`: "
     data = {name: _as_it_comes(value) for name, value in data.items()}
@@ -72,9 +74,16 @@ def checked_request(
         checks += [*found, *same_rows({**z, **given}, place)]
         with tf.control_dependencies(checks):  # Before nodes of other rows are put side by side.
             inputs["z"] = model.graph.join(z) if len(z) > 1 else next(iter(z.values()))
-    if "num_samples" in others:
-        inputs["num_samples"], found = _checked_count(others["num_samples"], place)
+    for name in [name for name in COUNTS if name in others]:
+        inputs[name], found = _checked_count(others[name], name, place)
         checks += found
+    end = end_of(model)
+    if end in others:
+        first, inputs = model.data.observed[0], {n: v for n, v in inputs.items() if n != end}
+        shape, support = model.data.shapes[first], model.data.supports[first]
+        x_end, found = checked_part(_as_it_comes(others[end]), shape, end, support, place)
+        inputs["x_end"] = x_end
+        checks += [*found, *same_rows({first: inputs["x"], end: x_end}, place)]
     if "seed" in others:
         checks += _seed_checks(inputs, place)
     with tf.control_dependencies(checks):
@@ -97,13 +106,18 @@ def _checked_latents(
     return found, checks
 
 
-def _checked_count(count: Tensor, place: str) -> tuple[Tensor, list[Any]]:
+def end_of(model: Served) -> str:
+    """Returns the name of the data at the other end of an interpolation."""
+    return f"{model.data.observed[0]}_end"
+
+
+def _checked_count(count: Tensor, name: str, place: str) -> tuple[Tensor, list[Any]]:
     each = tf.reshape(count, [-1])
     fits = tf.reduce_all((each >= 1) & (each <= _MOST_SAMPLES))
-    text = f"`num_samples` must be a whole number from 1 to {_MOST_SAMPLES}. Received: {{}}."
+    text = f"`{name}` must be a whole number from 1 to {_MOST_SAMPLES}. Received: {{}}."
     same = tf.reduce_all(each == each[:1])
     ends = tf.reduce_min(each), tf.reduce_max(each)
-    one = "`num_samples` must be the same for all rows of a batch. Received: from {} to {}."
+    one = f"`{name}` must be the same for all rows of a batch. Received: from {{}} to {{}}."
     checks = [assertion(fits, place + text, count), assertion(same, place + one, *ends)]
     return tf.reduce_max(tf.concat([each, [1]], axis=0)), checks  # There may be no row.
 

@@ -15,7 +15,10 @@ import tensorflow as tf
 from tfvae._tracing import noting_graphs, release
 from tfvae._typing import Tensor
 
-__all__ = ["answered", "with_rows"]
+__all__ = ["COUNTS", "answered", "with_rows"]
+
+# Inputs that are one number for all rows.
+COUNTS = ("num_samples", "num_steps")
 
 Answer = Callable[..., dict[str, Tensor]]
 
@@ -31,7 +34,8 @@ def answered(answer: Answer, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     Args:
         answer: From inputs to outputs, by name, `[B, ...]` each.
-        inputs: Those with rows `[B, ...]`, all of one B, and any of `num_samples` `[]` and `seed`.
+        inputs: Those with rows `[B, ...]`, all of one B, and any of `COUNTS` `[]` and
+            `seed`.
 
     Example:
         >>> def draw(x, seed):
@@ -78,7 +82,7 @@ def with_rows(answer: Answer, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]
 
 def _with_rows(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Returns the inputs that have a row for each row of the answer."""
-    of_all = {"num_samples"} | ({"seed"} if _is_pair(inputs.get("seed")) else set())
+    of_all = {*COUNTS} | ({"seed"} if _is_pair(inputs.get("seed")) else set())
     return {name: value for name, value in inputs.items() if name not in of_all}
 
 
@@ -98,10 +102,9 @@ def _traced(answer: Answer, inputs: Mapping[str, Tensor]) -> Any:
     specs = {
         name: tf.TensorSpec([2] if name == "seed" else [None, *value.shape[1:]], value.dtype)
         for name, value in inputs.items()
-        if name != "num_samples"
+        if name not in COUNTS
     }
-    if "num_samples" in inputs:
-        specs["num_samples"] = tf.TensorSpec([], tf.int32)
+    specs |= {name: tf.TensorSpec([], tf.int32) for name in COUNTS if name in inputs}
     graphs: list[Any] = []
     function = tf.function(noting_graphs(answer, graphs), autograph=False)
     traced = function.get_concrete_function(**specs)

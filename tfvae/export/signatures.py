@@ -7,35 +7,40 @@ same answer from every copy of the file.
 | signature | inputs | outputs |
 |---|---|---|
 | `serving_default` | `x` | `z_mean`, `z_stddev`, `reconstruction` |
-| `encode` | `x` | `z_mean`, `z_stddev` |
-| `decode` | `z` | `x_mean` |
+| `encode` | `x` | `z_mean`, `z_stddev`, parameters of q(z|x): `z_loc`, `z_scale_diag` |
+| `decode` | `z` | `x_mean`, parameters of p(x|z): `x_logits` |
 | `generate` | `num_samples`, `seed` | `x`, `x_mean`, `z` |
 | `elbo` | `x`, `num_samples`, `seed` | `elbo`, `distortion`, `rate` |
 | `log_prob` | `x`, `num_samples`, `seed` | `log_prob`, `standard_error`, `ess` |
 
-`decode` of a `DirectedModel` takes its latent nodes by name, as `encode` and `generate` give them.
-Numbers are float32, or float64 where those of the model are. All signatures of a model of p(x|c)
-also take `context`; `generate` then makes one draw per row of it and takes no `num_samples`.
+These are `STANDARD`, which an export has unless others are asked for. Those of `FURTHER` are there
+for models that can do them (`offered`):
 
-No row of an answer depends on the others, so that a server may make one batch of several requests:
-TensorFlow Serving (`--enable_batching`) joins those of which each input has a row for each row of
-the answer. `seed` is one pair `[2]` for all rows, which are then drawn together, or a pair for each
-row, `[B, 2]`: then each is answered as a request of its own, with a seed `[2]`, would be.
-`num_samples` is one number, or the same number for each row, `[B]`; with seeds for rows `generate`
-takes 1, and makes one draw for each. Rows with seeds of their own are worked out one after the
-other, for any family: for a batch of 64 and a network of two layers of 512 units that took three to
-six times as long as one seed for all, eight times with a flow for posterior (`tfvae.export.rows`).
+| signature | inputs | outputs |
+|---|---|---|
+| `sample_posterior` | `x`, `num_samples`, `seed` | `z` `[B, S, *E]` |
+| `interpolate` | `x`, `x_end`, `num_steps` | `x_mean` `[B, T, ...]`, `z` `[B, T, *E]` |
+| `anomaly_score` | as `log_prob` | `anomaly_score`, `standard_error`, `negative_elbo` |
+| `impute` | `x`, `num_samples`, `seed` | `x`, `x_draw`, `ess` |
+| `responsibilities` | `x` | `responsibilities` `[B, N]`, `z` `[B, N, *E]` |
 
-What there is no answer to is refused, in one sentence that names signature and input: other shapes
-than those of the model, NaN and infinite values, data beyond the support of the likelihood, another
-number of rows of context or seeds than of x or z, and a `num_samples` that is not from 1 to 2**24.
-These checks (`tfvae.export.requests`) are part of each graph, and so of the file. XLA drops them,
-and so may whatever converts a SavedModel for other runtimes.
+- `sample_posterior` draws from q(z|x).
+- `interpolate` decodes T points between the centres of two posteriors, both included: on a straight
+  line, or of directions on a great circle.
+- `anomaly_score` is minus the estimate of log p(x) that `log_prob` gives, in nats: the larger, the
+  stranger. `negative_elbo`, from the same draws, lies above it on average.
+- `impute` takes NaN for what is missing, and gives its mean given the rest, and one draw of it, in
+  its place (`tfvae.impute`).
+- `responsibilities` are p(z|x) itself, and the states that they belong to, of latents of which all
+  N joint states are summed over.
+
+Parameters have TFP's names after that of the node, of a mixture `x_mixture_logits` and
+`x_component_loc`. There are none of what a flow makes, nor numbers that are the same for all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -43,81 +48,98 @@ import tensorflow as tf
 from tfvae._protocols import Served
 from tfvae._typing import Tensor
 from tfvae.data.spec import CONTEXT
-from tfvae.distributions.statistics import centre
-from tfvae.export.requests import checked_request, latent_inputs
-from tfvae.export.rows import answered
-from tfvae.graph.description import describe, describe_posterior
-from tfvae.graph.evidence import importance_evidence
+from tfvae.export.answers import Answers
+from tfvae.export.requests import checked_request, end_of, latent_inputs
+from tfvae.export.rows import COUNTS, answered
 
-__all__ = ["Endpoint", "signatures"]
+__all__ = ["FURTHER", "STANDARD", "Endpoint", "offered", "signatures"]
 
-# Draws that a served request scores at once: bounds its memory for any `num_samples`.
-_DRAWS_AT_ONCE = 16
+STANDARD = ("serving_default", "encode", "decode", "generate", "elbo", "log_prob")
+FURTHER = ("sample_posterior", "interpolate", "anomaly_score", "impute", "responsibilities")
 
 Endpoint = tuple[Callable[..., dict[str, Tensor]], list[tf.TensorSpec]]
 
 
-def signatures(model: Served) -> dict[str, Endpoint]:
-    """Returns signature name → (function of tensors, specs of its inputs)."""
-    specs = model.data.specs()
-    given = [specs[CONTEXT]] if CONTEXT in specs else []
-    parts = [*(spec for name, spec in specs.items() if name != CONTEXT), *given]
-    latents = list(latent_inputs(model).values())
+def offered(model: Served) -> tuple[str, ...]:
+    """Returns the names of all signatures that a model can have.
+
+    Args:
+        model: A built model.
+
+    Example:
+        >>> offered(vae)[6:]
+        ('sample_posterior', 'interpolate', 'anomaly_score')
+    """
+    answers = Answers(model)
+    return tuple(name for name in (*STANDARD, *FURTHER) if answers.lacks(name) is None)
+
+
+def signatures(model: Served, names: Iterable[str] = STANDARD) -> dict[str, Endpoint]:
+    """Returns signature name → (function of tensors, specs of its inputs).
+
+    Args:
+        model: A built model.
+        names: Which ones, in any order.
+
+    Raises:
+        ValueError: There is no signature of a name, or the model lacks it.
+    """
+    answers = Answers(model)
+    for name in _checked_names(names):
+        reason = answers.lacks(name)
+        if reason is not None:
+            raise ValueError(
+                f"This model has no signature `{name}`: {reason}. Expected any of: "
+                f"{', '.join(offered(model))}."
+            )
+    return {name: _endpoint(model, answers, name) for name in names}
+
+
+def _checked_names(names: Iterable[str]) -> list[str]:
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise TypeError(f"`signatures` must be a list of names. Received: {names!r}")
+    names, known = list(names), (*STANDARD, *FURTHER)
+    unknown = [name for name in names if name not in known]
+    if unknown or not names or len(set(names)) < len(names):
+        raise ValueError(
+            f"`signatures` must name some of {', '.join(known)}, each once. Received: {names}"
+        )
+    return names
+
+
+def _endpoint(model: Served, answers: Answers, name: str) -> Endpoint:
+    inputs = _inputs(model, name)
+    kinds = [set(model.data.specs()), set(latent_inputs(model)) if name == "decode" else set()]
+
+    def endpoint(*values: Tensor) -> dict[str, Tensor]:
+        given = {str(spec.name): value for spec, value in zip(inputs, values, strict=True)}
+        parts, latents = ({n: v for n, v in given.items() if n in kind} for kind in kinds)
+        if latents:
+            parts = {n: v for n, v in parts.items() if n == CONTEXT}
+        others = {n: v for n, v in given.items() if n not in {*parts, *latents}}
+        request = checked_request(model, name, parts, latents, others)
+        return answered(getattr(answers, name), request)
+
+    return endpoint, inputs
+
+
+def _inputs(model: Served, name: str) -> list[tf.TensorSpec]:
+    """Returns what a signature takes, in order."""
+    specs: Mapping[str, Any] = model.data.specs()
+    context = [specs[CONTEXT]] if CONTEXT in specs else []
+    parts = [*(spec for part, spec in specs.items() if part != CONTEXT), *context]
     # One for all rows, or one for each: of any number of axes.
     open_shape: Any = None
-    num_samples = tf.TensorSpec(open_shape, tf.int32, name="num_samples")
+    counts = {count: tf.TensorSpec(open_shape, tf.int32, name=count) for count in COUNTS}
     seed = tf.TensorSpec(open_shape, tf.int32, name="seed")
-
-    def serving_default(**batch: Tensor) -> dict[str, Tensor]:
-        return describe(model, batch)
-
-    def encode(**batch: Tensor) -> dict[str, Tensor]:
-        return describe_posterior(model, model.encode(**batch))
-
-    def decode(z: Tensor, context: Tensor | None = None) -> dict[str, Tensor]:
-        means = model.data.observed_parts(centre(model.decode(z, context)))
-        return {f"{name}_mean": mean for name, mean in means.items()}
-
-    def generate(num_samples: Tensor, seed: Tensor) -> dict[str, Tensor]:
-        return model.generate(num_samples, seed)
-
-    def generate_for_context(seed: Tensor, context: Tensor) -> dict[str, Tensor]:
-        return model.generate(tf.shape(context)[0], seed, context)
-
-    def elbo(num_samples: Tensor, seed: Tensor, **batch: Tensor) -> dict[str, Tensor]:
-        terms = model.terms(num_samples=num_samples, seed=seed, **batch)
-        return {"elbo": terms.elbo, "distortion": terms.distortion, "rate": terms.rate}
-
-    def log_prob(num_samples: Tensor, seed: Tensor, **batch: Tensor) -> dict[str, Tensor]:
-        estimate = importance_evidence(model, batch, num_samples, seed, _DRAWS_AT_ONCE)
-        return {
-            "log_prob": estimate.log_p_x,
-            "standard_error": estimate.standard_error,
-            "ess": estimate.ess,
-        }
-
-    found: dict[str, Endpoint] = {}
-
-    def add(
-        name: str, answer: Callable[..., dict[str, Tensor]], inputs: list[tf.TensorSpec]
-    ) -> None:
-        def endpoint(*values: Tensor) -> dict[str, Tensor]:
-            given = dict(zip(map(id, inputs), values, strict=True))
-            kinds = [
-                {str(spec.name): given[id(spec)] for spec in kind if id(spec) in given}
-                for kind in (parts, latents, [num_samples, seed])
-            ]
-            return answered(answer, checked_request(model, name, *kinds))
-
-        found[name] = endpoint, inputs
-
-    add("serving_default", serving_default, parts)
-    add("encode", encode, parts)
-    add("decode", decode, [*latents, *given])
-    if given:
-        add("generate", generate_for_context, [seed, *given])
-    else:
-        add("generate", generate, [num_samples, seed])
-    add("elbo", elbo, [*parts, num_samples, seed])
-    add("log_prob", log_prob, [*parts, num_samples, seed])
-    return found
+    if name == "decode":
+        return [*latent_inputs(model).values(), *context]
+    if name == "generate":
+        return [seed, *context] if context else [counts["num_samples"], seed]
+    if name == "interpolate":
+        x, *_ = parts
+        end = tf.TensorSpec(x.shape, x.dtype, name=end_of(model))
+        return [x, end, *context, counts["num_steps"]]
+    if name in ("serving_default", "encode", "responsibilities"):
+        return parts
+    return [*parts, counts["num_samples"], seed]

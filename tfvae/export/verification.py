@@ -12,7 +12,8 @@ import tensorflow as tf
 from tfvae._protocols import Served
 from tfvae._typing import Tensor
 from tfvae.data.spec import CONTEXT
-from tfvae.export.requests import latent_inputs
+from tfvae.export.requests import end_of, latent_inputs
+from tfvae.export.rows import COUNTS
 
 __all__ = ["check_answers", "example_inputs"]
 
@@ -45,7 +46,8 @@ def example_inputs(model: Served, rows: int = _ROWS) -> dict[str, Tensor]:
     expected = latent_inputs(model)
     nodes = {"z": z} if "z" in expected and len(expected) == 1 else model.graph.split(z)
     latents = {name: tf.cast(nodes[name], spec.dtype) for name, spec in expected.items()}
-    return {**latents, **parts, "num_samples": tf.constant(rows), "seed": seed}
+    end = {end_of(model): tf.reverse(parts[model.data.observed[0]], axis=[0])}
+    return {**latents, **parts, **end, **dict.fromkeys(COUNTS, tf.constant(rows)), "seed": seed}
 
 
 def check_answers(

@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
-from google.protobuf.message import DecodeError
-from tensorflow.core.protobuf import saved_model_pb2
 
 from tfvae._protocols import Served
 from tfvae._tracing import noting_graphs, release
 from tfvae.export.folders import written_beside
-from tfvae.export.signatures import Endpoint, signatures
+from tfvae.export.naming import GRAPH, is_export, name_outputs
+from tfvae.export.signatures import STANDARD, Endpoint, signatures
 from tfvae.export.verification import check_answers, example_inputs
 
 __all__ = ["export_saved_model"]
 
-# What every SavedModel of this package answers, and what lies in its folder.
-_SIGNATURES = {"serving_default", "encode", "decode", "generate", "elbo", "log_prob"}
-_GRAPH = "saved_model.pb"
-_ENTRIES = {_GRAPH, "fingerprint.pb", "variables", "assets"}
+# What lies in the folder of a SavedModel of this package.
+_ENTRIES = {GRAPH, "fingerprint.pb", "variables", "assets"}
 
 
 def export_saved_model(
-    model: Served, filepath: str | Path, *, verify: bool = True, verbose: bool = True
+    model: Served,
+    filepath: str | Path,
+    *,
+    names: Iterable[str] = STANDARD,
+    verify: bool = True,
+    verbose: bool = True,
 ) -> None:
-    """Writes `model` as a SavedModel with the signatures of `tfvae.export.signatures`.
+    """Writes `model` as a SavedModel with signatures of `tfvae.export.signatures`.
 
     It is written beside `filepath`, and renamed when it is complete and on the disk: a server that
     looks for new versions never finds half of one, and where writing fails, what stood there before
@@ -44,12 +46,13 @@ def export_saved_model(
         model: A built model.
         filepath: Folder to write, such as `saved_models/digits/1`: servers read the last part as
             the version. `~` is the home folder.
+        names: Of the signatures that it is to have.
         verify: Compares what the file answers with the model before it takes its place.
         verbose: Prints the path and the signatures.
 
     Raises:
-        ValueError: The model is not built, or at `filepath` is anything but an empty folder or an
-            earlier export.
+        ValueError: The model is not built, or has no such signature, or at `filepath` is anything
+            but an empty folder or an earlier export.
         OSError: Nothing can be written there.
         RuntimeError: The file answers other numbers than the model.
 
@@ -57,7 +60,7 @@ def export_saved_model(
         >>> vae.export(folder, verbose=False)
         >>> encode = tf.saved_model.load(folder).signatures["encode"]
         >>> sorted(encode(x=tf.constant(x[:2])))
-        ['z_mean', 'z_stddev']
+        ['z_loc', 'z_mean', 'z_scale_diag', 'z_stddev']
     """
     if not model.built:
         raise ValueError(
@@ -66,10 +69,11 @@ def export_saved_model(
         )
     target = _target(filepath)
     _check_replaceable(target)
-    endpoints = signatures(model)
+    endpoints = signatures(model, names)
     with written_beside(target) as folder:
         traced = _traced(endpoints)
         tf.saved_model.save(_served(model, traced), str(folder), signatures=traced)
+        name_outputs(folder)
         if verify:
             check_answers(traced, folder, example_inputs(model))
         _check_replaceable(target)
@@ -107,7 +111,7 @@ def _check_replaceable(target: Path) -> None:
     if target.is_dir():
         entries = {entry.name for entry in target.iterdir()}
         others = sorted(entries - _ENTRIES)
-        if not entries or (not others and _is_own(target / _GRAPH)):
+        if not entries or (not others and is_export(target)):
             return
         found = f"a folder with {', '.join((others or sorted(entries))[:3])}"
         remedy = f"Choose another, such as {target / '1'}, or remove it."
@@ -115,15 +119,6 @@ def _check_replaceable(target: Path) -> None:
         "`filepath` must name a new folder, an empty one, or one that holds an earlier export and "
         f"nothing else. Received: {target}, {found}. {remedy}"
     )
-
-
-def _is_own(graph: Path) -> bool:
-    """Whether a file is the graph of a SavedModel of this package."""
-    try:
-        saved = saved_model_pb2.SavedModel.FromString(graph.read_bytes())
-    except (OSError, DecodeError):
-        return False
-    return any(set(meta.signature_def) >= _SIGNATURES for meta in saved.meta_graphs)
 
 
 def _traced(endpoints: Mapping[str, Endpoint]) -> dict[str, Callable[..., Any]]:

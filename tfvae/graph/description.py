@@ -9,11 +9,13 @@ import tensorflow as tf
 from tfvae._protocols import Described
 from tfvae._typing import Distribution, Tensor
 from tfvae.distributions.finite import num_states
+from tfvae.distributions.hierarchy import Hierarchy
 from tfvae.distributions.labelled import Labelled
+from tfvae.distributions.parameters import parameters_of
 from tfvae.distributions.statistics import centre, probabilities, statistic
 from tfvae.graph.parts import CONTEXT
 
-__all__ = ["describe", "describe_posterior"]
+__all__ = ["describe", "describe_posterior", "parameters_of_nodes"]
 
 
 def describe(model: Described, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -69,6 +71,31 @@ def describe_posterior(model: Described, q_z: Distribution) -> dict[str, Tensor]
         elif num_states(q) is None:
             found |= _statistics(q, {"stddev": f"{name}_stddev"})
     return found
+
+
+def parameters_of_nodes(distribution: Distribution, name: str) -> dict[str, Tensor]:
+    """Returns the parameters `[B, ...]` of a posterior or likelihood, beside what `describe` says.
+
+    Of several nodes each has its own, given the centres of those that it depends on.
+
+    Args:
+        distribution: q(z|x) or p(x|z), batch shape `[B]`.
+        name: What it is over: of several nodes each has its own name.
+
+    Example:
+        >>> sorted(parameters_of_nodes(vae.encode(x[:3]), "z"))
+        ['z_loc', 'z_scale_diag']
+    """
+    if not isinstance(distribution, Hierarchy):
+        found = parameters_of(distribution).items()
+        return {f"{name}_{parameter}": value for parameter, value in found}
+    values = distribution.split(distribution.centre())
+    return {
+        f"{node}_{parameter}": value
+        for node, conditional in distribution.conditionals(values).items()
+        for parameter, value in parameters_of(conditional.distribution).items()
+        if conditional.distribution.batch_shape.rank == 1
+    }
 
 
 def _describe_observed(model: Described, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -31,7 +31,7 @@ Made = TypeVar("Made")
 
 CONTEXT = "context"
 # Other inputs of models and of their signatures, and what outputs add to the name of a node.
-_TAKEN = (CONTEXT, "num_samples", "seed")
+_TAKEN = (CONTEXT, "noise", "num_samples", "num_steps", "seed")
 _ENDINGS = ("_mean", "_probs", "_reconstruction", "_stddev")
 _LEVELS = "A level cannot depend on itself, and p(z) on nothing but the levels above."
 

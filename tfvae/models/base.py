@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -15,6 +15,7 @@ from tfvae.data.checks import check_context, check_event_shape
 from tfvae.data.spec import CONTEXT
 from tfvae.distributions.statistics import centre
 from tfvae.export.folders import whole_file
+from tfvae.export.signatures import STANDARD
 from tfvae.export.writer import export_saved_model
 from tfvae.learning import Scheme
 from tfvae.models.building import GraphModel
@@ -288,7 +289,14 @@ class LatentVariableModel(GraphModel):
         with whole_file(filepath, ".weights.h5", overwrite and not kwargs) as path:
             super().save_weights(path, overwrite=overwrite, **kwargs)
 
-    def export(self, filepath: Any, *, verify: bool = True, verbose: bool = True) -> None:
+    def export(
+        self,
+        filepath: Any,
+        *,
+        signatures: Iterable[str] = STANDARD,
+        verify: bool = True,
+        verbose: bool = True,
+    ) -> None:
         """Writes a SavedModel that serves with TensorFlow alone.
 
         Its signatures are listed in `tfvae.export.signatures`. What stands at `filepath` stays
@@ -297,11 +305,13 @@ class LatentVariableModel(GraphModel):
 
         Args:
             filepath: Folder to write, new, empty or an earlier export.
+            signatures: Names of those that it is to have; all that a model can have are
+                `tfvae.export.signatures.offered(model)`. More of them take longer to write.
             verify: Loads what was written, and compares what all signatures answer to two points
                 with the model, before it takes its place.
             verbose: Prints the signatures.
         """
-        export_saved_model(self, filepath, verify=verify, verbose=verbose)
+        export_saved_model(self, filepath, names=signatures, verify=verify, verbose=verbose)
 
     def _check_objective(self, objective: Objective) -> None:
         """Checks that gradients of `objective` can come to the encoder, by tracing it."""
