@@ -51,7 +51,9 @@ class Tfvae:
         if settings.network == "conv":
             image = (SIDE, SIDE, 1)
             into = [layers.Reshape(image), tfvae.networks.conv(list(CHANNELS))]
-            out = [tfvae.networks.conv_transpose(image, list(CHANNELS[::-1]))]
+            maps = tfvae.networks.conv_transpose(list(CHANNELS[::-1]), image_shape=image)
+            pixels = tfvae.layers.IndependentBernoulli(image)
+            out = [maps, tfvae.layers.ImageParameters(pixels)]
         else:
             into = [bodies[settings.network]()]
             out = [bodies[settings.network](), layers.Dense(PIXELS)]

@@ -43,7 +43,7 @@ OBJECTIVES: dict[str, o.Objective] = {
     "FreeBits": o.FreeBits(0.1),
     "TargetRate": o.TargetRate(20.0),
     "TargetDistortion": o.TargetDistortion(80.0),
-    "BetaTC": o.BetaTC(50_000),
+    "BetaTC": o.BetaTC(dataset_size=50_000),
     "InfoVAE": o.InfoVAE(),
     "ELBO + MMD": o.ELBO() + o.MMD(),
     "ELBO + SlicedWasserstein": o.ELBO() + o.SlicedWasserstein(),

@@ -134,8 +134,8 @@ def test_layers_of_keras_within_a_model_store_no_code_either(body, tmp_path):
     if body == "lambda layer":
         within: Any = keras.layers.Lambda(lambda x: 2.0 * x, name="twice")
     else:
-        sizes = [(4, 4, 1), [4]] if body == "conv_transpose" else [[4]]
-        within = getattr(networks, body)(*sizes, activation=lambda x: 2.0 * x)
+        size = {"image_shape": (4, 4)} if body == "conv_transpose" else {}
+        within = getattr(networks, body)([4], activation=lambda x: 2.0 * x, **size)
     shape = (4, 4, 1) if body == "conv" else (6,)
     encoder = keras.Sequential(
         [

@@ -6,6 +6,7 @@ import re
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfvae
 from tests import analytic
@@ -119,3 +120,50 @@ def test_monitor_takes_models_with_latents_alone():
         stock.fit(x, x, verbose=0, callbacks=[CollapseMonitor(x)])
     with pytest.raises(ValueError, match="`every`"):
         CollapseMonitor(x, every=0)
+
+
+@pytest.mark.slow
+def test_early_stopping_knows_its_direction_and_so_do_those_of_keras(tmp_path):
+    vae, x = mlp_vae(), binary_data(24)
+    vae.compile(keras.optimizers.SGD(-0.05))  # downhill: the first epoch is the best
+    own = tfvae.callbacks.EarlyStopping(patience=2)
+    assert own.mode == "max"
+    watching = [
+        keras.callbacks.EarlyStopping("val_elbo", patience=9),
+        keras.callbacks.ReduceLROnPlateau("val_distortion"),
+        keras.callbacks.ModelCheckpoint(str(tmp_path / "a.keras"), "val_elbo", save_best_only=True),
+    ]
+    scored = (x[:8],)
+    history = vae.fit(x, epochs=6, validation_data=scored, verbose=0, callbacks=[own, *watching])
+    assert [callback.mode for callback in watching] == ["max", "min", "max"]
+    assert len(history.history["elbo"]) == 3
+    assert own.best_epoch == watching[0].best_epoch == 0
+    best = vae.evaluate(x[:8], verbose=0, return_dict=True)["elbo"]
+    assert best == pytest.approx(history.history["val_elbo"][0], rel=1e-6)
+    told = keras.callbacks.EarlyStopping("val_elbo", mode="min")
+    vae.fit(x, validation_data=scored, verbose=0, callbacks=[told])
+    assert told.mode == "min"
+
+
+@pytest.mark.slow
+def test_a_pass_of_a_stream_ends_at_its_last_step(capfd):
+    vae, x = mlp_vae(), binary_data(32)
+    vae.compile("adam")
+    stream = tf.data.Dataset.from_tensor_slices(x).batch(1)
+    vae.fit(stream, validation_data=stream.take(7), verbose=1)
+    vae.evaluate(stream, verbose=1)
+    shown = capfd.readouterr().out
+    assert "32/32" in shown
+    assert "40/32" not in shown
+    assert not re.search(r"-\d+s", shown)
+
+
+def test_progress_bar_of_a_model_without_information_has_no_comma():
+    text = io.StringIO()
+    bar = tfvae.callbacks.ProgressBar(text)
+    bar.set_params({"epochs": 1})
+    bar.on_train_begin()
+    bar.on_epoch_end(0, {"elbo": -3.0, "distortion": 2.0, "rate": 1.0, "val_elbo": -4.0})
+    bar.on_train_end()
+    last = text.getvalue().rstrip().splitlines()[-1]
+    assert re.search(r"00:0\d<\S+ +-3\.00 = -\(2\.00 \+ 1\.00\)  val -4\.00$", last)

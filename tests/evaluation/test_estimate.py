@@ -38,3 +38,40 @@ def test_tables_keep_square_brackets_and_eighty_columns():
     assert text.count("H[z|x]") == 2
     assert text.splitlines()[0] == "Title"
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_tables_read_no_markup_and_align_every_column_of_numbers():
+    rows = [["VAE", "1.0", "2", "3.25", "text"], ["[red]x[/red]", "10.0 ± 1", "", "-13", "4 words"]]
+    text = render_table("I[x;z] of [bold]", ["model", "I[x;z]", "b", "c", "d"], rows)
+    lines = text.splitlines()
+    assert lines[0] == "I[x;z] of [bold]"
+    assert "I[x;z]" in lines[2]
+    assert "[red]x[/red]" in text
+    cells = [cell for cell in lines[4].split("│") if cell]
+    assert cells[1:4] == ["      1.0 ", " 2 ", " 3.25 "]
+    assert cells[4].startswith(" text")
+
+
+def test_notebooks_show_what_is_printed():
+    estimate = Estimate.of(np.array([1.0, 2.0]))
+    assert estimate._repr_html_() == f"<pre>{estimate}</pre>"
+
+
+def test_paired_differences_leave_out_what_both_have_in_common():
+    rng = np.random.default_rng(0)
+    hard, gain = rng.normal(0.0, 10.0, 100), rng.normal(1.0, 0.1, 100)
+    one, other = Estimate.of(hard + gain), Estimate.of(hard)
+    difference = one.minus(other)
+    assert difference.mean == pytest.approx(one.mean - other.mean)
+    assert difference.standard_error == pytest.approx(stats.sem(gain))
+    with pytest.raises(ValueError, match="Received: 100 and 50 points"):
+        one.minus(Estimate.of(hard[:50]))
+
+
+def test_seeds_add_their_variance():
+    values = np.array([[1.0, 3.0], [2.0, 6.0]])
+    found = Estimate.of_seeds(values)
+    points, seeds = stats.sem([1.5, 4.5]), stats.sem([2.0, 4.0])
+    assert found.mean == 3.0
+    assert found.standard_error == pytest.approx(np.hypot(points, seeds))
+    assert Estimate.of_seeds(values[:1]).standard_error == pytest.approx(stats.sem([1.0, 3.0]))

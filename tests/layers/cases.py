@@ -882,6 +882,25 @@ CASES: dict[type, list[Case]] = {
             grid=all_rows,
         ),
     ],
+    layers.Adapted: [  # before it has seen data; after, it is that of other parameters
+        Case(
+            layer=layers.Adapted,
+            event_shape=(2, 3),
+            tfp_class=tfd.Independent,
+            params_size=12,
+            oracle=elementwise((2, 3), normal(), 2),
+            args=(layers.IndependentNormal((2, 3)),),
+        ),
+        Case(
+            layer=layers.Adapted,
+            event_shape=(),
+            tfp_class=tfd.Independent,
+            params_size=2,
+            oracle=elementwise((), normal(), 2),
+            args=(layers.IndependentNormal(),),
+            grid=real_line,
+        ),
+    ],
     layers.Masked: [
         Case(
             layer=layers.Masked,

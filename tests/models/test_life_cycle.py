@@ -60,7 +60,8 @@ def conv_images(seed):
     decoder = keras.Sequential(
         [
             keras.Input((2,)),
-            tfvae.networks.conv_transpose(shape, [3]),
+            tfvae.networks.conv_transpose([3], image_shape=shape),
+            tfvae.layers.ImageParameters(IndependentBernoulli(shape)),
             IndependentBernoulli(shape),
         ]
     )

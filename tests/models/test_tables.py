@@ -347,7 +347,8 @@ def test_images_with_missing_pixels():
     decoder = keras.Sequential(
         [
             keras.Input((2,)),
-            tfvae.networks.conv_transpose(shape, [3]),
+            tfvae.networks.conv_transpose([3], image_shape=shape),
+            layers.ImageParameters(Masked(layers.IndependentBernoulli(shape))),
             Masked(layers.IndependentBernoulli(shape)),
         ]
     )

@@ -20,10 +20,10 @@ from tfvae import networks
             [(5, 5, 2, 3), (3,), (5, 5, 3, 5), (5,)],
         ),
         (
-            lambda: networks.conv_transpose((8, 12, 2), [5, 3]),
+            lambda: networks.conv_transpose([5, 3], image_shape=(8, 12, 2)),
             (4,),
-            8 * 12 * 2,
-            [(4, 30), (30,), (3, 3, 5, 5), (5,), (3, 3, 3, 5), (3,), (3, 3, 3, 2), (2,)],
+            (8, 12, 3),
+            [(4, 30), (30,), (3, 3, 5, 5), (5,), (3, 3, 3, 5), (3,)],
         ),
     ],
     ids=["mlp", "mlp of images", "gated_mlp", "conv", "conv_transpose"],
@@ -32,20 +32,21 @@ def test_bodies(make, input_shape, output_size, weights, tmp_path):
     body = make()
     x = np.random.default_rng(0).normal(size=(5, *input_shape)).astype("float32")
     y = body(x)
-    assert y.shape == (5, output_size)
+    shape = output_size if isinstance(output_size, tuple) else (output_size,)
+    assert y.shape == (5, *shape)
     assert [tuple(w.shape) for w in body.weights] == weights
     # Symbolic in a Functional model, and through a file in safe mode.
     inputs = keras.Input(input_shape)
     model = keras.Model(inputs, body(inputs))
-    assert model.output_shape == (None, output_size)
+    assert model.output_shape == (None, *shape)
     model.save(tmp_path / "body.keras")
     loaded = keras.models.load_model(tmp_path / "body.keras")
     np.testing.assert_array_equal(loaded(x), model(x))
 
 
-def test_conv_transpose_ends_without_activation():
+def test_bodies_end_with_their_activation():
     x = np.random.default_rng(0).normal(size=(50, 4)).astype("float32")
-    assert np.min(networks.conv_transpose((4, 4, 1), [3])(x)) < 0.0
+    assert np.min(networks.conv_transpose([3], image_shape=(4, 4))(x)) == 0.0
     assert np.min(networks.mlp([9])(x)) == 0.0
     assert np.min(networks.conv([3])(x.reshape(50, 2, 2, 1))) == 0.0
     assert np.min(networks.mlp([9], activation=keras.activations.tanh)(x)) < 0.0
@@ -104,12 +105,25 @@ def test_gated_dense_takes_initializers_of_all_kinds():
         (lambda: networks.gated_mlp([3, -1]), r"Received: hidden=\[3, -1\]"),
         (lambda: networks.conv([0]), r"`filters`.*Received: filters=\[0\]"),
         (
-            lambda: networks.conv_transpose((28, 30, 1), [4, 4]),
+            lambda: networks.conv_transpose([4, 4], image_shape=(28, 30, 1)),
             r"multiples of 2 \*\* len\(filters\) = 4. Received: image_shape=\(28, 30, 1\)",
         ),
-        (lambda: networks.conv_transpose((28, 28), [4]), r"\(height, width, channels\)"),
+        (lambda: networks.conv_transpose([4], image_shape=(28,)), r"\(height, width, channels\)"),
     ],
 )
 def test_bad_arguments(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_functional_joins_inputs_in_their_order():
+    network = networks.functional({"x": (2, 3), "c": 2}, keras.layers.Rescaling(2.0))
+    x, c = np.arange(12.0).reshape(2, 2, 3), np.full((2, 2), 50.0)
+    np.testing.assert_array_equal(network([x, c])[:, -2:], np.full((2, 2), 100.0))
+    np.testing.assert_array_equal(network([x, c])[:, :6], 2.0 * x.reshape(2, 6))
+    assert [part.name for part in network.inputs] == ["x", "c"]
+    image = networks.functional({"x": (4, 4, 1)}, keras.layers.Conv2D(2, 3))  # not flattened
+    assert image.output_shape == (None, 2, 2, 2)
+    for arguments in ([{}, keras.layers.Dense(1)], [{"x": 2}]):
+        with pytest.raises(ValueError, match="at least one input and one layer"):
+            networks.functional(*arguments)

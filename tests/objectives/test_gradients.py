@@ -266,7 +266,11 @@ def test_zeros_with_gradient():
             ValueError,
             r"by `Reparameterised\(\)`, `Straight",
         ),
-        (lambda: BetaTC(9, gradient="relaxed"), TypeError, "Received: gradient='relaxed'"),
+        (
+            lambda: BetaTC(gradient="relaxed"),
+            TypeError,
+            "Received: gradient='relaxed'",
+        ),
         (lambda: Relaxed(0.0), ValueError, "`temperature` must be > 0. Received: temperature=0.0"),
         (lambda: Relaxed("low"), ValueError, "temperature=low"),
     ],

@@ -52,8 +52,8 @@ GAUSSIAN = [
     FreeBits(0.25),
     TargetRate(1.0),
     TargetDistortion(4.0),
-    BetaTC(20),
-    BetaTC(20, weights=MinibatchWeighted(), num_samples=2),
+    BetaTC(dataset_size=20),
+    BetaTC(dataset_size=20, weights=MinibatchWeighted(), num_samples=2),
     InfoVAE(),
     ELBO(beta=0.0) + 10.0 * MMD(),
     ELBO() + Linear(0.0, 5.0, steps=5) * SlicedWasserstein(10),
@@ -243,7 +243,9 @@ def test_state_is_taken_up_where_it_was(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", [FreeBits(0.25), BetaTC(20), DIPVAE()], ids=lambda o: type(o))
+@pytest.mark.parametrize(
+    "objective", [FreeBits(0.25), BetaTC(dataset_size=20), DIPVAE()], ids=lambda o: type(o)
+)
 def test_what_splits_over_dimensions_is_refused_by_a_hierarchy(objective):
     for wanted in (objective, ELBO() + 0.5 * objective):
         with pytest.raises(ValueError, match="Hierarchy"):

@@ -10,7 +10,7 @@ import tensorflow_probability as tfp
 from scipy.special import logsumexp
 
 import tfvae
-from tests.conftest import binary_data
+from tests.conftest import binary_data, mlp_vae
 from tests.models.test_finite_latents import MODELS as FINITE
 from tests.objectives.test_elbo import make_terms
 from tfvae.objectives import (
@@ -102,7 +102,7 @@ def test_all_weight_of_a_data_set_of_one_point_is_its_own():
     with tf.GradientTape() as tape:
         terms = terms_of(tfd.MultivariateNormalDiag(loc, [[0.5, 2.0]]))
         parts = split_rate(terms, 1, MinibatchStratified())
-        bound = BetaTC(1)(terms)
+        bound = BetaTC(dataset_size=1)(terms)
     assert np.all(np.isfinite(tape.gradient(bound, loc)))
     # One posterior is the aggregated one, and factorises.
     np.testing.assert_allclose(parts[:2], np.zeros([2, 1]), atol=1e-6)
@@ -111,10 +111,10 @@ def test_all_weight_of_a_data_set_of_one_point_is_its_own():
 @pytest.mark.parametrize("weights", [MinibatchStratified(), MinibatchWeighted()], ids=str)
 def test_weights_of_one_make_the_sampled_elbo(weights):
     terms = make_terms(4)
-    objective = BetaTC(100, beta=1.0, weights=weights)
+    objective = BetaTC(dataset_size=100, beta=1.0, weights=weights)
     np.testing.assert_allclose(objective(terms), ELBO(analytic_kl=False)(terms), rtol=1e-5)
     parts = split_rate(terms, 100, weights)
-    other = BetaTC(100, beta=5.0, alpha=2.0, gamma=0.5, weights=weights)
+    other = BetaTC(dataset_size=100, beta=5.0, alpha=2.0, gamma=0.5, weights=weights)
     rate = 2.0 * parts[0] + 5.0 * parts[1] + 0.5 * parts[2]
     np.testing.assert_allclose(other(terms), -terms.distortion - rate, rtol=1e-5)
 
@@ -142,12 +142,35 @@ def test_sums_over_few_states_have_no_noise():
     product = np.outer(table.sum(axis=1), table.sum(axis=0)).ravel()
     correlation = np.sum(q * np.log(q / product))
     assert np.mean(parts.total_correlation) == pytest.approx(correlation, rel=1e-3)
-    objective = BetaTC(12, beta=1.0)
+    objective = BetaTC(dataset_size=12, beta=1.0)
     np.testing.assert_allclose(objective(terms), ELBO()(terms), rtol=1e-5)
 
 
+def test_the_number_of_points_comes_from_the_data_of_fit(tmp_path):
+    vae, x = mlp_vae(), binary_data(20)
+    vae.compile("adam", 0.5 * BetaTC(4.0) + 0.5 * ELBO())
+    with pytest.raises(ValueError, match=r"needs the number of points.*dataset_size=N"):
+        vae.fit(tf.data.Dataset.from_tensor_slices(x).batch(10), verbose=0)
+    vae.fit(x, batch_size=10, validation_split=0.25, verbose=0)
+    assert vae.objective.objectives[0].dataset_size == 15
+    vae.evaluate(x, verbose=0)  # what training has told stands
+    assert vae.objective.objectives[0].dataset_size == 15
+    told = mlp_vae()
+    told.compile("adam", BetaTC(4.0, dataset_size=20))
+    asking = mlp_vae()
+    asking.compile("adam", BetaTC(4.0))
+    asking.set_weights(told.get_weights())
+    losses = [model.fit(x, batch_size=10, verbose=0).history["loss"] for model in (told, asking)]
+    assert losses[0] == losses[1]
+    asking.save(tmp_path / "beta.keras")
+    loaded = keras.models.load_model(tmp_path / "beta.keras")
+    assert loaded.objective == BetaTC(4.0)  # other data may have another number
+    loaded.evaluate(x[:8], verbose=0)
+    assert loaded.objective.dataset_size == 8
+
+
 def test_config_round_trip():
-    objective = BetaTC(1000, 4.0, weights=MinibatchWeighted(), num_samples=2)
+    objective = BetaTC(4.0, dataset_size=1000, weights=MinibatchWeighted(), num_samples=2)
     stored = keras.saving.serialize_keras_object(objective)
     assert keras.saving.deserialize_keras_object(stored) == objective
 
@@ -165,19 +188,31 @@ def full_covariance():
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: BetaTC(0), ValueError, "`dataset_size` must be a whole number.*dataset_size=0"),
-        (lambda: BetaTC(10, beta=-1.0), ValueError, "`beta` must be a number >= 0. .*beta=-1.0"),
-        (lambda: BetaTC(10, alpha=None), ValueError, "Received: alpha=None"),
-        (lambda: BetaTC(10, gamma=float("inf")), ValueError, "Received: gamma=inf"),
-        (lambda: BetaTC(10, weights="mss"), TypeError, r"`MinibatchStratified\(\)`.*weights='mss'"),
-        (lambda: BetaTC(10, num_samples=0), ValueError, "num_samples=0"),
         (
-            lambda: BetaTC(10)(full_covariance()),
+            lambda: BetaTC(dataset_size=0),
+            ValueError,
+            "whole number.*dataset_size=0",
+        ),
+        (
+            lambda: BetaTC(beta=-1.0),
+            ValueError,
+            "`beta` must be a number >= 0. .*beta=-1.0",
+        ),
+        (lambda: BetaTC(alpha=None), ValueError, "Received: alpha=None"),
+        (lambda: BetaTC(gamma=float("inf")), ValueError, "Received: gamma=inf"),
+        (
+            lambda: BetaTC(weights="mss"),
+            TypeError,
+            r"`MinibatchStratified\(\)`.*weights='mss'",
+        ),
+        (lambda: BetaTC(num_samples=0), ValueError, "num_samples=0"),
+        (
+            lambda: BetaTC(dataset_size=10)(full_covariance()),
             ValueError,
             "posterior that factorises over the dimensions.*Received: MultivariateNormalTriL",
         ),
         (
-            lambda: BetaTC(10)(mixture_prior()),
+            lambda: BetaTC(dataset_size=10)(mixture_prior()),
             ValueError,
             "takes a prior that factorises over the dimensions.*Received: NormalMixture",
         ),

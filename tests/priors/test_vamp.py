@@ -8,7 +8,7 @@ from scipy import stats
 
 import tfvae
 from tests import analytic
-from tests.conftest import binary_data, mlp_decoder, mlp_encoder
+from tests.conftest import binary_data, mlp_decoder, mlp_encoder, mlp_vae
 from tests.layers.cases import ALL_CASES
 from tfvae.data.checks import check_array
 from tfvae.distributions import support_of
@@ -152,8 +152,8 @@ def test_posteriors_of_any_family():
 def test_bad_arguments():
     with pytest.raises(ValueError, match="`num_components` must be"):
         VampPrior(0)
-    with pytest.raises(ValueError, match=r"one row per component\. Received: 3 rows, num_comp.*=5"):
-        VampPrior(5, pseudo_inputs=np.zeros([3, 6]))
+    with pytest.raises(ValueError, match=r"one row per component\. Received: 3 rows, num_comp.*=2"):
+        VampPrior(2, pseudo_inputs=np.zeros([3, 6]))
     with pytest.raises(ValueError, match=r"Expected: \[5, 6\]. Received: \[5, 7\]"):
         tfvae.VAE(mlp_encoder(), mlp_decoder(), VampPrior(5, pseudo_inputs=np.zeros([5, 7])))
     start = np.linspace(0.0, 2.0, 30).reshape(5, 6)
@@ -164,3 +164,15 @@ def test_bad_arguments():
         tfvae.VAE(mlp_encoder(), decoder, VampPrior(5, pseudo_inputs=np.zeros([5, 6])))
     with pytest.raises(ValueError, match="is made of posteriors: pass it to a model"):
         VampPrior(5, 2).distribution()
+
+
+def test_pseudo_inputs_start_from_the_rows_that_there_are():
+    rows = binary_data(3)
+    assert VampPrior(pseudo_inputs=rows).num_components == 3
+    prior = VampPrior(5, pseudo_inputs=rows)
+    mlp_vae(prior=prior)
+    start = prior.pseudo_inputs.numpy()
+    np.testing.assert_array_equal(start[:3], rows)
+    assert len(np.unique(start, axis=0)) == 5
+    assert start.min() >= 0.0
+    assert start.max() <= 1.0

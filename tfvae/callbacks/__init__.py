@@ -1,5 +1,5 @@
 """What runs during `fit`."""
 
-from tfvae.callbacks.monitoring import CollapseMonitor, ProgressBar
+from tfvae.callbacks.monitoring import CollapseMonitor, EarlyStopping, ProgressBar
 
-__all__ = ["CollapseMonitor", "ProgressBar"]
+__all__ = ["CollapseMonitor", "EarlyStopping", "ProgressBar"]

@@ -13,10 +13,13 @@ from tqdm import tqdm
 from tfvae._config import check_count
 from tfvae.evaluation.collapse import CollapseReport, measure_collapse
 from tfvae.models import LatentVariableModel
+from tfvae.training.directions import direction_of
 
-__all__ = ["CollapseMonitor", "ProgressBar"]
+__all__ = ["CollapseMonitor", "EarlyStopping", "ProgressBar"]
 
 _HEADING = "epoch | time | ELBO = -(distortion + rate), I[x;z] in the batch, validation ELBO"
+
+_BAR = "{n_fmt:>4}/{total_fmt} |{bar:12}| {elapsed}<{remaining}  "
 
 
 class CollapseMonitor(keras.callbacks.Callback):
@@ -113,6 +116,49 @@ class CollapseMonitor(keras.callbacks.Callback):
                     logs[f"held_out_{name}"] = float(value)
 
 
+class EarlyStopping(keras.callbacks.EarlyStopping):
+    """Ends training where held-out data no longer gains, and leaves the best weights in place.
+
+    Keras's own with other defaults: it watches the validation ELBO, knows that more is better, and
+    puts the weights of the best epoch back, whether training ended early or not.
+
+    Args:
+        monitor: What to watch, of what `fit` logs.
+        patience: Epochs without a gain after which training ends.
+        restore_best_weights: Puts the weights of the best epoch back.
+        mode: "max" or "min"; "auto" knows it for what models log.
+        **kwargs: As in `keras.callbacks.EarlyStopping`.
+
+    Attributes:
+        best_epoch: The epoch of the weights, counted from 0.
+
+    Example:
+        >>> best = tfvae.callbacks.EarlyStopping(patience=3)
+        >>> history = vae.fit(x, epochs=2, validation_data=(x,), verbose=0, callbacks=[best])
+        >>> best.best_epoch
+        1
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_elbo",
+        *,
+        patience: int = 10,
+        restore_best_weights: bool = True,
+        mode: str = "auto",
+        **kwargs: Any,
+    ) -> None:
+        if mode == "auto":
+            mode = direction_of(monitor) or mode
+        super().__init__(
+            monitor,
+            patience=patience,
+            restore_best_weights=restore_best_weights,
+            mode=mode,
+            **kwargs,
+        )
+
+
 class ProgressBar(keras.callbacks.Callback):
     """One bar for all epochs, with the ELBO and its terms of the last one, in 80 columns.
 
@@ -142,21 +188,23 @@ class ProgressBar(keras.callbacks.Callback):
         self._bar = tqdm(
             total=(self.params or {}).get("epochs"),
             file=file,
-            bar_format="{n_fmt:>4}/{total_fmt} |{bar:12}| {elapsed}<{remaining} {postfix}",
+            bar_format=_BAR,
             mininterval=0.2,
         )
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Moves the bar on and shows the terms of this epoch."""
         logs = logs or {}
-        terms = ""
+        terms = []
         if {"elbo", "distortion", "rate"} <= logs.keys():
-            terms = "{elbo:.2f} = -({distortion:.2f} + {rate:.2f})".format(**logs)
+            terms.append("{elbo:.2f} = -({distortion:.2f} + {rate:.2f})".format(**logs))
         if "mutual_information" in logs:
-            terms += f", I {logs['mutual_information']:.2f}"
+            terms.append(f"I {logs['mutual_information']:.2f}")
+        shown = ", ".join(terms)
         if "val_elbo" in logs:
-            terms += f"  val {logs['val_elbo']:.2f}"
-        self._bar.set_postfix_str(terms, refresh=False)
+            shown += f"  val {logs['val_elbo']:.2f}"
+        # As a whole: tqdm would put a comma before what it is given as a postfix.
+        self._bar.bar_format = _BAR + shown.strip().replace("{", "{{").replace("}", "}}")
         self._bar.update(epoch + 1 - self._bar.n)
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:

@@ -5,7 +5,7 @@ from tfvae.evaluation.bidirectional import Bidirectional, bidirectional
 from tfvae.evaluation.collapse import CollapseReport, measure_collapse
 from tfvae.evaluation.curve import Curve
 from tfvae.evaluation.decomposition import decompose
-from tfvae.evaluation.estimate import Estimate
+from tfvae.evaluation.estimate import Estimate, render_table
 from tfvae.evaluation.imputation import Imputation, impute
 from tfvae.evaluation.ledger import Decomposition
 from tfvae.evaluation.likelihood import LogLikelihood, log_likelihood
@@ -34,4 +34,5 @@ __all__ = [
     "log_likelihood",
     "measure_collapse",
     "refine",
+    "render_table",
 ]

@@ -15,7 +15,7 @@ from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Seed, Tensor
 from tfvae.data.spec import CONTEXT
 from tfvae.evaluation.chains import adapted_steps, annealed
-from tfvae.evaluation.estimate import Estimate, render_table
+from tfvae.evaluation.estimate import Estimate, Shown, render_table
 from tfvae.evaluation.paths import check_free, path_of, temperatures
 from tfvae.evaluation.streaming import Stream, filled, progress
 from tfvae.graph.evidence import summary_of_weights
@@ -27,7 +27,7 @@ _Compute = Callable[[dict[str, Tensor], Tensor, Tensor, Tensor], tuple[Tensor, .
 
 
 @dataclass(frozen=True)
-class Bidirectional:
+class Bidirectional(Shown):
     """Bounds on log p(x) of data that a model has drawn itself, from both sides.
 
     Attributes:

@@ -18,7 +18,7 @@ from tfvae.distributions.gaussian import as_diagonal_normal
 from tfvae.distributions.statistics import centre, known_centre, probabilities
 from tfvae.evaluation.causes import Facts, likely_cause
 from tfvae.evaluation.decomposition import decompose
-from tfvae.evaluation.estimate import render_table
+from tfvae.evaluation.estimate import Shown, render_table
 from tfvae.evaluation.ledger import Decomposition
 from tfvae.evaluation.partners import Pool
 from tfvae.evaluation.streaming import Stream
@@ -45,7 +45,7 @@ _REMEDY_OF_PARTS = "a warm-up of `beta`, or `FreeBits`"
 
 
 @dataclass(frozen=True)
-class CollapseReport:
+class CollapseReport(Shown):
     """What the latents of a model say of data, in nats per point.
 
     Attributes:

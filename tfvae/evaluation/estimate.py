@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import io
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,11 +14,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Estimate", "OfDraws", "render_table"]
+__all__ = ["Estimate", "OfDraws", "Shown", "render_table"]
+
+
+class Shown:
+    """Mixin of results whose text is for reading: notebooks show it as it is printed."""
+
+    def _repr_html_(self) -> str:
+        """Returns the text in type of one width."""
+        return f"<pre>{html.escape(str(self))}</pre>"
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Estimate(Shown):
     """A quantity that is a mean over N data points.
 
     Attributes:
@@ -38,6 +48,41 @@ class Estimate:
         with np.errstate(invalid="ignore"):
             deviation = values.std(ddof=1) if len(values) > 1 else float("nan")
             return cls(per_point, float(values.mean()), float(deviation / np.sqrt(len(values))))
+
+    @classmethod
+    def of_seeds(cls, values: np.ndarray) -> Estimate:
+        """Summarises values `[seeds, N]` of the same points under models of several seeds.
+
+        The points are the same for all seeds, so that the variances of the mean over points and
+        of that over seeds add up. Of one seed there is the noise of the points alone.
+        """
+        values = np.asarray(values, np.float64)
+        points = cls.of(values.mean(axis=0))
+        seeds = cls.of(values.mean(axis=1)).standard_error if len(values) > 1 else 0.0
+        return cls(points.per_point, points.mean, float(np.hypot(points.standard_error, seeds)))
+
+    def minus(self, other: Estimate) -> Estimate:
+        """Returns the difference to an estimate over the same points, each compared with itself.
+
+        Its standard error is that of the differences: what makes a point hard for both models is
+        no noise of the comparison.
+
+        Raises:
+            ValueError: The estimates are over different numbers of points.
+
+        Example:
+            >>> first = tfvae.evaluation.Estimate.of(np.array([1.0, 5.0, 9.0]))
+            >>> second = tfvae.evaluation.Estimate.of(np.array([0.0, 4.0, 8.0]))
+            >>> print(first.minus(second))
+            1.000 ± 0.000
+        """
+        own, others = np.asarray(self.per_point), np.asarray(other.per_point)
+        if own.shape != others.shape:
+            raise ValueError(
+                "Paired differences are over the same points. "
+                f"Received: {own.shape[0]} and {others.shape[0]} points."
+            )
+        return Estimate.of(own.astype(np.float64) - others.astype(np.float64))
 
     def __float__(self) -> float:
         return self.mean
@@ -76,13 +121,39 @@ class OfDraws:
 
 
 def render_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Returns a table as text of at most 80 columns; the second and third hold numbers."""
-    table = Table(title=title, title_justify="left")
+    """Returns a table as text of at most 80 columns, numbers on the right of theirs.
+
+    Args:
+        title: Stands above it.
+        columns: Headings.
+        rows: Cells, row by row. Columns after the first are aligned on the right where each of
+            their cells is empty or begins with a number.
+
+    Example:
+        >>> from tfvae.evaluation import render_table
+        >>> print(render_table("Gains", ["model", "nats"], [["VAE", "1.5"], ["IWAE", "12.5"]]))
+        Gains
+        ┏━━━━━━━┳━━━━━━┓
+        ┃ model ┃ nats ┃
+        ┡━━━━━━━╇━━━━━━┩
+        │ VAE   │  1.5 │
+        │ IWAE  │ 12.5 │
+        └───────┴──────┘
+    """
+    # Text as it stands: no markup in square brackets.
+    table = Table(title=Text(title), title_justify="left")
     for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if index in (1, 2) else "left")
+        cells = [row[index] for row in rows if index < len(row)]
+        numbers = index > 0 and any(cells) and all(map(_is_number, cells))
+        table.add_column(Text(column), justify="right" if numbers else "left")
     for row in rows:
-        table.add_row(*map(Text, row))  # as it stands: no markup in square brackets
+        table.add_row(*map(Text, row))
     console = Console(file=io.StringIO(), width=80, color_system=None)
     with console.capture() as capture:
         console.print(table)
     return "\n".join(line.rstrip() for line in capture.get().rstrip().splitlines())
+
+
+def _is_number(cell: str) -> bool:
+    """Whether a cell holds a number, perhaps with an error or a unit behind it, or nothing."""
+    return re.match(r"\s*($|[-+]?(\d|\.\d|nan|inf)|-\s*$)", cell) is not None

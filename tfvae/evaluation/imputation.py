@@ -13,7 +13,7 @@ import tensorflow as tf
 from tfvae._config import check_count
 from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Seed, Tensor
-from tfvae.evaluation.estimate import render_table
+from tfvae.evaluation.estimate import Shown, render_table
 from tfvae.evaluation.streaming import Stream, progress
 from tfvae.graph.imputation import Imputer, completed
 from tfvae.models import DirectedModel, LatentVariableModel
@@ -25,7 +25,7 @@ _DRAWS_AT_ONCE = 5000
 
 
 @dataclass(frozen=True)
-class Imputation:
+class Imputation(Shown):
     """Data with its missing entries filled, as it was where it was observed.
 
     Attributes:

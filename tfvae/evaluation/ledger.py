@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from tfvae.evaluation.aggregation import Aggregated
-from tfvae.evaluation.estimate import Estimate, render_table
+from tfvae.evaluation.estimate import Estimate, Shown, render_table
 
 __all__ = ["Decomposition", "balanced"]
 
 
 @dataclass(frozen=True)
-class Decomposition:
+class Decomposition(Shown):
     """The ledger of the ELBO over N data points, in nats; every entry is an `Estimate`.
 
     With q(z) the aggregated posterior, the mean of the N posteriors q(z|x_n):

@@ -14,7 +14,7 @@ import tensorflow_probability as tfp
 from tfvae._config import check_amount, check_count
 from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Distribution, Seed, Tensor
-from tfvae.evaluation.estimate import Estimate, render_table
+from tfvae.evaluation.estimate import Estimate, Shown, render_table
 from tfvae.evaluation.streaming import Stream, progress
 from tfvae.layers.origin import Origin, with_origin
 from tfvae.learning.semi_amortised import checked_origin, refinable
@@ -28,7 +28,7 @@ _DECAY, _SQUARE_DECAY, _EPSILON = 0.9, 0.999, 1e-8
 
 
 @dataclass(frozen=True)
-class Refinement:
+class Refinement(Shown):
     """Posteriors of N points, each improved by itself within the family of the encoder.
 
     Attributes:

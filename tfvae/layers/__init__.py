@@ -1,5 +1,6 @@
 """Keras layers whose output is a `tfp.distributions` object, and what goes with them."""
 
+from tfvae.layers.adapted import Adapted
 from tfvae.layers.autoregressive import Autoregressive, PixelCNN
 from tfvae.layers.autoregressive_transform import AutoregressiveTransform
 from tfvae.layers.base import DistributionLayer, IndependentLayer
@@ -19,6 +20,7 @@ from tfvae.layers.data_encoder import DataEncoder
 from tfvae.layers.discretized import DiscretizedLogistic, MixtureOfDiscretizedLogistics
 from tfvae.layers.distribution_lambda import DistributionLambda
 from tfvae.layers.heterogeneous import Heterogeneous
+from tfvae.layers.image_parameters import ImageParameters
 from tfvae.layers.kl import KLDivergenceAddLoss, KLDivergenceRegularizer
 from tfvae.layers.masked import Masked
 from tfvae.layers.mixture import MixtureLogistic, MixtureNormal, MixtureSameFamily
@@ -36,11 +38,13 @@ from tfvae.layers.real import (
 )
 from tfvae.layers.relaxed import RelaxedBernoulli, RelaxedOneHotCategorical
 from tfvae.layers.sphere import PowerSpherical, VonMisesFisher
+from tfvae.layers.start import start_of
 from tfvae.layers.transformed import TransformedDistribution
 from tfvae.layers.unit_interval import ContinuousBernoulli, IndependentBeta
 from tfvae.layers.variable import VariableLayer
 
 __all__ = [
+    "Adapted",
     "Autoregressive",
     "AutoregressiveTransform",
     "CategoricalMixtureOfOneHotCategorical",
@@ -50,6 +54,7 @@ __all__ = [
     "DistributionLambda",
     "DistributionLayer",
     "Heterogeneous",
+    "ImageParameters",
     "IndependentBernoulli",
     "IndependentBeta",
     "IndependentCategorical",
@@ -81,4 +86,5 @@ __all__ = [
     "VonMisesFisher",
     "ZeroInflatedNegativeBinomial",
     "ZeroInflatedPoisson",
+    "start_of",
 ]

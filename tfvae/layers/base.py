@@ -117,6 +117,11 @@ class DistributionLayer(keras.layers.Layer):
         """Returns the plain tfp distribution of parameters `[..., P]`."""
         raise NotImplementedError
 
+    @property
+    def num_params(self) -> int:
+        """The number of parameters per example that this layer reads, P."""
+        return self._params_size()
+
     def build(self, input_shape: Shape) -> None:
         structure = self._structure()
         expected = self._params_size()

@@ -26,9 +26,8 @@ class Heterogeneous(DistributionLayer):
 
     An event is one row `[D]` of numbers, in the order of `columns`; categories are numbers from 0
     to L - 1. A layer over scalars is one column, a layer over `[n]` is n columns side by side.
-    Parameters are those of the columns one after the other, each as its layer orders them. Scale
-    columns of large numbers before training, such as to unit variance: the decoder has to reach
-    their mean and scale from parameters near zero.
+    Parameters are those of the columns one after the other, each as its layer orders them. Wrap the
+    layer in `Adapted` to have the decoder count in the units of each column.
 
     For missing entries wrap the layer: `Masked(Heterogeneous(...))`. `DataEncoder` turns rows into
     the input of an encoder.

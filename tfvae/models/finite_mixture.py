@@ -17,6 +17,7 @@ from tfvae.graph.graph import Graph
 from tfvae.graph.parts import Network, Root
 from tfvae.graph.posteriors import Networks
 from tfvae.learning.expectation_maximisation import EMResult, expectation_maximisation
+from tfvae.models.clusters import k_means, set_clusters
 from tfvae.models.components import Mixture, Responsibilities, checked_weights, with_table
 from tfvae.models.one_prior import OnePriorModel
 from tfvae.priors import OneHot, Prior
@@ -130,6 +131,45 @@ class FiniteMixture(OnePriorModel):
             gradient_steps=gradient_steps,
             functions=self.functions,
         )
+
+    def start_from(self, x: Any, labels: Any = None, *, seed: int = 0) -> FiniteMixture:
+        """Sets the components to clusters of data, and the weights to their sizes.
+
+        Components that start at random are often too far from all points to ever get any: they
+        stay dead, under gradients above all. `expected_counts` says how many points each has.
+
+        Args:
+            x: Array `[N, *x_event]`.
+            labels: Cluster of each point, whole numbers `[N]` from 0 to K - 1, such as those of
+                scikit-learn's `KMeans`; by default those of k-means here.
+            seed: Of the points that k-means starts from.
+
+        Returns:
+            The model itself.
+
+        Raises:
+            ValueError: The components are a network, the data is not what the model is for, or has
+                fewer points than there are components; or `labels` are not one number for each.
+
+        Reference: k-means++ (Arthur and Vassilvitskii, 2007),
+        https://theory.stanford.edu/~sergei/papers/kMeansPP-soda.pdf
+        """
+        self.check_data(x, "x")
+        x = np.asarray(x, np.float64)
+        labels = k_means(x, self.num_components, seed) if labels is None else np.asarray(labels)
+        set_clusters(self._mixture, x, labels)
+        return self
+
+    def expected_counts(self, x: Any, batch_size: int = 1000) -> np.ndarray:
+        """Returns how many points each component has, `[K]`: the sums of the responsibilities.
+
+        One with less than a point is dead.
+        """
+        self.check_data(x, "x")
+        x = np.asarray(x, keras.config.floatx())
+        chunks = (x[start : start + batch_size] for start in range(0, len(x), batch_size))
+        sums = [np.sum(self.encode(chunk).probs_parameter(), axis=0) for chunk in chunks]
+        return np.sum(sums, axis=0)
 
     def with_prior(self, prior: Prior) -> FiniteMixture:
         """See `OnePriorModel.with_prior`."""

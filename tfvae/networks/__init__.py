@@ -1,6 +1,13 @@
 """Keras networks from tensor to tensor; they know nothing of distributions."""
 
-from tfvae.networks.bodies import GatedDense, conv, conv_transpose, gated_mlp, mlp
+from tfvae.networks.bodies import (
+    GatedDense,
+    conv,
+    conv_transpose,
+    functional,
+    gated_mlp,
+    mlp,
+)
 from tfvae.networks.causal import GatedPixelCNN
 from tfvae.networks.conditional import ConditionalMLP
 from tfvae.networks.made import MADE
@@ -16,6 +23,7 @@ __all__ = [
     "MaskedDense",
     "conv",
     "conv_transpose",
+    "functional",
     "gated_mlp",
     "mlp",
 ]

@@ -6,7 +6,7 @@ layer that makes the parameters of a distribution. They know nothing of distribu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -14,7 +14,7 @@ import keras
 from tfvae._stored import parts_config
 from tfvae._typing import Shape, Tensor, register
 
-__all__ = ["GatedDense", "conv", "conv_transpose", "gated_mlp", "mlp"]
+__all__ = ["GatedDense", "conv", "conv_transpose", "functional", "gated_mlp", "mlp"]
 
 Activation = str | Callable[[Tensor], Tensor]
 
@@ -162,59 +162,100 @@ def conv(
 
 
 def conv_transpose(
-    image_shape: Sequence[int],
     filters: Sequence[int],
     activation: Activation = "relu",
     *,
+    image_shape: Sequence[int],
     kernel_size: int = 3,
     name: str | None = None,
 ) -> keras.Sequential:
     """Returns the mirror of `conv`: a dense layer, then convolutions that double the size.
 
-    The last step maps to the channels of the image with no activation and flattens: for a
-    likelihood with one parameter per pixel these are its parameters; for more parameters per
-    pixel pass an `image_shape` with that many times the channels.
+    What comes out are feature maps of the size of the image, as `conv` gives features: the
+    parameters of a likelihood are made of them by `tfvae.layers.ImageParameters`.
 
     Args:
-        image_shape: `(H, W, C)` of the output, H and W multiples of `2 ** len(filters)`.
-        filters: Channels from the smallest map to the largest.
+        filters: Channels of each convolution, from the smallest map to the largest.
         activation: Keras activation, by name or as a callable.
+        image_shape: `(H, W)` or `(H, W, C)` of the image, H and W multiples of
+            `2 ** len(filters)`; the channels are not read.
         kernel_size: Side of the square kernels.
         name: Name of the `keras.Sequential`.
 
     Returns:
-        `[B, K]` → `[B, H * W * C]`.
+        `[B, K]` → `[B, H, W, filters[-1]]`.
 
     Raises:
         ValueError: `image_shape` is no image, or its sides cannot be halved that often.
 
     Example:
-        >>> tfvae.networks.conv_transpose((28, 28, 1), [64, 32])(tf.zeros([5, 16])).shape
-        TensorShape([5, 784])
+        >>> tfvae.networks.conv_transpose([64, 32], image_shape=(28, 28))(tf.zeros([5, 16])).shape
+        TensorShape([5, 28, 28, 32])
     """
     filters, image = _positive("filters", filters), _positive("image_shape", image_shape)
     factor = 2 ** len(filters)
-    if len(image) != 3 or image[0] % factor or image[1] % factor:
+    if len(image) not in (2, 3) or image[0] % factor or image[1] % factor:
         raise ValueError(
-            "`image_shape` must be (height, width, channels) with sides that are multiples of "
-            f"2 ** len(filters) = {factor}. Received: image_shape={tuple(image_shape)}"
+            "`image_shape` must be (height, width) or (height, width, channels) with sides that "
+            f"are multiples of 2 ** len(filters) = {factor}. "
+            f"Received: image_shape={tuple(image_shape)}"
         )
     smallest = (image[0] // factor, image[1] // factor, filters[0])
     layers = [
+        keras.layers.Flatten(),
         keras.layers.Dense(smallest[0] * smallest[1] * smallest[2], activation),
         keras.layers.Reshape(smallest),
-    ]
-    for channels in filters:
-        layers.append(
+        *(
             keras.layers.Conv2DTranspose(
                 channels, kernel_size, 2, padding="same", activation=activation
             )
-        )
-    layers += [
-        keras.layers.Conv2D(image[2], kernel_size, padding="same"),
-        keras.layers.Flatten(),
+            for channels in filters
+        ),
     ]
     return keras.Sequential(layers, name=name)
+
+
+def functional(
+    inputs: Mapping[str, int | Sequence[int]],
+    *layers: Callable[[Any], Any],
+    name: str | None = None,
+) -> keras.Model:
+    """Returns a network of one or more named inputs, for models of several nodes or a context.
+
+    One input goes through the layers as it is; several are flattened and joined, in their order.
+
+    Args:
+        inputs: Name of what is read → its shape, such as `{"z": (16,), "context": (10,)}`.
+        *layers: What it goes through, one after the other: bodies of this module, `Dense` layers,
+            and the layer that makes a distribution.
+        name: Name of the `keras.Model`.
+
+    Raises:
+        ValueError: There are no inputs, or no layers.
+
+    Example:
+        >>> head = tfvae.layers.IndependentNormal(3)
+        >>> network = tfvae.networks.functional(
+        ...     {"z": 2, "context": (4, 4)},
+        ...     tfvae.networks.mlp([16]), keras.layers.Dense(head.num_params), head)
+        >>> network([tf.zeros([5, 2]), tf.zeros([5, 4, 4])]).event_shape
+        TensorShape([3])
+    """
+    if not inputs or not layers:
+        raise ValueError(
+            "A network takes at least one input and one layer. "
+            f"Received: inputs={dict(inputs)}, {len(layers)} layers."
+        )
+    shapes = {key: (s,) if isinstance(s, int) else tuple(s) for key, s in inputs.items()}
+    read: list[Any] = [keras.Input(shape, name=key) for key, shape in shapes.items()]
+    if len(read) == 1:
+        value = read[0]
+    else:
+        flat = [part if part.ndim == 2 else keras.layers.Flatten()(part) for part in read]
+        value = keras.layers.Concatenate()(flat)
+    for layer in layers:
+        value = layer(value)
+    return keras.Model(read[0] if len(read) == 1 else read, value, name=name)
 
 
 def _positive(name: str, sizes: Sequence[int]) -> list[int]:

@@ -95,6 +95,11 @@ class Objective(Configured):
         """
         return (self.gradient or DEFAULT_GRADIENT).draw(q_z, num_samples, seed)
 
+    def of_points(self, number: int) -> Objective:
+        """Returns the objective for data of so many points, where it depends on that."""
+        del number
+        return self
+
     def initial_state(self) -> dict[str, float]:
         """Returns the numbers that this objective changes from step to step, as they begin."""
         return {}
@@ -212,6 +217,11 @@ class Sum(Objective):
             bound = call_objective(part, terms, step, _part_of(state, index))
             bounds.append(tf.cast(value_at(weight, step), bound.dtype) * bound)
         return tf.add_n(bounds)
+
+    def of_points(self, number: int) -> Sum:
+        """See `Objective.of_points`."""
+        parts = tuple(part.of_points(number) for part in self.objectives)
+        return self if parts == self.objectives else Sum(parts, self.weights)
 
     def check_family(self, q_z: Distribution) -> None:
         """See `Objective.check_family`."""

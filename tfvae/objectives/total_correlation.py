@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -150,7 +151,6 @@ class BetaTC(Expectation):
     With all weights one it is the sampled ELBO, whatever the estimates of the parts.
 
     Args:
-        dataset_size: Number of points that batches are drawn from, N.
         beta: Weight of the total correlation, >= 0.
         alpha: Weight of the mutual information, >= 0.
         gamma: Weight of the dimension-wise KL, >= 0.
@@ -158,6 +158,8 @@ class BetaTC(Expectation):
         num_samples: Draws of z per data point, S.
         gradient: How the gradient in the parameters of q(z|x) follows the draws; None takes
             `Reparameterised`, or that of a sum.
+        dataset_size: Number of points that batches are drawn from, N; by default that of the data
+            that `fit` is given, where it is in memory.
 
     Call arguments:
         terms: `Terms` of a posterior and a prior that factorise over the dimensions of z.
@@ -169,26 +171,27 @@ class BetaTC(Expectation):
     Raises:
         TypeError: `weights` are no `BatchWeights`, or `gradient` no gradient estimator.
         ValueError: A weight is negative, a number not whole; on call, the posterior or the prior
-            does not factorise.
+            does not factorise, or nobody has said how many points there are.
 
     Example:
-        >>> tfvae.objectives.BetaTC(dataset_size=1000, beta=6.0)(terms).shape
+        >>> tfvae.objectives.BetaTC(6.0, dataset_size=1000)(terms).shape
         TensorShape([20])
 
     Reference: Isolating Sources of Disentanglement in VAEs (Chen et al., 2018),
     https://arxiv.org/abs/1802.04942
     """
 
-    dataset_size: int
     beta: float = 6.0
     alpha: float = 1.0
     gamma: float = 1.0
     weights: BatchWeights = MinibatchStratified()
     num_samples: int = 1
     gradient: GradientEstimator | None = None
+    dataset_size: int | None = None
 
     def __post_init__(self) -> None:
-        check_count("dataset_size", self.dataset_size)
+        if self.dataset_size is not None:
+            check_count("dataset_size", self.dataset_size)
         for name in ("beta", "alpha", "gamma"):
             check_amount(name, getattr(self, name))
         if not isinstance(self.weights, BatchWeights):
@@ -199,6 +202,11 @@ class BetaTC(Expectation):
         check_count("num_samples", self.num_samples)
         check_following_gradient(self.gradient)
 
+    def of_points(self, number: int) -> BetaTC:
+        """See `Objective.of_points`."""
+        known = self.dataset_size is not None
+        return self if known else dataclasses.replace(self, dataset_size=number)
+
     def check_family(self, q_z: Distribution) -> None:
         """Checks that a posterior factorises."""
         if as_factors(q_z) is None or not q_z.event_shape.rank:
@@ -206,6 +214,12 @@ class BetaTC(Expectation):
 
     def __call__(self, terms: Terms, step: int | Tensor = 0) -> Tensor:
         del step
+        if self.dataset_size is None:
+            raise ValueError(
+                "`BetaTC` needs the number of points that batches are drawn from, which arrays "
+                "given to `fit` or `evaluate` tell, and streams do not. "
+                f"Pass `dataset_size=N`: `BetaTC({self.beta:g}, dataset_size=50_000)`."
+            )
         information, correlation, each = split_rate(terms, self.dataset_size, self.weights)
         rate = self.alpha * information + self.beta * correlation + self.gamma * each
         return -terms.distortion - rate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import keras
 import numpy as np
@@ -41,16 +41,18 @@ class VampPrior(Prior):
     that are excluded are never reached.
 
     Args:
-        num_components: Number of pseudo-inputs, M.
+        num_components: Number of pseudo-inputs, M; by default that of the rows of
+            `pseudo_inputs`, or 500.
         event_shape: Shape of one latent; by default that of the model's encoder.
-        pseudo_inputs: Data `[M, *x_event]` to start from; by default noise: uniform between two
+        pseudo_inputs: Data `[M, *x_event]`, or fewer rows, to start from; what is left, by default
+            all, starts from noise: uniform between two
             bounds of the likelihood, log-normal beyond one bound, standard normal without any, and
             whole numbers for categories.
         learn_weights: Learns the weights `w` of the mixture; False keeps them equal.
         **kwargs: See `Prior`.
 
     Raises:
-        ValueError: `num_components` is smaller than 1 or not the length of `pseudo_inputs`, these
+        ValueError: `num_components` is smaller than 1 or than the rows of `pseudo_inputs`, these
             have not the shape of the data or lie outside of the support of the likelihood, or the
             encoder needs a context.
 
@@ -67,20 +69,22 @@ class VampPrior(Prior):
 
     def __init__(
         self,
-        num_components: int = 500,
+        num_components: int | None = None,
         event_shape: Any = None,
         *,
         pseudo_inputs: Any = None,
         learn_weights: bool = False,
         **kwargs: Any,
     ) -> None:
+        if num_components is None:
+            num_components = 500 if pseudo_inputs is None else len(np.asarray(pseudo_inputs))
         check_count("num_components", num_components)
         self.num_components = int(num_components)
         self.learn_weights = learn_weights
         self._start = None if pseudo_inputs is None else np.asarray(pseudo_inputs, "float32")
-        if self._start is not None and len(self._start) != num_components:
+        if self._start is not None and len(self._start) > num_components:
             raise ValueError(
-                "`pseudo_inputs` must hold one row per component. Received: "
+                "`pseudo_inputs` must hold at most one row per component. Received: "
                 f"{len(self._start)} rows, num_components={num_components}"
             )
         self._encode: Callable[[Tensor], Distribution] | None = None
@@ -135,7 +139,7 @@ class VampPrior(Prior):
         if start is not None and start.shape[1:] != x_shape:
             raise ValueError(
                 "`pseudo_inputs` must have the shape of the data. "
-                f"Expected: {[self.num_components, *x_shape]}. Received: {list(start.shape)}"
+                f"Expected: {[len(start), *x_shape]}. Received: {list(start.shape)}"
             )
         if start is not None and within.excludes(start):
             raise ValueError(
@@ -145,11 +149,7 @@ class VampPrior(Prior):
             )
         self.pseudo_inputs = self.add_weight(
             shape=(self.num_components, *x_shape),
-            initializer=(
-                (lambda shape, dtype=None: within(_noise(support, shape, dtype)))
-                if start is None
-                else keras.initializers.Constant(cast(Any, start))
-            ),
+            initializer=lambda shape, dtype=None: _beginning(start, support, within, shape, dtype),
             constraint=within,
             name="pseudo_inputs",
         )
@@ -159,6 +159,17 @@ class VampPrior(Prior):
             trainable=self.learn_weights,
             name="logits",
         )
+
+
+def _beginning(
+    start: np.ndarray | None, support: Support, within: _Within, shape: Shape, dtype: Any
+) -> Tensor:
+    """Returns the rows that are given, and noise for those that are not."""
+    given = np.zeros((0, *shape[1:]), "float32") if start is None else start
+    if len(given) == shape[0]:
+        return tf.cast(given, dtype or keras.config.floatx())
+    noise = within(_noise(support, (shape[0] - len(given), *shape[1:]), dtype))
+    return tf.concat([tf.cast(given, noise.dtype), noise], axis=0)
 
 
 class _Within(keras.constraints.Constraint):

@@ -15,6 +15,7 @@ import tensorflow as tf
 from tfvae._config import check_count
 from tfvae.data.source import Source
 from tfvae.training.compilation import steps_at_once
+from tfvae.training.directions import know_directions
 from tfvae.training.rows import Rows
 
 __all__ = ["Reader"]
@@ -41,6 +42,7 @@ class Reader:
 
     Attributes:
         chooses_steps: Whether the number of steps in a call is chosen here.
+        asked: The objective that `compile` was given; that of the model may follow the data.
     """
 
     def __init__(self, model: Any, reads_rows: Mapping[str, bool]) -> None:
@@ -48,6 +50,7 @@ class Reader:
         self._rows: dict[int, Rows] = {}
         self._numbers = itertools.count()
         self.chooses_steps = True
+        self.asked: Any = None
 
     @contextlib.contextmanager
     def fitting(
@@ -71,6 +74,8 @@ class Reader:
             self._check(held_out, "validation_data")
         elif given.get("validation_split") and source.is_in_memory:
             source, held_out = source.split(given.pop("validation_split"))
+        self._know_points(source)
+        know_directions(given.get("callbacks"))
 
         batch_size, shuffle = given.get("batch_size"), given.get("shuffle", True)
         as_asked = shuffle in (True, False) and not given.get("class_weight")
@@ -82,6 +87,8 @@ class Reader:
             if not given.get("validation_steps"):
                 test = self._rows_of(held_out, "test", size)
         limits = [given.get("steps_per_epoch"), given.get("validation_steps")]
+        num_train = _num_batches(source, train, limits[0])
+        num_test = None if held_out is None else _num_batches(held_out, test, limits[1])
         with self._in_calls_of(given.get("callbacks"), limits, train), contextlib.ExitStack() as on:
             given["x"], given["y"], given["sample_weight"] = source.for_keras()
             if train is not None:
@@ -93,7 +100,7 @@ class Reader:
                 given["validation_data"] = held_out.for_keras()
             if test is not None:
                 given["validation_data"] = (on.enter_context(self._counted(test)),)
-            self._have_counted(given, train, test, train, add_history=True)
+            self._have_counted(given, num_train, num_test, num_train, add_history=True)
             yield given
 
     @contextlib.contextmanager
@@ -107,6 +114,8 @@ class Reader:
         given = _by_name(keras.Model.evaluate, args, kwargs)
         source = Source.of(x, y, given.pop("sample_weight", None))
         self._check(source, "x")
+        if self._model.compiled and self._model.objective == self.asked:
+            self._know_points(source)
         test, steps = None, given.get("steps")
         if not steps:
             test = self._rows_of(source, "test", given.get("batch_size"))
@@ -115,7 +124,8 @@ class Reader:
             if test is not None:
                 given |= {"x": on.enter_context(self._counted(test)), "y": None}
                 given |= {"sample_weight": None, "batch_size": None}
-            self._have_counted(given, None, test, test)
+            counted = _num_batches(source, test, steps)
+            self._have_counted(given, None, counted, counted)
             yield given
 
     @contextlib.contextmanager
@@ -184,6 +194,17 @@ class Reader:
         if source.is_in_memory:
             source.check_rows()
 
+    def _know_points(self, source: Source) -> None:
+        """Has the model take its objective for data of so many points, where that matters."""
+        model = self._model
+        if not model.compiled:
+            return
+        found = self.asked.of_points(source.num_rows) if source.is_in_memory else self.asked
+        if found != model.objective:
+            model.objective = found
+            model._step.follow(found)
+            model.functions.forget()
+
     def _rows_of(
         self, source: Source, kind: str, batch_size: Any, *, shuffle: bool = False
     ) -> Rows | None:
@@ -239,25 +260,25 @@ class Reader:
     def _have_counted(
         self,
         given: dict[str, Any],
-        train: Rows | None,
-        test: Rows | None,
-        main: Rows | None,
+        num_train: int | None,
+        num_test: int | None,
+        steps: int | None,
         *,
         add_history: bool = False,
     ) -> None:
         """Has callbacks hear of as many steps as there are."""
         callbacks, verbose = given.get("callbacks"), given.get("verbose", "auto")
-        if main is None or isinstance(callbacks, keras.callbacks.CallbackList):
+        if steps is None or isinstance(callbacks, keras.callbacks.CallbackList):
             return
         given["callbacks"] = CountedCallbacks(
             callbacks,
-            num_train=None if train is None else train.num_batches,
-            num_test=None if test is None else test.num_batches,
+            num_train=num_train,
+            num_test=num_test,
             add_history=add_history,
             add_progbar=verbose != 0,
             verbose=verbose,
             epochs=given.get("epochs", 1),
-            steps=main.num_batches,
+            steps=steps,
             model=self._model,
         )
 
@@ -302,6 +323,18 @@ def _number_of(iterator: Any) -> int | None:
     for name in spec if isinstance(spec, dict) else ():
         if isinstance(name, str) and name.startswith(_ROWS):
             return int(name.removeprefix(_ROWS))
+    return None
+
+
+def _num_batches(source: Source, rows: Rows | None, limit: int | None) -> int | None:
+    """Returns how many batches a pass has, None where nobody knows before its end."""
+    if limit:
+        return limit
+    if rows is not None:
+        return rows.num_batches
+    if isinstance(source.x, tf.data.Dataset):
+        count = int(source.x.cardinality())
+        return count if count > 0 else None
     return None
 
 

@@ -130,6 +130,10 @@ class Step:
 
     # What a model runs.
 
+    def follow(self, objective: Objective) -> None:
+        """Takes another form of the objective, one with the same state."""
+        self._objective = objective
+
     def prepare(self) -> None:
         """Checks that there is something to train by this scheme, and makes what that takes.
 

@@ -205,6 +205,7 @@ class Trainer(keras.Model):
             auto_scale_loss=auto_scale_loss,
         )
         self.objective, self.scheme = objective, scheme
+        self._reader.asked = objective
         self._step = Step(self, objective, scheme, scheme_is_checked=self.built)
         self._compile_arguments = {
             "run_eagerly": run_eagerly,
@@ -225,7 +226,7 @@ class Trainer(keras.Model):
         optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
         return {
             "optimizer": keras.saving.serialize_keras_object(optimizer),
-            "objective": keras.saving.serialize_keras_object(self.objective),
+            "objective": keras.saving.serialize_keras_object(self._reader.asked),
             "scheme": keras.saving.serialize_keras_object(self.scheme),
             **self._compile_arguments,
         }
