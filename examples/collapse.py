@@ -32,8 +32,7 @@ import numpy as np
 
 import tfvae
 from tfvae import datasets, layers, objectives
-from tfvae.evaluation import CollapseReport, measure_collapse
-from tfvae.evaluation.estimate import render_table
+from tfvae.evaluation import CollapseReport, measure_collapse, render_table
 
 IMAGE = (8, 8, 1)
 LATENTS = 8

@@ -31,7 +31,7 @@ import tensorflow as tf
 
 import tfvae
 from tfvae import datasets, layers, plots
-from tfvae.evaluation.estimate import Estimate, render_table
+from tfvae.evaluation import Estimate, render_table
 
 IMAGE, LABELS, LATENTS = (8, 8, 1), 10, 16
 
@@ -41,28 +41,23 @@ def one_hot(labels: np.ndarray) -> np.ndarray:
     return np.eye(LABELS, dtype="float32")[labels]
 
 
-def network(shapes: Sequence[tuple[int, ...]], head: Any, size: int, hidden: int) -> keras.Model:
-    """Returns a network that reads inputs of these shapes, to a distribution of `size` numbers."""
-    inputs = [keras.Input(shape) for shape in shapes]
-    flat = [keras.layers.Flatten()(part) for part in inputs]
-    h = flat[0] if len(flat) == 1 else keras.layers.Concatenate()(flat)
-    h = tfvae.networks.gated_mlp([hidden])(h)
-    params = keras.layers.Dense(size)(keras.layers.Dropout(0.2)(h))
-    return keras.Model(inputs[0] if len(inputs) == 1 else inputs, head(params))
+def network(inputs: dict[str, Sequence[int]], head: Any, hidden: int) -> keras.Model:
+    """Returns a network that reads inputs of these names and shapes, to a distribution."""
+    body = tfvae.networks.gated_mlp([hidden])
+    params = keras.layers.Dense(head.num_params)
+    return tfvae.networks.functional(inputs, body, keras.layers.Dropout(0.2), params, head)
 
 
 def build_vae(conditional: bool, hidden: int, seed: int) -> tfvae.VAE:
     """Returns a model of p(x|c), or the same without c, under N(0, I)."""
     keras.utils.set_random_seed(seed)
-    label = [(LABELS,)] if conditional else []
-    size = layers.MultivariateNormalDiag.params_size(LATENTS)
+    label = {"context": (LABELS,)} if conditional else {}
     prior = None
     if conditional:
-        mapped = network([(LABELS,)], layers.MultivariateNormalDiag(LATENTS), size, hidden // 4)
+        mapped = network(label, layers.MultivariateNormalDiag(LATENTS), hidden // 4)
         prior = tfvae.priors.Conditional(mapped)
-    encoder = network([IMAGE, *label], layers.MultivariateNormalDiag(LATENTS), size, hidden)
-    pixels = layers.IndependentBernoulli
-    decoder = network([(LATENTS,), *label], pixels(IMAGE), pixels.params_size(IMAGE), hidden)
+    encoder = network({"x": IMAGE, **label}, layers.MultivariateNormalDiag(LATENTS), hidden)
+    decoder = network({"z": (LATENTS,), **label}, layers.IndependentBernoulli(IMAGE), hidden)
     return tfvae.VAE(encoder, decoder, prior, seed=seed)
 
 
@@ -70,15 +65,13 @@ def build_classifier(hidden: int, seed: int) -> tfvae.ConditionalModel:
     """Returns p(c|x): labels are the data here, and the image is what they depend on."""
     keras.utils.set_random_seed(seed)
     head = layers.IndependentCategorical((), LABELS)
-    return tfvae.ConditionalModel(network([IMAGE], head, LABELS, hidden), seed=seed)
+    return tfvae.ConditionalModel(network({"context": IMAGE}, head, hidden), seed=seed)
 
 
 def train(model: Any, data: Any, validation: Any, epochs: int) -> None:
     """Fits a model and leaves it with the weights of the best validation ELBO."""
     model.compile(keras.optimizers.Adam(2e-3))
-    best = keras.callbacks.EarlyStopping(
-        "val_elbo", mode="max", patience=epochs, restore_best_weights=True
-    )
+    best = tfvae.callbacks.EarlyStopping(patience=epochs)
     model.fit(
         data,
         epochs=epochs,

@@ -35,8 +35,7 @@ from sklearn.decomposition import PCA
 import tfvae
 from tfvae import layers, priors
 from tfvae.distributions import KernelDensity
-from tfvae.evaluation import Estimate
-from tfvae.evaluation.estimate import render_table
+from tfvae.evaluation import Estimate, render_table
 
 DIMS = 8
 FIRST = "Gaussian"
@@ -89,9 +88,7 @@ MODELS: dict[str, Callable[[], Any]] = {
 
 def train(model: Any, x: np.ndarray, valid: np.ndarray, epochs: int) -> int:
     """Fits a model and leaves it with the weights of the best validation; returns its epoch."""
-    best = keras.callbacks.EarlyStopping(
-        "val_elbo", mode="max", patience=15, restore_best_weights=True
-    )
+    best = tfvae.callbacks.EarlyStopping(patience=15)
     model.compile(keras.optimizers.Adam(3e-3))
     model.fit(
         x, validation_data=(valid,), epochs=epochs, batch_size=100, callbacks=[best], verbose=0
@@ -127,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             draws = options.num_samples if name == "VAE" else 1
             found = tfvae.log_likelihood(model, test, draws, verbose=False)
         first = found if first is None else first
-        gain = Estimate.of(found.per_point.astype("float64") - first.per_point)
+        gain = found.minus(first)
         against = "" if found is first else f"{gain.mean:+.2f} ± {gain.standard_error:.2f}"
         mean = f"{found.mean:.2f} ± {found.standard_error:.2f}"
         rows.append([name, mean, against, how])

@@ -63,9 +63,7 @@ def build_vae(num_latents: int, hidden: int, seed: int) -> tfvae.VAE:
 def train(vae: tfvae.VAE, data: datasets.Dataset, epochs: int) -> keras.callbacks.History:
     """Fits `vae` and leaves it with the weights of the best validation ELBO."""
     vae.compile(keras.optimizers.Adam(2e-3))
-    stop = keras.callbacks.EarlyStopping(
-        "val_elbo", mode="max", patience=50, restore_best_weights=True
-    )
+    stop = tfvae.callbacks.EarlyStopping(patience=50)
     return vae.fit(
         data.x_train,
         epochs=epochs,

@@ -29,7 +29,7 @@ import numpy as np
 
 import tfvae
 from tfvae import datasets
-from tfvae.evaluation.estimate import render_table
+from tfvae.evaluation import render_table
 
 IMAGE = (8, 8, 1)
 SIZES = {"z_1": 16, "z_2": 8, "z_3": 4}
@@ -46,12 +46,8 @@ KINDS = (
 def network(reads: Sequence[str], head: Any, hidden: int) -> keras.Model:
     """Returns a network that reads what these names say, x or levels, to a distribution."""
     shapes = {name: (size,) for name, size in SIZES.items()} | {"x": IMAGE}
-    inputs = [keras.Input(shapes[name], name=name) for name in reads]
-    flat = [keras.layers.Flatten()(part) for part in inputs]
-    h = flat[0] if len(flat) == 1 else keras.layers.Concatenate()(flat)
-    h = tfvae.networks.gated_mlp([hidden])(h)
-    params = keras.layers.Dense(head.params_size(head.event_shape))(h)
-    return keras.Model(inputs[0] if len(inputs) == 1 else inputs, head(params))
+    body, params = tfvae.networks.gated_mlp([hidden]), keras.layers.Dense(head.num_params)
+    return tfvae.networks.functional({name: shapes[name] for name in reads}, body, params, head)
 
 
 def build_vae(kind: str, hidden: int, seed: int) -> tfvae.HierarchicalVAE:
@@ -87,9 +83,7 @@ def train(vae: tfvae.HierarchicalVAE, data: datasets.Dataset, epochs: int) -> No
     steps = epochs * len(data.x_train) // 50
     warm_up = tfvae.objectives.Linear(0.0, 1.0, steps=max(1, steps // 5))
     vae.compile(keras.optimizers.Adam(2e-3), tfvae.objectives.ELBO(beta=warm_up))
-    best = keras.callbacks.EarlyStopping(
-        "val_elbo", mode="max", patience=epochs, restore_best_weights=True
-    )
+    best = tfvae.callbacks.EarlyStopping(patience=epochs)
     vae.fit(
         data.x_train,
         epochs=epochs,

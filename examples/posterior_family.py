@@ -33,7 +33,7 @@ import numpy as np
 
 import tfvae
 from tfvae import datasets, flows, layers
-from tfvae.evaluation.estimate import Estimate, render_table
+from tfvae.evaluation import Estimate, render_table
 
 IMAGE = (8, 8, 1)
 LATENTS = 16
@@ -44,42 +44,37 @@ FAMILIES = ("diagonal", "low rank", "full", "flow", "hierarchy")
 SCORES = ("log_p_x", "rate", "mutual_information", "gap")
 
 
-def network(head: Any, num_params: int, hidden: int, **shapes: Sequence[int]) -> keras.Model:
+def network(head: Any, hidden: int, **shapes: Sequence[int]) -> keras.Model:
     """Returns a network that reads x or levels of these names and shapes, to a distribution."""
-    inputs = [keras.Input(shape, name=name) for name, shape in shapes.items()]
-    flat = [keras.layers.Flatten()(part) for part in inputs]
-    h = flat[0] if len(flat) == 1 else keras.layers.Concatenate()(flat)
-    h = tfvae.networks.gated_mlp([hidden])(h)
-    params = keras.layers.Dense(num_params)(h)
-    return keras.Model(inputs[0] if len(inputs) == 1 else inputs, head(params))
+    body, params = tfvae.networks.gated_mlp([hidden]), keras.layers.Dense(head.num_params)
+    return tfvae.networks.functional(shapes, body, params, head)
 
 
 def normal(size: int, hidden: int, **shapes: Sequence[int]) -> keras.Model:
     """Returns a network to a diagonal Gaussian."""
-    return network(layers.MultivariateNormalDiag(size), 2 * size, hidden, **shapes)
+    return network(layers.MultivariateNormalDiag(size), hidden, **shapes)
 
 
 def posterior(family: str, hidden: int) -> keras.Model:
     """Returns q(z|x) of a family."""
     if family == "low rank":
         head = layers.MultivariateNormalLowRank(LATENTS, RANK)
-        return network(head, head.params_size(LATENTS, RANK), hidden, x=IMAGE)
+        return network(head, hidden, x=IMAGE)
     if family == "full":
         head = layers.MultivariateNormalTriL(LATENTS)
-        return network(head, head.params_size(LATENTS), hidden, x=IMAGE)
+        return network(head, hidden, x=IMAGE)
     if family == "flow":
         base = layers.MultivariateNormalDiag(LATENTS)
         flow = flows.InverseAutoregressive(num_transforms=2, hidden_units=[64])
         head = layers.TransformedDistribution(base, flow, CONTEXT)
-        num_params = head.params_size(base.params_size(LATENTS), CONTEXT)
-        return network(head, num_params, hidden, x=IMAGE)
+        return network(head, hidden, x=IMAGE)
     return normal(LATENTS, hidden, x=IMAGE)
 
 
 def build_vae(family: str, hidden: int, seed: int) -> tfvae.LatentVariableModel:
     """Returns a model with the posterior of a family; all have the same p(x|z)."""
     keras.utils.set_random_seed(seed)
-    decoder = network(layers.IndependentBernoulli(IMAGE), 64, hidden, z_1=(LATENTS,))
+    decoder = network(layers.IndependentBernoulli(IMAGE), hidden, z_1=(LATENTS,))
     if family != "hierarchy":
         return tfvae.VAE(posterior(family, hidden), decoder, seed=seed)
     above = {"z_2": (LATENTS_ABOVE,)}
@@ -95,9 +90,7 @@ def train(vae: tfvae.LatentVariableModel, data: datasets.Dataset, epochs: int) -
     steps = epochs * len(data.x_train) // 50
     warm_up = tfvae.objectives.Linear(0.0, 1.0, steps=max(1, steps // 5))
     vae.compile(keras.optimizers.Adam(2e-3), tfvae.objectives.ELBO(beta=warm_up))
-    best = keras.callbacks.EarlyStopping(
-        "val_elbo", mode="max", patience=epochs, restore_best_weights=True
-    )
+    best = tfvae.callbacks.EarlyStopping(patience=epochs)
     vae.fit(
         data.x_train,
         epochs=epochs,
@@ -116,26 +109,17 @@ def score(vae: tfvae.LatentVariableModel, x: np.ndarray, num_samples: int) -> di
     return {name: getattr(ledger, name).per_point for name in SCORES}
 
 
-def over_seeds(values: np.ndarray) -> Estimate:
-    """Summarises values `[seeds, N]`: one mean, with the noise of both the points and the seeds.
-
-    The points are the same for all seeds, so that the variances of the two means add up. Of one
-    seed there is the noise of the points alone.
-    """
-    points = Estimate.of(values.mean(axis=0))
-    seeds = Estimate.of(values.mean(axis=1)).standard_error if len(values) > 1 else 0.0
-    return Estimate(points.per_point, points.mean, float(np.hypot(points.standard_error, seeds)))
-
-
 def differs(values: np.ndarray) -> bool:
     """Whether the mean of values `[seeds, N]` is two standard errors from 0, of one sign in all."""
-    found, signs = over_seeds(values), np.sign(values.mean(axis=1))
+    found, signs = Estimate.of_seeds(values), np.sign(values.mean(axis=1))
     return abs(found.mean) > 2.0 * found.standard_error and len(set(signs)) == 1
 
 
 def conclude(found: dict[str, dict[str, np.ndarray]], ceiling: float) -> list[str]:
     """Returns what scores `[seeds, N]`, by family and name, say of the question."""
-    information = {family: over_seeds(s["mutual_information"]) for family, s in found.items()}
+    information = {
+        family: Estimate.of_seeds(s["mutual_information"]) for family, s in found.items()
+    }
     dependent = [
         family
         for family, scores in found.items()
@@ -161,7 +145,7 @@ def conclude(found: dict[str, dict[str, np.ndarray]], ceiling: float) -> list[st
             if family != "diagonal"
         }
         told = [
-            f"{family} {over_seeds(change).mean:+.2f}"
+            f"{family} {Estimate.of_seeds(change).mean:+.2f}"
             for family, change in changes.items()
             if differs(change)
         ]
@@ -181,8 +165,8 @@ def table(found: dict[str, dict[str, np.ndarray]], ceiling: float) -> str:
     """Returns scores `[seeds, N]`, by family and name, as text."""
     rows = []
     for family, scores in found.items():
-        log_p_x = over_seeds(scores["log_p_x"])
-        change = over_seeds(scores["log_p_x"] - found["diagonal"]["log_p_x"])
+        log_p_x = Estimate.of_seeds(scores["log_p_x"])
+        change = Estimate.of_seeds(scores["log_p_x"] - found["diagonal"]["log_p_x"])
         cells = [f"{log_p_x.mean:.2f} ± {log_p_x.standard_error:.2f}"]
         cells.append(
             "" if family == "diagonal" else f"{change.mean:+.2f} ± {change.standard_error:.2f}"
@@ -224,7 +208,7 @@ def draw(found: dict[str, dict[str, np.ndarray]], ceiling: float, path: Path) ->
     ):
         for name, values in series.items():
             for row, each in enumerate(values.values()):
-                value = over_seeds(each)
+                value = Estimate.of_seeds(each)
                 axes.errorbar(
                     value.mean,
                     row,

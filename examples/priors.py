@@ -38,7 +38,7 @@ import tensorflow as tf
 
 import tfvae
 from tfvae import datasets
-from tfvae.evaluation.estimate import Estimate, render_table
+from tfvae.evaluation import Estimate, render_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -97,9 +97,7 @@ def build_vae(prior: tfvae.priors.Prior, hidden: int, seed: int) -> tfvae.VAE:
 def train(vae: tfvae.VAE, data: datasets.Dataset, epochs: int) -> None:
     """Fits `vae` and leaves it with the weights of the best validation ELBO."""
     vae.compile(keras.optimizers.Adam(5e-3))
-    best = keras.callbacks.EarlyStopping(
-        "val_elbo", mode="max", patience=epochs, restore_best_weights=True
-    )
+    best = tfvae.callbacks.EarlyStopping(patience=epochs)
     vae.fit(
         data.x_train,
         epochs=epochs,
@@ -128,7 +126,7 @@ def row(
     """Returns a row of the table; the difference to `baseline` is paired over the points."""
     difference = ""
     if baseline is not None:
-        gain = Estimate.of(evidence.per_point - baseline.per_point)
+        gain = evidence.minus(baseline)
         difference = f"{gain.mean:+.2f} ± {gain.standard_error:.2f}"
     parts = (ledger.rate, ledger.mutual_information, ledger.marginal_kl)
     mean = f"{evidence.mean:.2f} ± {evidence.standard_error:.2f}"

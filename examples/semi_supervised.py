@@ -30,8 +30,8 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans
 
 import tfvae
-from tfvae import datasets, layers, objectives, plots, priors
-from tfvae.evaluation.estimate import render_table
+from tfvae import datasets, layers, networks, objectives, plots, priors
+from tfvae.evaluation import render_table
 
 IMAGE = (8, 8, 1)
 CLASSES = 10
@@ -41,12 +41,12 @@ LABELS = (0, 20, 50, 100)
 
 def network(head: Any, hidden: int, **shapes: Sequence[int]) -> keras.Model:
     """Returns a network that reads the nodes of these names and shapes, to a distribution."""
-    inputs = [keras.Input(shape, name=name) for name, shape in shapes.items()]
-    flat = [keras.layers.Flatten()(part) for part in inputs]
-    h = flat[0] if len(flat) == 1 else keras.layers.Concatenate()(flat)
-    if hidden:
-        h = keras.layers.Dense(hidden, "relu")(h)
-    return keras.Model(inputs, head(keras.layers.Dense(head.params_size(head.event_shape))(h)))
+    body = [keras.layers.Dense(hidden, "relu")] if hidden else []
+    params = keras.layers.Dense(head.num_params)
+    flat = (
+        [keras.layers.Flatten()] if len(shapes) == 1 else []
+    )  # several are flattened to be joined
+    return networks.functional(shapes, *flat, *body, params, head)
 
 
 def build_model(hidden: int, seed: int) -> tfvae.DirectedModel:
@@ -112,7 +112,7 @@ def k_means(data: datasets.Dataset, seed: int) -> float:
 def draw_classes(model: tfvae.DirectedModel, columns: int, seed: int) -> np.ndarray:
     """Returns means of p(x|y, z), z ~ p(z|y): a row of digits for each y."""
     y = tf.repeat(tf.eye(CLASSES), columns, axis=0)
-    z = model.generative_networks[1]([y]).sample(seed=(seed, 0))
+    z = model.generative_networks[1](y).sample(seed=(seed, 0))
     return model.generative_networks[2]([y, z]).mean().numpy()
 
 

@@ -35,7 +35,7 @@ import numpy as np
 
 import tfvae
 from tfvae import layers
-from tfvae.evaluation.estimate import Estimate, render_table
+from tfvae.evaluation import Estimate, render_table
 
 CULTIVARS = 3
 
@@ -74,9 +74,7 @@ def train(vae: tfvae.VAE, rows: np.ndarray, epochs: int, seed: int) -> None:
     order = np.random.default_rng([seed, 1]).permutation(len(rows))
     valid, own = rows[order[: len(rows) // 5]], rows[order[len(rows) // 5 :]]
     vae.compile(keras.optimizers.Adam(3e-3), tfvae.objectives.ImportanceWeighted(10))
-    best = keras.callbacks.EarlyStopping(
-        "val_loss", mode="min", patience=max(10, epochs // 5), restore_best_weights=True
-    )
+    best = tfvae.callbacks.EarlyStopping("val_loss", patience=max(10, epochs // 5))
     vae.fit(
         own,
         epochs=epochs,

@@ -1,5 +1,6 @@
 """Nothing is left out: every part is exported, stored under one name, tested and shown at work."""
 
+import ast
 import importlib
 import inspect
 import pathlib
@@ -152,3 +153,18 @@ def test_modules_say_what_they_export():
             if inspect.isclass(value) or inspect.isfunction(value):
                 assert value.__doc__, f"{name}.{attribute} has no docstring"
     assert tfvae.__version__.count(".") == 2
+
+
+def test_examples_import_no_private_helpers():
+    for path in sorted((ROOT.parent / "examples").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("tfvae"):
+                continue
+            module = importlib.import_module(node.module)
+            for alias in node.names:
+                public = alias.name in getattr(module, "__all__", ())
+                assert public, f"{path.name} imports {node.module}.{alias.name}"
+                inner = [part for part in node.module.split(".") if part.startswith("_")]
+                assert not inner, f"{path.name} imports from {node.module}"
+                packaged = hasattr(module, "__path__") or node.module.count(".") == 1
+                assert packaged, f"{path.name} imports from within {node.module}"

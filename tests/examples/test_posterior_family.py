@@ -72,12 +72,12 @@ def decoder(vae):
 def test_noise_is_that_of_points_and_of_seeds(example):
     generator = np.random.default_rng(1)
     values = generator.normal(size=(3, 500)) + np.array([[-1.0], [0.0], [4.0]])
-    found = example.over_seeds(values)
+    found = example.Estimate.of_seeds(values)
     points = np.std(values.mean(axis=0), ddof=1) / np.sqrt(500)
     seeds = np.std(values.mean(axis=1), ddof=1) / np.sqrt(3)
     assert found.mean == pytest.approx(values.mean())
     assert found.standard_error == pytest.approx(np.sqrt(points**2 + seeds**2))
-    one = example.over_seeds(values[:1])
+    one = example.Estimate.of_seeds(values[:1])
     assert one.standard_error == pytest.approx(np.std(values[0], ddof=1) / np.sqrt(500))
 
 
