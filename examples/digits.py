@@ -7,7 +7,8 @@ the model and its export, reloaded with TensorFlow alone.
 
     python examples/digits.py
 
-Pictures go to `outputs/digits`, the export to `saved_models/digits/1`; `serve_digits.py` uses it.
+With `--report digits.html` all of it is written on one page, for any browser. Pictures go to
+`outputs/digits`, the export to `saved_models/digits/1`; `serve_digits.py` uses it.
 """
 
 from __future__ import annotations
@@ -151,6 +152,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--num-samples", type=int, default=1000, help="draws per digit for the log-likelihood")
     add("--seed", type=int, default=0, help="of weights, training and evaluation")
     add("--output", type=Path, default=Path("outputs/digits"), help="folder of the pictures")
+    add("--report", type=Path, help="HTML file to write a report to")
     add("--export", type=Path, default=Path("saved_models/digits/1"), help="folder of the export")
     add("--scores", type=Path, help="JSON file to record the export's scores in, with their seed")
     return parser.parse_args(arguments)
@@ -176,6 +178,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     print("\nPictures:")
     draw(vae, data, history, options.output)
+    if options.report is not None:
+        page = tfvae.report(
+            vae, data.x_test, options.report, history, labels=data.y_test, title="Digits"
+        )
+        print(f"  {page}")
 
     print()
     vae.export(options.export)

@@ -46,8 +46,12 @@ TESTED_ELSEWHERE = {
     "tfvae.objectives.relaxations": "objectives/test_gradients.py",
     "tfvae.objectives.score_function": "objectives/test_gradients.py",
     **{
+        f"tfvae.reporting.{name}": "reporting/test_page.py"
+        for name in ("blocks", "embedded", "findings", "sections")
+    },
+    **{
         f"tfvae.plots.{name}": "test_plots.py"
-        for name in ("grid", "latents", "pictures", "style", "training")
+        for name in ("columns", "evidence", "grid", "latents", "pictures", "style", "training")
     },
     "tfvae.priors.categorical": "priors/test_base.py",
     "tfvae.priors.conditional": "models/test_context.py",

@@ -27,6 +27,9 @@ LADDER = [
     {"training", "export"},
     {"models"},
     {"evaluation"},
+    {"latents"},
+    {"plots"},
+    {"reporting"},
 ]
 # Objectives and what draws for them know each other by name, for types alone.
 TYPED_CIRCLES = set()

@@ -32,10 +32,11 @@ def test_wheel_and_sdist_hold_the_package(distributions):
         (metadata,) = (name for name in names if name.endswith("/METADATA"))
         text = archive.read(metadata).decode()
     assert {"tfvae/py.typed", "tfvae/__init__.py", "tfvae/models/vae.py"} <= set(names)
+    assert "tfvae/reporting/page.html.j2" in names
     assert not [name for name in names if name.startswith(("tests", "examples", "benchmarks"))]
     assert "License-Expression: Apache-2.0" in text
     assert "Requires-Python: >=3.11" in text
-    for extra in ("examples", "test", "benchmarks", "dev"):
+    for extra in ("examples", "report", "test", "benchmarks", "dev"):
         assert f"Provides-Extra: {extra}\n" in text
     with tarfile.open(sdist) as archive:
         names = {name.split("/", 1)[-1] for name in archive.getnames()}

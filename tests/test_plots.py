@@ -1,3 +1,5 @@
+import dataclasses
+import io
 import sys
 
 import keras
@@ -441,3 +443,99 @@ def test_missing_matplotlib_names_the_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match=r'pip install "tfvae\[examples\]"'):
         plots.training_curves(history(2))
+
+
+# Numbers.
+
+
+@pytest.fixture(scope="module")
+def ledger(vae):
+    return tfvae.decompose(vae, images(30), evidence_samples=50, refine_steps=2)
+
+
+def test_bars_of_the_ledger_end_at_the_elbo_and_at_log_p_x(ledger):
+    (axes,) = plots.ledger(ledger).axes
+    names = [text.get_text() for text in axes.get_yticklabels()]
+    bars = dict(zip(names, axes.patches, strict=True))
+    assert list(bars) == [
+        "distortion",
+        "mutual information",
+        "total correlation",
+        "dimension wise kl",
+        "-ELBO",
+        "amortisation gap",
+        "approximation gap",
+        "-log p(x)",
+    ]
+    start = 0.0
+    for name in ("distortion", "mutual information", "total correlation", "dimension wise kl"):
+        width = getattr(ledger, name.replace(" ", "_")).mean
+        assert (bars[name].get_x(), bars[name].get_width()) == pytest.approx((start, width))
+        start += width
+    assert bars["-ELBO"].get_width() == pytest.approx(-ledger.elbo.mean)
+    gap = bars["amortisation gap"].get_width() + bars["approximation gap"].get_width()
+    assert gap == pytest.approx(-ledger.amortisation_gap.mean - ledger.approximation_gap.mean)
+    assert bars["-log p(x)"].get_width() == pytest.approx(-ledger.log_p_x.mean)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", slow_but("density", of=list(KINDS), always=["conditional"]))
+def test_ledger_of_every_kind_of_model(name):
+    model, data = kind(name)
+    entries = tfvae.decompose(model, data, evidence_samples=5, num_samples=2)
+    (axes,) = plots.ledger(entries).axes
+    names = [text.get_text() for text in axes.get_yticklabels()]
+    assert names[0] == "distortion"
+    assert names[-3:] == ["-ELBO", "gap", "-log p(x)"]
+    levels = [f"{each.replace('_', ' ')}" for each in entries.level_rates]
+    assert (entries.marginal_kl is None and bool(levels)) == (levels != [] and levels[0] in names)
+
+
+def test_rates_are_in_order_and_idle_dimensions_grey(vae):
+    report = tfvae.evaluation.measure_collapse(vae, images(30), evidence_samples=2)
+    report = dataclasses.replace(
+        report, dimension_rates=np.array([0.0, 2.0, 1.0]), activity=np.array([0.0, 1.0, 1.0])
+    )
+    (axes,) = plots.rates(report).axes
+    assert [bar.get_height() for bar in axes.patches] == [2.0, 1.0, 0.0]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["1", "2", "0"]
+    assert len({bar.get_facecolor() for bar in axes.patches[:2]}) == 1
+    assert axes.patches[2].get_facecolor() != axes.patches[0].get_facecolor()
+    joint = dataclasses.replace(report, dimension_rates=None)
+    (axes,) = plots.rates(joint, ["a", "b", "c"]).axes
+    assert axes.get_ylabel() == "variance of the posterior mean"
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["b", "c", "a"]
+
+
+def test_the_curve_of_the_evidence_has_its_errors(vae):
+    result = tfvae.log_likelihood(vae, images(5), 40)
+    (axes,) = plots.evidence_curve(result).axes
+    line = axes.get_lines()[0]
+    np.testing.assert_array_equal(line.get_xdata(), result.curve.num_draws)
+    np.testing.assert_allclose(line.get_ydata(), result.curve.mean)
+    assert axes.get_xscale() == "log"
+    single = tfvae.log_likelihood(vae, images(1), 2)  # has no error
+    plots.evidence_curve(single).savefig(io.BytesIO())
+
+
+def test_columns_show_data_in_its_own_units():
+    x = np.array([[0.0, np.nan], [2.0, 5.0], [4.0, 7.0]])
+    drawn = 10.0 * np.ones([3, 2])
+    (axes,) = plots.columns(x, drawn, ["<a>", "$"]).axes
+    marks = [line.get_xdata()[0] for line in axes.get_lines() if line.get_marker() == "o"]
+    data, model = marks[::2], marks[1::2]
+    np.testing.assert_allclose(data, [0.0, 0.0], atol=1e-12)
+    np.testing.assert_allclose(model, [8.0 / np.std([0, 2, 4]), 4.0])
+    with pytest.raises(ValueError, match=r"shapes \(3, 2\) and \(3, 1\)"):
+        plots.columns(x, drawn[:, :1])
+    with pytest.raises(ValueError, match="1 names"):
+        plots.columns(x, drawn, ["one"])
+
+
+def test_curves_of_training_fit_into_a_narrow_column():
+    figure = plots.training_curves(history(3), columns=1)
+    tops = [axes.get_subplotspec().rowspan.start for axes in figure.axes]
+    assert tops == [0, 1, 2]
+    assert figure.get_size_inches()[0] < 4.0
+    (axes, *_) = plots.training_curves(history(1)).axes
+    assert list(axes.get_xticks()) == [1]

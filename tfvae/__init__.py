@@ -32,7 +32,8 @@ from tfvae.models import (
 from tfvae.terms import Terms
 
 if TYPE_CHECKING:
-    from tfvae import plots
+    from tfvae import latents, plots
+    from tfvae.reporting import report
 
 __all__ = [
     "VAE",
@@ -54,6 +55,7 @@ __all__ = [
     "evaluation",
     "flows",
     "impute",
+    "latents",
     "layers",
     "learning",
     "log_likelihood",
@@ -61,11 +63,14 @@ __all__ = [
     "objectives",
     "plots",
     "priors",
+    "report",
 ]
 
 
 def __getattr__(name: str) -> Any:
     """Imports what most programs do not need on first use."""
-    if name == "plots":
-        return importlib.import_module("tfvae.plots")
+    if name in ("latents", "plots"):
+        return importlib.import_module(f"tfvae.{name}")
+    if name == "report":
+        return importlib.import_module("tfvae.reporting").report
     raise AttributeError(f"module 'tfvae' has no attribute {name!r}")

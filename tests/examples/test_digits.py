@@ -45,7 +45,7 @@ def run(digits_example, tmp_path_factory):
     folder = tmp_path_factory.mktemp("digits")
     arguments = ["--epochs", "1", "--latents", "4", "--hidden", "16", "--num-samples", "20"]
     arguments += ["--output", str(folder / "pictures"), "--export", str(folder / "model" / "1")]
-    arguments += ["--scores", str(folder / "scores.json")]
+    arguments += ["--scores", str(folder / "scores.json"), "--report", str(folder / "page.html")]
     with pytest.MonkeyPatch.context() as patch:
         lines = []
         patch.setattr("builtins.print", lambda *parts, **_: lines.append(" ".join(map(str, parts))))
@@ -73,6 +73,13 @@ def test_writes_four_pictures(run):
     }
     for name in pictures:
         assert (folder / "pictures" / name).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_writes_a_report(run):
+    folder, printed = run
+    assert "<title>Digits</title>" in (folder / "page.html").read_text()
+    assert str(folder / "page.html") in printed
 
 
 @pytest.mark.slow

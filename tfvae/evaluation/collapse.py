@@ -15,7 +15,8 @@ from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Distribution, Seed, Tensor
 from tfvae.distributions import NormalMixture
 from tfvae.distributions.gaussian import as_diagonal_normal
-from tfvae.distributions.statistics import centre, known_centre, probabilities
+from tfvae.distributions.statistics import centre
+from tfvae.evaluation.activity import ACTIVE, activity, posterior_means
 from tfvae.evaluation.causes import Facts, likely_cause
 from tfvae.evaluation.decomposition import decompose
 from tfvae.evaluation.estimate import Shown, render_table
@@ -27,15 +28,11 @@ from tfvae.models import LatentVariableModel
 
 __all__ = ["CollapseReport", "measure_collapse"]
 
-# A latent dimension is active where the mean of its posterior varies by more (Burda et al., 2016).
-_ACTIVE = 0.01
 # Nats of mutual information, or of a rate, below which nothing is said.
 _NOTHING = 0.05
 # Nats that the mutual information must be able to reach to say that there is none: log 2 is what
 # pairs of points can show.
 _SHOWS_SOMETHING = 0.99 * math.log(2.0)
-# Draws of each half by which the variance of means is estimated where means are not known.
-_DRAWS = 32
 # Draws of all points together behind the mutual information: of few points one draw each would
 # leave more noise than `_NOTHING`.
 _LEAST_DRAWS = 1000
@@ -85,7 +82,7 @@ class CollapseReport(Shown):
     @property
     def active(self) -> np.ndarray:
         """Which dimensions are active, bool `[K]`: activity above 0.01."""
-        return self.activity > _ACTIVE
+        return self.activity > ACTIVE
 
     @property
     def active_units(self) -> int:
@@ -276,7 +273,7 @@ def _report(
         distortion=float(ledger.distortion),
         shuffle_cost=shuffle_cost,
         gap=float(ledger.gap) if ledger.gap else float("nan"),
-        activity=_activity(values["mean"], values["other_mean"]),
+        activity=activity(values["mean"], values["other_mean"]),
         dimension_rates=None if rates is None else rates.mean(axis=0),
         num_points=num_points,
         information_ceiling=ledger.information_ceiling,
@@ -318,7 +315,7 @@ def _scorer(model: LatentVariableModel) -> Callable[..., tuple[dict[str, Tensor]
         terms = model.terms(seed=seed, posterior=q_z, **batch)
         shuffled = model.terms(seed=seed, posterior=model.encode(**others), **batch)
         several = model.terms(num_samples=8, seed=fold_in(seed, 1), posterior=q_z, **batch)
-        mean, other_mean = _means(q_z, fold_in(seed, 2))
+        mean, other_mean = posterior_means(q_z, fold_in(seed, 2))
         values = {
             "distortion": terms.distortion,
             "shuffled_distortion": shuffled.distortion,
@@ -354,33 +351,6 @@ def _under_own_condition(
     given = {name: own[name] for name in own if name == "context" or name in model.graph.conditions}
     combined = model.data.as_batch({**parts, **given})
     return {name: tf.convert_to_tensor(part) for name, part in combined.items()}
-
-
-def _means(q_z: Distribution, seed: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the means of posteriors twice, `[B, K]`, of numbered categories `[B, K, L]`.
-
-    Means that are not known are estimated by draws, those of each half their own: the covariance
-    over points of two estimates is the variance of the means without the noise of the draws.
-    """
-    batch: Any = q_z.batch_shape_tensor()
-    size = batch[0]
-    categories = probabilities(q_z)
-    if categories is not None:
-        found = tf.reshape(categories, [size, -1, categories.shape[-1]])
-        return found, found
-    known = known_centre(q_z)
-    if known is not None:
-        found = tf.reshape(known, [size, -1])
-        return found, found
-    draws = q_z.sample(2 * _DRAWS, seed=seed)
-    halves = tf.split(tf.reshape(draws, [2 * _DRAWS, size, -1]), 2)
-    one, other = (tf.reduce_mean(half, axis=0) for half in halves)
-    return one, other
-
-
-def _activity(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    product = np.mean((one - one.mean(axis=0)) * (other - other.mean(axis=0)), axis=0)
-    return product.sum(axis=-1) if product.ndim == 2 else product
 
 
 def _scale_of(p_x: Distribution) -> Tensor | None:

@@ -109,7 +109,9 @@ class Decomposition(Shown):
             "refine_steps": self.refine_steps,
         }
 
-    def __str__(self) -> str:
+    @property
+    def notes(self) -> dict[str, str]:
+        """What each entry is, in a few words, by name; in their order as a tree is read."""
         ceiling = "mean log N_c" if self.conditions else "log N"
         given = f"|{','.join(self.conditions)}" if self.conditions else ""
         parts = "= mutual_information + marginal_kl"
@@ -126,11 +128,13 @@ class Decomposition(Shown):
             "total_correlation": "part of marginal_kl",
             "dimension_wise_kl": "the rest of marginal_kl",
         }
-        notes |= dict.fromkeys(self.level_rates, "part of rate")
+        return {**notes, **dict.fromkeys(self.level_rates, "part of rate")}
+
+    def __str__(self) -> str:
         entries = self._entries()
         rows = [
             [name, f"{entries[name].mean:.3f}", f"{entries[name].standard_error:.3f}", note]
-            for name, note in notes.items()
+            for name, note in self.notes.items()
             if name in entries
         ]
         title = f"ELBO ledger of {self.num_points} points, nats per point"

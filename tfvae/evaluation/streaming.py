@@ -15,7 +15,7 @@ from tfvae._typing import Tensor
 from tfvae.data.source import check_form
 from tfvae.models import LatentVariableModel
 
-__all__ = ["Stream", "filled", "progress"]
+__all__ = ["Stream", "filled", "first_rows", "progress"]
 
 
 class Stream:
@@ -116,6 +116,33 @@ def _check_batches(data: Any) -> None:
             "`data` has no end: its points cannot all be read. Take as many batches of it as are "
             "to be evaluated: `dataset.take(number)`."
         )
+
+
+def first_rows(model: LatentVariableModel, data: Any, number: int) -> dict[str, np.ndarray]:
+    """Returns the first so many rows of data, or all there are, as parts by name.
+
+    Args:
+        model: Says what the parts are.
+        data: In any form that `fit` takes, a single batch among them.
+        number: The most rows.
+
+    Example:
+        >>> first_rows(vae, x, 3)["x"].shape
+        (3, 8, 8, 1)
+    """
+    if isinstance(data, tuple):
+        data = keras.utils.unpack_x_y_sample_weight(data)[0]
+    if isinstance(data, Mapping) or hasattr(data, "__array__"):
+        return {name: np.asarray(part)[:number] for name, part in model.data.named(data).items()}
+    chunks: list[dict[str, Any]] = []
+    for batch, count in Stream(model, data, number):
+        chunks.append({n: np.asarray(p)[:count] for n, p in model.data.as_parts(batch).items()})
+        number -= count
+        if number <= 0:
+            break
+    rows = len(next(iter(chunks[-1].values()))) + min(number, 0)
+    chunks[-1] = {name: part[:rows] for name, part in chunks[-1].items()}
+    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
 def filled(part: np.ndarray, size: int) -> Tensor:

@@ -4,8 +4,20 @@ Nothing here needs a display or leaves a figure behind in `matplotlib.pyplot`: w
 `figure.savefig("figure.pdf")`, or let a notebook show the figure that ends a cell.
 """
 
+from tfvae.plots.columns import columns
+from tfvae.plots.evidence import evidence_curve, ledger, rates
 from tfvae.plots.latents import latent_space
 from tfvae.plots.pictures import images, reconstructions, samples
 from tfvae.plots.training import training_curves
 
-__all__ = ["images", "latent_space", "reconstructions", "samples", "training_curves"]
+__all__ = [
+    "columns",
+    "evidence_curve",
+    "images",
+    "latent_space",
+    "ledger",
+    "rates",
+    "reconstructions",
+    "samples",
+    "training_curves",
+]

@@ -12,7 +12,16 @@ from tfvae.plots.style import new_figure
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["GAP", "TINT", "as_images", "draw_image", "fitting_shape", "image_axes", "limits_of"]
+__all__ = [
+    "GAP",
+    "TINT",
+    "as_images",
+    "draw_image",
+    "fitting_shape",
+    "image_axes",
+    "limits_of",
+    "strip",
+]
 
 _INCH_PER_IMAGE = 0.55
 GAP = 0.12  # between images, as a part of their width
@@ -62,6 +71,23 @@ def draw_image(
         color=_FRAME,
         linewidth=0.5,
     )
+
+
+def strip(images: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
+    """Returns images `[N, H, W, C]` side by side as bytes `[H, N W, 3]`, as `draw_image` has them.
+
+    Example:
+        >>> strip(np.zeros([5, 2, 3, 1]), (0.0, 1.0)).shape
+        (2, 15, 3)
+    """
+    low, high = limits
+    scaled = np.clip((images - low) / max(high - low, 1e-12), 0.0, 1.0)
+    if images.shape[-1] == 1:
+        scaled = np.repeat(1.0 - scaled, 3, axis=-1)
+    tint = np.array([int(TINT[index : index + 2], 16) for index in (1, 3, 5)])
+    there = ~np.isnan(scaled).any(axis=-1, keepdims=True)
+    colours = np.where(there, 255.0 * np.where(there, scaled, 0.0), tint).round().astype(np.uint8)
+    return np.concatenate(list(colours), axis=1)
 
 
 def _fill_in(axes: Axes, extent: tuple[float, float, float, float]) -> None:

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfvae.distributions.statistics import centre
-from tfvae.evaluation.streaming import Stream
-from tfvae.models import DirectedModel, HierarchicalVAE, LatentVariableModel
-from tfvae.plots.style import BLUE, FONT_SIZE, new_figure, open_frame
+from tfvae.latents.codes import codes
+from tfvae.models import LatentVariableModel
+from tfvae.plots.style import BLUE, FONT_SIZE, new_figure, open_frame, plain_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -75,7 +74,7 @@ def latent_space(
     Example:
         >>> figure = tfvae.plots.latent_space(vae, data.x_test, data.y_test)
     """
-    z = _posterior_centres(model, x, node)
+    z = codes(model, x, node=node)
     labels = None if labels is None else _check_labels(np.asarray(labels), len(z))
     points, names = _plane(z)
     figure = new_figure(4.0, 3.4)
@@ -98,7 +97,7 @@ def latent_space(
                 *points[labels == label].T,
                 c=colour,
                 marker=marker,
-                label=str(label),
+                label=plain_text(label),
                 **{**style, "s": size * scale},
             )
         axes.legend(
@@ -115,24 +114,6 @@ def latent_space(
     axes.set_aspect("equal", adjustable="datalim")
     open_frame(axes)
     return figure
-
-
-def _posterior_centres(model: LatentVariableModel, x: Any, node: str | None) -> np.ndarray:
-    """Returns the means of q(z|x) of all data, or of one node of z, `[N, K]`."""
-    chunks = []
-    for batch, count in Stream(model, x, batch_size=1000):
-        z = centre(model.encode(**batch))[:count]
-        if node is not None:
-            parts = model.split(z) if isinstance(model, (DirectedModel, HierarchicalVAE)) else {}
-            if node not in parts:
-                raise ValueError(
-                    "`node` must be a latent node, or level, of the model. Expected: "
-                    f"{', '.join(parts) or 'none, for this model has but one'}. "
-                    f"Received: node={node!r}"
-                )
-            z = parts[node]
-        chunks.append(np.asarray(z, np.float64).reshape(count, -1))
-    return np.concatenate(chunks)
 
 
 def _plane(z: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:

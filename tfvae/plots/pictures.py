@@ -10,7 +10,7 @@ import numpy as np
 from tfvae._config import check_count
 from tfvae._typing import Seed
 from tfvae.distributions.statistics import centre
-from tfvae.evaluation.streaming import Stream
+from tfvae.evaluation.streaming import first_rows
 from tfvae.models import DirectedModel, LatentVariableModel
 from tfvae.plots.grid import GAP, as_images, draw_image, fitting_shape, image_axes, limits_of
 from tfvae.plots.style import FONT_SIZE
@@ -57,7 +57,7 @@ def reconstructions(
         >>> figure.savefig("reconstructions.png", dpi=200)
     """
     _check_counts(num_images=num_images, columns=columns)
-    parts = _first_rows(model, x, num_images)
+    parts = first_rows(model, x, num_images)
     shapes = {name: parts[name].shape[1:] for name in _observed_nodes(model)}
     node = _chosen_node(node, shapes, image_shape)
     data = as_images(parts[node], node, image_shape)
@@ -161,21 +161,6 @@ def samples(
     node = _chosen_node(node, {name: drawn[name].shape[1:] for name in nodes}, image_shape)
     shown = np.asarray(drawn[f"{node}_mean" if mean else node])
     return images(as_images(shown, "sample", image_shape), columns=columns)
-
-
-def _first_rows(model: LatentVariableModel, x: Any, number: int) -> dict[str, np.ndarray]:
-    """Returns the first so many rows of data, as parts by name."""
-    if isinstance(x, Mapping) or hasattr(x, "__array__"):
-        return {name: np.asarray(part)[:number] for name, part in model.data.named(x).items()}
-    chunks: list[dict[str, Any]] = []
-    for batch, count in Stream(model, x, number):
-        chunks.append({n: np.asarray(p)[:count] for n, p in model.data.as_parts(batch).items()})
-        number -= count
-        if number <= 0:
-            break
-    rows = len(next(iter(chunks[-1].values()))) + min(number, 0)
-    chunks[-1] = {name: part[:rows] for name, part in chunks[-1].items()}
-    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
 def _observed_nodes(model: LatentVariableModel) -> tuple[str, ...]:

@@ -8,11 +8,23 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["BLUE", "FONT_SIZE", "new_figure", "open_frame"]
+__all__ = [
+    "BLUE",
+    "FONT_SIZE",
+    "GREEN",
+    "GREY",
+    "ORANGE",
+    "PURPLE",
+    "new_figure",
+    "open_frame",
+    "plain_text",
+]
 
 FONT_SIZE = 8  # points: that of a caption, since the figures are as wide as a page or a column
 _INK = "#262626"
-BLUE = "#0072b2"  # of Okabe and Ito's colours, for what stands alone
+# Of Okabe and Ito's colours; the first for what stands alone.
+BLUE, ORANGE, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
+GREY = "#999999"
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -32,3 +44,13 @@ def open_frame(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=FONT_SIZE, color=_INK, width=0.6)
     axes.spines[["left", "bottom"]].set_linewidth(0.6)
+
+
+def plain_text(text: object) -> str:
+    r"""Returns text of a user as it is to be given to matplotlib: a dollar sign begins no formula.
+
+    Example:
+        >>> print(plain_text("5$"))
+        5\$
+    """
+    return str(text).replace("$", r"\$")

@@ -8,25 +8,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfvae.plots.style import BLUE, FONT_SIZE, new_figure, open_frame
+from tfvae._config import check_count
+from tfvae.plots.style import BLUE, FONT_SIZE, GREEN, GREY, ORANGE, PURPLE, new_figure, open_frame
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["training_curves"]
+__all__ = ["check_history", "training_curves"]
 
 # Okabe and Ito's colours, by what is drawn.
 _CURVE_COLOURS = {
     "elbo": "#262626",
     "distortion": BLUE,
-    "rate": "#d55e00",
-    "mutual_information": "#009e73",
-    "marginal_kl": "#cc79a7",
+    "rate": ORANGE,
+    "mutual_information": GREEN,
+    "marginal_kl": PURPLE,
 }
-_LEVEL_COLOURS = ("#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#999999")
+_LEVEL_COLOURS = (GREEN, PURPLE, "#56b4e9", "#e69f00", GREY)
 
 
-def training_curves(history: Any) -> Figure:
+def training_curves(history: Any, *, columns: int = 3) -> Figure:
     """Shows how the ELBO and its terms went over the epochs, in training and validation.
 
         elbo = -(distortion + rate),   rate = mutual information + marginal KL
@@ -40,25 +41,29 @@ def training_curves(history: Any) -> Figure:
 
     Args:
         history: What `fit` returned, or its dict `history`. Validation is shown where it is there.
+        columns: Panels side by side: 3 for a page, 1 for a narrow column.
 
     Returns:
         Figure.
 
     Raises:
         ImportError: matplotlib is not installed.
-        ValueError: The history is empty, lacks a term, or has validation for some epochs only.
+        ValueError: The history is empty, lacks a term, has validation for some epochs only, or
+            `columns` is smaller than 1.
 
     Example:
         >>> history = vae.fit(x, validation_data=(x_valid,), verbose=0)
         >>> figure = tfvae.plots.training_curves(history)
     """
-    values = _check_history(getattr(history, "history", history))
+    values = check_history(getattr(history, "history", history))
     parts_of_rate = _parts_of_rate(values)
     colours = {
         **_CURVE_COLOURS,
         **dict(zip(parts_of_rate, itertools.cycle(_LEVEL_COLOURS), strict=False)),
     }
-    figure = new_figure(6.8, 2.5)
+    columns = min(check_count("columns", columns), 3)
+    rows = -(-3 // columns)
+    figure = new_figure(6.8 if columns > 1 else 3.4, 2.5 * rows - 0.5 * (rows - 1))
     epochs = np.arange(1, len(values["elbo"]) + 1)
     style: dict[str, Any] = {"marker": "o" if len(epochs) == 1 else None, "markersize": 3}
     parts = {"": {"label": "training", "linewidth": 0.9, "linestyle": (0, (3, 1.5)), **style}}
@@ -69,7 +74,10 @@ def training_curves(history: Any) -> Figure:
         "distortion": ("distortion",),
         "rate": ("rate", *parts_of_rate),
     }
-    all_axes = figure.subplots(1, len(panels))
+    all_axes = figure.subplots(rows, columns, squeeze=False).flatten()
+    for axes in all_axes[len(panels) :]:
+        axes.set_axis_off()
+    all_axes = all_axes[: len(panels)]
     for axes, (title, names) in zip(all_axes, panels.items(), strict=True):
         curves = {(name, prefix): values[prefix + name] for name in names for prefix in parts}
         for (name, prefix), curve in curves.items():
@@ -78,8 +86,11 @@ def training_curves(history: Any) -> Figure:
         axes.set_title(title, fontsize=FONT_SIZE + 1, loc="left")
         axes.set_xlabel("epoch", fontsize=FONT_SIZE)
         axes.xaxis.get_major_locator().set_params(integer=True)
+        if len(epochs) == 1:
+            axes.set_xticks(epochs)
         open_frame(axes)
-    all_axes[0].set_ylabel("nats per data point", fontsize=FONT_SIZE)
+    for axes in all_axes[::columns]:
+        axes.set_ylabel("nats per data point", fontsize=FONT_SIZE)
     # Below the panels, where no curve can run into it: first the parts of the data, then the terms.
     lines = list(all_axes[0].get_lines())
     lines += all_axes[-1].get_lines()[:: -len(parts)][::-1]
@@ -89,7 +100,7 @@ def training_curves(history: Any) -> Figure:
         lines,
         texts,
         loc="outside lower center",
-        ncols=min(len(lines), 5),
+        ncols=min(len(lines), 5 if columns > 1 else 2),
         frameon=False,
         fontsize=FONT_SIZE,
         handlelength=1.8,
@@ -123,7 +134,12 @@ def _parts_of_rate(history: Mapping[str, Any]) -> dict[str, str]:
     return {f"rate_{p}": f"of $z_{{{p}}}$" if p.isdigit() else f"of {p}" for p in parts}
 
 
-def _check_history(history: Any) -> Mapping[str, Sequence[float]]:
+def check_history(history: Any) -> Mapping[str, Sequence[float]]:
+    """Returns the epochs of training by name.
+
+    Raises:
+        ValueError: They are not what `training_curves` shows.
+    """
     names = ("elbo", "distortion", "rate", *_parts_of_rate(history or {}))
     expected = [*names, *(f"val_{name}" for name in names if "val_elbo" in (history or {}))]
     missing = [name for name in expected if name not in history] if history else list(names)

@@ -1,0 +1,67 @@
+"""One vector of numbers for each point: the centre of its posterior."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tfvae.distributions.statistics import centre
+from tfvae.evaluation.streaming import Stream
+from tfvae.models import LatentVariableModel
+
+__all__ = ["check_latents", "codes"]
+
+
+def codes(
+    model: LatentVariableModel, data: Any, *, node: str | None = None, batch_size: int = 1000
+) -> np.ndarray:
+    """Returns the centre of q(z|x) of each point, flat, `[N, K]`: what scores of z are taken of.
+
+    That is the mean, of unordered categories the most probable one, and else a fixed draw.
+
+    Args:
+        model: Any model with latents.
+        data: In any form that `fit` takes; a dict of `x` and `context` for a model with one.
+        node: Of a model of several latent nodes, or levels, which; by default all, as one vector.
+        batch_size: Points per batch, for arrays.
+
+    Raises:
+        ValueError: There is no such node, or the data is not what the model is for.
+
+    Example:
+        >>> tfvae.latents.codes(vae, x).shape
+        (20, 2)
+    """
+    chunks = []
+    for batch, count in Stream(model, data, batch_size):
+        z = centre(model.encode(**batch))[:count]
+        if node is not None:
+            parts = model.split(z) if len(model.graph.latents) > 1 else {}
+            if node not in parts:
+                raise ValueError(
+                    "`node` must be a latent node, or level, of the model. Expected: "
+                    f"{', '.join(parts) or 'none, for this model has but one'}. "
+                    f"Received: node={node!r}"
+                )
+            z = parts[node]
+        chunks.append(np.asarray(z, np.float64).reshape(count, -1))
+    return np.concatenate(chunks)
+
+
+def check_latents(model: LatentVariableModel) -> None:
+    """Checks that a model has latents.
+
+    Raises:
+        TypeError: It is no latent variable model.
+        ValueError: It has none.
+    """
+    if not isinstance(model, LatentVariableModel):
+        raise TypeError(
+            "`model` must be a model of `tfvae`, such as a `tfvae.VAE`. "
+            f"Received: {type(model).__name__}"
+        )
+    if not model.graph.latents:
+        raise ValueError(
+            f"This model has no latents to look at: {type(model).__name__} describes x without any."
+        )
