@@ -113,5 +113,5 @@ def test_a_step_of_the_users_own_need_not_log_a_loss():
 def test_nothing_is_kept_after_training():
     vae = exploding(1e-3)
     vae.fit(X, verbose=0)
-    assert vae._guard._kept == []
+    assert vae.guard._kept == []
     assert vae._reader._rows == {}

@@ -9,7 +9,7 @@ import tfvae
 from tests.conftest import binary_data, slow_but
 from tests.conftest import mlp_vae as unseeded
 from tfvae.learning import Alternating, Joint, SemiAmortised, WakeSleep
-from tfvae.training.reading import CountedCallbacks
+from tfvae.training.course import CountedCallbacks
 from tfvae.training.rows import Rows
 
 X = binary_data(37)

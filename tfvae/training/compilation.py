@@ -228,6 +228,8 @@ def _watches_batches(callbacks: Any) -> bool:
             return True  # its methods are attributes of the object
         if getattr(callback, "save_freq", None) == "epoch":
             continue  # ModelCheckpoint has a method for batches, for when it saves by batches
+        if getattr(callback, "hears_calls", False):
+            continue
         if any(
             getattr(type(callback), method) is not getattr(keras.callbacks.Callback, method)
             for method in _BATCH_METHODS

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
+from tfvae.training.states import variables_of
 
 __all__ = ["Guard"]
 
@@ -66,6 +68,10 @@ class Guard:
             self._give_up(_bad_logs(logs))
         return logs
 
+    def forget(self) -> None:
+        """Drops the state that is kept: that of the model was put in by others."""
+        self._kept = []
+
     def check_weights(self) -> None:
         """Checks the weights as they are, but for those that were not finite at the beginning.
 
@@ -85,12 +91,12 @@ class Guard:
 
     def _keep(self) -> None:
         self._kept_at = self._updates()
-        self._kept = [(variable, tf.identity(variable)) for variable in self._variables()]
-
-    def _variables(self) -> Iterator[Any]:
-        model = self._model
-        yield from model.variables
-        yield from model.optimizer.variables
+        self._kept = [
+            (variable, tf.identity(variable))
+            for name, variables in variables_of(self._model).items()
+            for variable in variables
+            if name != "metrics"
+        ]
 
     def _give_up(self, what: str) -> None:
         updates = self._updates()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import itertools
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +16,13 @@ import tensorflow as tf
 from tfvae._config import check_count
 from tfvae.data.source import Source
 from tfvae.training.compilation import steps_at_once
+from tfvae.training.course import (
+    CountedCallbacks,
+    Course,
+    CourseCallbacks,
+    check_order,
+    keeper_among,
+)
 from tfvae.training.directions import know_directions
 from tfvae.training.rows import Rows
 
@@ -47,6 +55,7 @@ class Reader:
 
     def __init__(self, model: Any, reads_rows: Mapping[str, bool]) -> None:
         self._model, self._reads_rows = model, dict(reads_rows)
+        self._course: Course | None = None
         self._rows: dict[int, Rows] = {}
         self._numbers = itertools.count()
         self.chooses_steps = True
@@ -100,7 +109,10 @@ class Reader:
                 given["validation_data"] = held_out.for_keras()
             if test is not None:
                 given["validation_data"] = (on.enter_context(self._counted(test)),)
-            self._have_counted(given, num_train, num_test, num_train, add_history=True)
+            course = on.enter_context(self._on_course(given, source, train))
+            self._have_counted(
+                given, num_train, num_test, num_train, add_history=True, course=course
+            )
             yield given
 
     @contextlib.contextmanager
@@ -144,6 +156,7 @@ class Reader:
         kind: str,
         make: Callable[[], Callable[..., Any]],
         loop_of: Callable[[str, tuple[int, ...]], Callable[..., Any]],
+        logged: Callable[[], Mapping[str, Any]],
     ) -> Callable[..., Any]:
         """Returns what Keras is to call for some steps.
 
@@ -153,23 +166,27 @@ class Reader:
                 a call as the model takes now.
             loop_of: From the kind and the shape `[K, B]` of some batches to a function of what
                 `Rows.next` yields.
+            logged: Returns what is logged of the pass so far.
         """
         streamed = self.by_steps(make)
         latest: list[Any] = [None, None]
 
         def call(iterator: Any) -> Any:
-            number = _number_of(iterator)
+            number, course = _number_of(iterator), self._course
+            steps = self._model.steps_per_execution
+            done = 0 if course is None else course.take(kind, steps)
             if number is None:
-                return streamed(iterator)
+                logs = self._streamed(streamed, iterator, done)
+                return logged() if logs is None else logs
             if latest[0] is not iterator:  # a new pass
                 rows = self._rows[number]
-                rows.begin()
+                rows.begin(None if course is None or kind != "train" else course.first_order)
                 latest[:] = iterator, rows
             logs = None
-            for batches, weights, count in latest[1].next():
+            for batches, weights, count in latest[1].next(done):
                 loop = loop_of(kind, tuple(batches["x"].shape[:2]))
                 logs = loop(batches, weights, count)
-            return logs
+            return logged() if logs is None else logs
 
         return call
 
@@ -188,6 +205,58 @@ class Reader:
             return made[steps](data)
 
         return call
+
+    def _streamed(self, call: Callable[..., Any], iterator: Any, done: int) -> Any:
+        """Takes the steps of a call, but for the first ones, of which data is read and no more."""
+        if not done:
+            return call(iterator)
+        model = self._model
+        steps, nothing = model.steps_per_execution, object()
+        for index in range(done):
+            if next(iterator, nothing) is not nothing:
+                continue
+            if index == 0:
+                raise StopIteration
+            return None
+        if done == steps:
+            return None
+        model.steps_per_execution = steps - done
+        try:
+            return call(iterator)
+        finally:
+            model.steps_per_execution = steps
+
+    @contextlib.contextmanager
+    def _on_course(
+        self, given: dict[str, Any], source: Source, train: Rows | None
+    ) -> Iterator[Course | None]:
+        """Yields the course of a `fit` that is kept, which goes on from where an earlier stood."""
+        keeper = keeper_among(given.get("callbacks"))
+        if keeper is None:
+            yield None
+            return
+        if train is None:
+            check_order(source, given)
+        start = keeper.found(self._stream(given) if train is None else train.description)
+        epochs = given.get("epochs", 1)
+        if start is not None and (start.stopped or start.epoch >= epochs):
+            given["initial_epoch"] = epochs
+        elif start is not None and (train is not None or not keeper.reads_again):
+            given["initial_epoch"] = start.epoch
+        order = (lambda: None) if train is None else (lambda: train.order_seed)
+        model, before = self._model, self._course
+        self._course = Course(keeper, start, order, model._step.prepare, model.guard.forget)
+        try:
+            with keeper.running():
+                yield self._course
+        finally:
+            self._course = before
+
+    def _stream(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What is known of data that Keras reads, as `Rows.description` says it of others."""
+        asked, steps = given.get("steps_per_epoch"), self._model.steps_per_execution
+        # Keras runs past a limit that is no multiple of the steps of a call.
+        return {"stream": True, "steps_of_an_epoch": asked and -(-asked // steps) * steps}
 
     def _check(self, source: Source, name: str) -> None:
         self._model.check_data(source.x, name)
@@ -265,12 +334,19 @@ class Reader:
         steps: int | None,
         *,
         add_history: bool = False,
+        course: Course | None = None,
     ) -> None:
-        """Has callbacks hear of as many steps as there are."""
+        """Has callbacks hear of as many steps as there are, and of what is not done yet."""
         callbacks, verbose = given.get("callbacks"), given.get("verbose", "auto")
-        if steps is None or isinstance(callbacks, keras.callbacks.CallbackList):
+        if (steps is None and course is None) or isinstance(
+            callbacks, keras.callbacks.CallbackList
+        ):
             return
-        given["callbacks"] = CountedCallbacks(
+        make: Any = CountedCallbacks
+        if course is not None:
+            first = given.get("initial_epoch", 0)
+            make = functools.partial(CourseCallbacks, course=course, first_epoch=first)
+        given["callbacks"] = make(
             callbacks,
             num_train=num_train,
             num_test=num_test,
@@ -281,36 +357,6 @@ class Reader:
             steps=steps,
             model=self._model,
         )
-
-
-class CountedCallbacks(keras.callbacks.CallbackList):
-    """Callbacks that hear of no step beyond the last: Keras counts in whole calls.
-
-    Args:
-        callbacks: As in `keras.callbacks.CallbackList`.
-        num_train: Steps of a pass of training, None where they are not known.
-        num_test: Steps of a pass of validation or evaluation.
-        **kwargs: As in `keras.callbacks.CallbackList`.
-    """
-
-    def __init__(
-        self,
-        callbacks: Any,
-        *,
-        num_train: int | None = None,
-        num_test: int | None = None,
-        **kwargs: Any,
-    ) -> None:
-        self._num_train, self._num_test = num_train, num_test
-        super().__init__(callbacks, **kwargs)
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """See `keras.callbacks.Callback`."""
-        super().on_train_batch_end(_at_most(batch, self._num_train), logs)
-
-    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
-        """See `keras.callbacks.Callback`."""
-        super().on_test_batch_end(_at_most(batch, self._num_test), logs)
 
 
 # What stands for "no strategy".
@@ -336,10 +382,6 @@ def _num_batches(source: Source, rows: Rows | None, limit: int | None) -> int | 
         count = int(source.x.cardinality())
         return count if count > 0 else None
     return None
-
-
-def _at_most(step: int, num_steps: int | None) -> int:
-    return step if num_steps is None else min(step, num_steps - 1)
 
 
 def _by_name(method: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:

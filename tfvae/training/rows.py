@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -28,6 +29,10 @@ class Rows:
         batch_size: Rows of each batch but the last, B.
         draw_seed: Returns an int32 pair, by which rows are put into a new order at the beginning of
             each pass; None leaves them in theirs.
+
+    Attributes:
+        num_batches: Batches of a pass.
+        order_seed: What the order of the pass was made from, None where it is that of the data.
     """
 
     def __init__(
@@ -44,16 +49,37 @@ class Rows:
         self.num_batches = -(-self._num_rows // self._batch_size)
         self._taken, self._steps = self.num_batches, 1
         self._order = np.arange(self._num_rows, dtype=np.int32)
+        self.order_seed: tuple[int, int] | None = None
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What another run has to have in common with this one to go on with it, as plain data."""
+        parts = dict(self._batch)
+        if self._sample_weight is not None:
+            parts["sample_weight"] = self._sample_weight
+        values = {name: np.asarray(part) for name, part in parts.items()}
+        return {
+            "rows": self._num_rows,
+            "batch_size": self._batch_size,
+            "shuffle": self._draw_seed is not None,
+            "checksums": {name: zlib.crc32(value.tobytes()) for name, value in values.items()},
+        }
 
     def take(self, num_batches: int) -> None:
         """Sets how many batches each call of `next` takes."""
         self._steps = num_batches
 
-    def begin(self) -> None:
-        """Begins a pass."""
+    def begin(self, order_seed: tuple[int, int] | None = None) -> None:
+        """Begins a pass.
+
+        Args:
+            order_seed: That of its order, where the pass is one that was begun before.
+        """
         self._taken = 0
         if self._draw_seed is not None:
-            seed = np.asarray(self._draw_seed()).astype(np.uint32)
+            drawn = self._draw_seed() if order_seed is None else order_seed
+            seed = np.asarray(drawn).astype(np.uint32)
+            self.order_seed = (int(seed[0]), int(seed[1]))
             order = np.random.Generator(np.random.Philox(key=seed)).permutation(self._num_rows)
             self._order = order.astype(np.int32)
 
@@ -69,8 +95,11 @@ class Rows:
         numbers = sum(int(np.prod(part.shape[1:])) for part in self._batch.values())
         return int(np.clip(_CALL_BYTES // (4 * numbers * self._batch_size + 1), 1, _MANY))
 
-    def next(self) -> Iterator[tuple[dict[str, Tensor], Tensor | None, Tensor]]:
+    def next(self, done: int = 0) -> Iterator[tuple[dict[str, Tensor], Tensor | None, Tensor]]:
         """Yields the next batches, those of one size together; none where the pass is over.
+
+        Args:
+            done: How many of them, the first ones, are passed over.
 
         Yields:
             Batches `[K, B, ...]`, their sample weights `[K, B]` or None, and how many of the K
@@ -79,6 +108,7 @@ class Rows:
         """
         size, first = self._batch_size, self._taken
         self._taken = end = min(first + self._steps, self.num_batches)
+        first = min(first + done, end)
         whole = min(end, self._num_rows // size)
         # One, few or many, as `next` is asked for and as may be held.
         asked = min(self._steps, self._most)

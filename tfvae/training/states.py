@@ -13,7 +13,24 @@ from tfvae.learning import Scheme
 from tfvae.objectives import Objective
 from tfvae.objectives.base import initial_state_of
 
-__all__ = ["ObjectiveState", "SchemeState"]
+__all__ = ["ObjectiveState", "SchemeState", "variables_of"]
+
+
+def variables_of(model: Any) -> dict[str, list[Any]]:
+    """Returns all variables that the training of a model reads and changes, by whose they are.
+
+    Args:
+        model: A compiled model: "model" are weights, seed generators and the states of objective
+            and scheme, "optimizer" its slots, counters and averages, "metrics" the sums of what is
+            logged of the pass so far.
+    """
+    metrics = [variable for metric in model.metrics for variable in metric.variables]
+    own = {id(variable) for variable in metrics}
+    return {
+        "model": [variable for variable in model.variables if id(variable) not in own],
+        "optimizer": list(model.optimizer.variables),
+        "metrics": metrics,
+    }
 
 
 class _State:

@@ -182,6 +182,11 @@ class Step:
         return self.logs.add(sums, loss, self._logged(terms), size, sample_weight)
 
     @property
+    def state_logs(self) -> dict[str, Tensor]:
+        """What is logged of the numbers that objective and scheme change, by name."""
+        return self.objective_state.logged() | self.scheme_state.logged()
+
+    @property
     def logs(self) -> Logs:
         """The metrics of a pass, but for those of a subclass of the user's own."""
         names = {LOSS, *TERMS, *INFORMATION, *self.model.graph.rate_names}

@@ -45,6 +45,7 @@ class Trainer(keras.Model):
         scheme: The learning scheme set by `compile`.
         graph: The factors of p and q.
         functions: What is compiled of the model.
+        guard: Watches that all stays finite.
     """
 
     data: DataSpec
@@ -58,7 +59,7 @@ class Trainer(keras.Model):
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.functions = Functions(self)
         self._step = Step(self)
-        self._guard = Guard(self)
+        self.guard = Guard(self)
         self._reader = Reader(
             self,
             # What a subclass of the user's own does in a step, it does batch by batch.
@@ -258,7 +259,7 @@ class Trainer(keras.Model):
         with translated_errors(), self._reader.fitting(x, y, args, kwargs) as given:
             if self.built and self.compiled:
                 self._step.prepare()
-            with self._guard:
+            with self.guard:
                 return super().fit(**given)
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
@@ -283,14 +284,14 @@ class Trainer(keras.Model):
         """Has Keras call a loop over rows where data is in memory, and watches what it returns."""
         if self.train_function is None or force:
             make = self._made_by(super().make_train_function, "train_function")
-            steps = self._reader.over_rows("train", make, self._loop)
-            self.train_function = lambda iterator: self._guard.watched(lambda: steps(iterator))
+            steps = self._reader.over_rows("train", make, self._loop, self._logged)
+            self.train_function = lambda iterator: self.guard.watched(lambda: steps(iterator))
 
     def make_test_function(self, force: bool = False) -> None:
         """Has Keras call a loop over rows where data is in memory."""
         if self.test_function is None or force:
             make = self._made_by(super().make_test_function, "test_function")
-            self.test_function = self._reader.over_rows("test", make, self._loop)
+            self.test_function = self._reader.over_rows("test", make, self._loop, self._logged)
 
     def make_predict_function(self, force: bool = False) -> None:
         """Has Keras make one function for each number of steps in a call."""
@@ -378,8 +379,10 @@ class Trainer(keras.Model):
     def _results(self, sums: Tensor) -> dict[str, Tensor]:
         """Returns what is logged of the pass so far."""
         self._step.logs.end(sums)
-        state = self._step.objective_state.logged() | self._step.scheme_state.logged()
-        return {**self.get_metrics_result(), **state}
+        return self._logged()
+
+    def _logged(self) -> dict[str, Tensor]:
+        return {**self.get_metrics_result(), **self._step.state_logs}
 
     def _test_results(self, sums: Tensor) -> dict[str, Tensor]:
         trackers = self._step.scheme_state.trackers
