@@ -1,9 +1,14 @@
 """What every latent variable model inherits."""
 
+import inspect
+
+import keras
 import numpy as np
 import pytest
 
+import tfvae
 from tests import analytic
+from tests.conftest import mlp_vae
 
 
 @pytest.mark.slow
@@ -30,3 +35,18 @@ def test_evaluation_repeats_and_leaves_training_as_it_was():
     ]
     draws = alone[0], 2 * alone[1] - alone[0], 3 * alone[2] - 2 * alone[1]
     assert len({round(draw, 2) for draw in draws}) == 3
+
+
+def test_help_shows_the_arguments_of_keras():
+    for name in ("fit", "evaluate", "predict"):
+        own = inspect.signature(getattr(tfvae.VAE, name))
+        assert own == inspect.signature(getattr(keras.Model, name))
+
+
+def test_files_of_other_kinds_are_answered_in_words(tmp_path):
+    vae = mlp_vae()
+    with pytest.raises(ValueError, match=r"saved to `.keras` files.*model\.h5"):
+        vae.save(tmp_path / "model.h5")
+    with pytest.raises(ValueError, match=r"exported as SavedModels.*Received: 'onnx'"):
+        vae.export(tmp_path / "model", format="onnx")
+    assert list(tmp_path.iterdir()) == []

@@ -332,3 +332,21 @@ def test_a_context_of_the_encoder_alone_is_not_asked_of_draws():
     assert vae.terms(x, 2, posterior=q_z).log_p_x.shape == (2, len(x))
     with pytest.raises(ValueError, match="needs a context"):
         vae.terms(x)
+
+
+def test_data_by_name_and_contexts_by_keyword_are_the_same_everywhere():
+    vae = tfvae.VAE(encoder(), decoder(), prior(), seed=0)
+    x, context = binary_data(5), CONTEXT[:5]
+    named = {"x": x, "context": context}
+    np.testing.assert_array_equal(vae.encode(named).mean(), vae.encode(x, context).mean())
+    np.testing.assert_array_equal(vae.encode(x, context=context).mean(), vae.encode(named).mean())
+    np.testing.assert_array_equal(vae.reconstruct(named), vae.reconstruct(x, context=context))
+    one, other = vae.terms(named, 2, seed=0), vae.terms(x, 2, seed=0, context=context)
+    np.testing.assert_array_equal(one.log_w, other.log_w)
+    pairs = [(named, {}), (x, {"context": context})]
+    for data, given in pairs:
+        figure = tfvae.plots.reconstructions(vae, data, image_shape=(2, 3), **given)
+        assert figure.axes
+        assert tfvae.plots.latent_space(vae, data, **given).axes
+    with pytest.raises(ValueError, match="context"):
+        vae.encode({"x": x})

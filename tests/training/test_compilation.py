@@ -12,6 +12,7 @@ import tensorflow as tf
 
 import tfvae
 from tests.conftest import binary_data, mlp_decoder, mlp_vae
+from tfvae.training import compilation
 from tfvae.training.compilation import Compiler
 
 
@@ -309,3 +310,39 @@ def test_convolutions_on_a_cpu_are_left_to_tensorflow_or_compiled_step_by_step()
         assert bool(loops) == (jit_compile is True)
         found[jit_compile] = history["elbo"]
     assert np.all(np.isfinite(found["auto"] + found[True]))
+
+
+@pytest.mark.parametrize(
+    ("steps", "work", "pays"),
+    [(200, 2e6, False), (10_000, 3e3, False), (30_000, 3e3, True), (3_000, 7e7, True)],
+)
+def test_short_runs_do_without_xla(steps, work, pays):
+    # As measured: the smaller the model, the more steps it takes to make up for compiling.
+    assert compilation._pays_as_measured(steps, work) is pays
+
+
+@pytest.mark.slow
+def test_what_pays_is_decided_once_and_goes_with_the_file(tmp_path):
+    vae, x = mlp_vae(), binary_data(16)
+    vae.compile("adam")
+    assert vae.functions.pays is None
+    vae.fit(x, batch_size=8, epochs=2, verbose=0)
+    assert vae.functions.pays is False
+    vae.functions.expect(10**9, 1e9)  # a longer fit after it draws the numbers that it would have
+    assert vae.functions.pays is False
+    vae.save(tmp_path / "short.keras")
+    assert keras.models.load_model(tmp_path / "short.keras").functions.pays is False
+    vae.compile("adam")
+    assert vae.functions.pays is None
+    vae.compile("adam", jit_compile=False)
+    vae.fit(x, verbose=0)
+    assert vae.functions.pays is None
+    # Epochs that are asked for count, also where some of them were taken before.
+    whole, rest = mlp_vae(), mlp_vae()
+    for model, begun in ((whole, 0), (rest, 2)):
+        model.compile("adam", run_eagerly=True)
+        counted = []
+        model.functions.expect = lambda *given, counted=counted: counted.append(given)
+        model.fit(x, batch_size=5, epochs=3, initial_epoch=begun, verbose=0)
+        numbers = sum(int(np.prod(w.shape)) for w in model.trainable_weights)
+        assert counted == [(12, numbers * 5)]

@@ -16,7 +16,7 @@ from tfvae.data.checks import check_array, check_context, checked_part, same_row
 from tfvae.distributions.levels import split_levels
 from tfvae.distributions.support import Support
 
-__all__ = ["CONTEXT", "DataSpec", "wide_as"]
+__all__ = ["CONTEXT", "DataSpec", "wide_as", "with_context"]
 
 CONTEXT = "context"
 
@@ -247,6 +247,18 @@ class DataSpec:
             one_hot = tf.where(tf.reduce_any(one_hot > 0.0, axis=-1, keepdims=True), one_hot, -1.0)
             return tf.where(unknown[:, None], tf.cast(float("nan"), one_hot.dtype), one_hot)
         return tf.where(unknown, tf.cast(float("nan"), dtype), value)
+
+
+def with_context(x: Any, context: Any) -> Any:
+    """Returns data with its context, in the form that `fit` takes: as given where that is None.
+
+    Example:
+        >>> sorted(with_context(np.zeros([2, 3]), np.ones([2, 1])))
+        ['context', 'x']
+    """
+    if context is None:
+        return x
+    return {**(x if isinstance(x, Mapping) else {"x": x}), CONTEXT: context}
 
 
 def wide_as(dtype: Any) -> tf.DType:

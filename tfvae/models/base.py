@@ -12,7 +12,7 @@ from tfvae._random import stateless_seed
 from tfvae._tracing import outputs_of
 from tfvae._typing import Distribution, Seed, Shape, Tensor
 from tfvae.data.checks import check_context, check_event_shape
-from tfvae.data.spec import CONTEXT
+from tfvae.data.spec import CONTEXT, with_context
 from tfvae.distributions.statistics import centre
 from tfvae.export.folders import whole_file
 from tfvae.export.signatures import STANDARD
@@ -70,7 +70,7 @@ class LatentVariableModel(GraphModel):
         """Returns q(z|x), batch shape `[B]`, event shape `E`.
 
         Args:
-            x: `[B, *x_event]`, of several parts as `data.as_batch` packs them.
+            x: `[B, *x_event]`, or data by name with its context, as `fit` takes it.
             context: `[B, *context_shape]`, for a model with one.
             training: Whether layers run in training mode.
         """
@@ -251,9 +251,7 @@ class LatentVariableModel(GraphModel):
             seed: Where given, z is a draw from q(z|x); None takes the posterior mean.
             context: `[B, ...]`, where `x` is no dict that holds it.
         """
-        parts = self.data.named(x)
-        if context is not None:
-            parts[CONTEXT] = context
+        parts = self.data.named(with_context(x, context))
         self._build_from(parts)
         batch = self.data.as_batch(parts)
         q_z = self.encode(**batch)
@@ -274,6 +272,12 @@ class LatentVariableModel(GraphModel):
             zipped: As in `keras.Model.save`.
             **kwargs: As in `keras.Model.save`.
         """
+        if str(filepath).endswith((".h5", ".hdf5")):
+            raise ValueError(
+                "Models are saved to `.keras` files, which hold distributions and their states; "
+                f"HDF5 does not. Received: {filepath}. Use `.keras`, or `save_weights` with a name "
+                "that ends in `.weights.h5`."
+            )
         may_replace = overwrite and zipped is not False
         with whole_file(filepath, ".keras", may_replace) as path:
             super().save(path, overwrite=overwrite, zipped=zipped, **kwargs)
@@ -296,6 +300,7 @@ class LatentVariableModel(GraphModel):
         signatures: Iterable[str] = STANDARD,
         verify: bool = True,
         verbose: bool = True,
+        format: str = "tf_saved_model",
     ) -> None:
         """Writes a SavedModel that serves with TensorFlow alone.
 
@@ -310,7 +315,18 @@ class LatentVariableModel(GraphModel):
             verify: Loads what was written, and compares what all signatures answer to two points
                 with the model, before it takes its place.
             verbose: Prints the signatures.
+            format: "tf_saved_model", the one that there is.
+
+        Raises:
+            ValueError: Another format is asked for.
         """
+        if format != "tf_saved_model":
+            raise ValueError(
+                'Models are exported as SavedModels, format="tf_saved_model". '
+                f"Received: {format!r}. "
+                "Draws and densities have no operations in ONNX, OpenVINO or LiteRT files: convert "
+                "the SavedModel's signatures that draw nothing, with the tools of those."
+            )
         export_saved_model(self, filepath, names=signatures, verify=verify, verbose=verbose)
 
     def _check_objective(self, objective: Objective) -> None:
@@ -337,6 +353,9 @@ class LatentVariableModel(GraphModel):
     def _given(self, x: Any, context: Any, reads_context: bool = True) -> dict[str, Tensor]:
         """Returns the data of a batch by name, of shapes that the model is for."""
         self._check_built()
+        if isinstance(x, Mapping):
+            batch = self.data.as_batch(self.data.named(x))
+            x, context = batch["x"], batch.get(CONTEXT) if context is None else context
         x = tf.convert_to_tensor(x)
         context = None if context is None else tf.convert_to_tensor(context)
         check_event_shape(x, self.data.event_shape)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfvae._stored import made_again, objects_config
@@ -13,6 +15,7 @@ from tfvae.graph.graph import Graph
 from tfvae.graph.parts import CONTEXT, Network, Root
 from tfvae.graph.posteriors import Networks
 from tfvae.models.base import LatentVariableModel
+from tfvae.models.regression import as_data, described
 
 __all__ = ["ConditionalModel", "DensityModel"]
 
@@ -87,8 +90,10 @@ class ConditionalModel(LatentVariableModel):
 
         max_theta sum_n log p_theta(x_n | c_n)
 
-    What is modelled is `x` here, as in all models: for a regression or a classification of labels
-    `y` by inputs `c`, the data is `{"x": y, "context": c}`.
+    A regression or a classification: `fit(inputs, targets)`, and `predict(inputs)` gives mean and
+    interval, or probabilities. What is modelled is `x`, as in all models, so that by name targets
+    are `x` and inputs `context`: `{"x": targets, "context": inputs}` is the same data for `fit`,
+    and what evaluations and exports take.
 
     Args:
         network: Keras model from `context` `[B, *C]` to a distribution over one example of `x`.
@@ -105,10 +110,13 @@ class ConditionalModel(LatentVariableModel):
         >>> model.compile("adam")
         >>> rng = np.random.default_rng(0)
         >>> inputs = rng.normal(size=(50, 3)).astype("float32")
-        >>> labels = inputs.sum(axis=1, keepdims=True)
-        >>> history = model.fit({"x": labels, "context": inputs}, verbose=0)
-        >>> model.predict({"x": labels, "context": inputs}, verbose=0)["mean"].shape
-        (50, 1)
+        >>> targets = inputs.sum(axis=1, keepdims=True)
+        >>> history = model.fit(inputs, targets, verbose=0)
+        >>> found = model.predict(inputs, interval=0.9)
+        >>> found["mean"].shape, bool((found["lower"] < found["upper"]).all())
+        ((50, 1), True)
+        >>> model(inputs[:2]).event_shape  # p(y|x) itself
+        TensorShape([1])
 
     Reference: Pattern Recognition and Machine Learning (Bishop, 2006), chapters 3 and 4.
     """
@@ -127,6 +135,69 @@ class ConditionalModel(LatentVariableModel):
             network, "network", [CONTEXT], [], "IndependentNormal", second_is_context=True
         )
         self._set_graph(Graph({"x": p_x}, Networks({})))
+
+    def call(self, x: Any, training: bool = False) -> Distribution:
+        """Returns p(y|x), batch shape `[B]`, of inputs `[B, *C]`, or of data by name."""
+        context = self.data.named(x).get(CONTEXT) if isinstance(x, Mapping) else x
+        return self.p_x(context, training=training)
+
+    def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Trains as `LatentVariableModel.fit` does, on inputs and targets, or on data by name.
+
+        Args:
+            x: Inputs `[N, *C]`, or a `tf.data.Dataset` of `(inputs, targets)`; or `{"x": targets,
+                "context": inputs}`.
+            y: Targets `[N, ...]`.
+            *args: As in `keras.Model.fit`.
+            **kwargs: As in `keras.Model.fit`; `validation_data` may be `(inputs, targets)`.
+        """
+        x, y = as_data(x, y)
+        if kwargs.get("validation_data") is not None:
+            given = kwargs["validation_data"]
+            given = tuple(given) if isinstance(given, list) else given
+            kwargs["validation_data"], _ = as_data(given)
+        return super().fit(x, y, *args, **kwargs)
+
+    def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """See `LatentVariableModel.evaluate`; takes what `fit` does."""
+        return super().evaluate(*as_data(x, y), *args, **kwargs)
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        *args: Any,
+        interval: float = 0.9,
+        **kwargs: Any,
+    ) -> Any:
+        """Returns what p(y|x) says of inputs, arrays `[N, ...]` by name.
+
+        Args:
+            x: Inputs `[N, *C]`. Data by name gives what `predict` of other models does, with
+                `log_prob` of the targets.
+            batch_size: Rows at once.
+            verbose: As in `keras.Model.predict`, for data by name.
+            *args: As in `keras.Model.predict`, for data by name.
+            interval: The share of each target that is to lie between `lower` and `upper`.
+            **kwargs: As in `keras.Model.predict`, for data by name.
+
+        Returns:
+            `mean`, `stddev`, `lower` and `upper`; of categories `probs` and `mode`.
+
+        Raises:
+            ValueError: `interval` is not between 0 and 1, or there are no inputs.
+        """
+        if not hasattr(x, "__array__"):
+            return super().predict(x, batch_size, verbose, *args, **kwargs)
+        x, size = np.asarray(x), batch_size or 1000
+        if not len(x):
+            raise ValueError("`x` is empty. Expected at least one row of inputs.")
+        chunks = [
+            described(self.p_x(tf.convert_to_tensor(x[start : start + size])), interval)
+            for start in range(0, len(x), size)
+        ]
+        return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
     def p_x(self, context: Tensor | None = None, *, training: bool = False) -> Distribution:
         """Returns p(x|c), batch shape `[B]`."""

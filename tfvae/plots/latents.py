@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfvae.data.spec import with_context
 from tfvae.latents.codes import codes
 from tfvae.models import LatentVariableModel
 from tfvae.plots.style import BLUE, FONT_SIZE, new_figure, open_frame, plain_text
@@ -48,6 +49,7 @@ def latent_space(
     x: Any,
     labels: Any = None,
     *,
+    context: Any = None,
     node: str | None = None,
 ) -> Figure:
     """Shows the posterior means of data in the plane, coloured by label.
@@ -60,6 +62,7 @@ def latent_space(
         x: Data in any form that `fit` takes.
         labels: `[N]`: up to ten classes, each with its colour and marker, or real numbers, shown
             on a colour scale; None shows all points alike.
+        context: `[N, ...]`, where `x` is no dict that holds it.
         node: Of a model of several latent nodes, or levels, which to show; by default all, as one
             vector.
 
@@ -74,7 +77,7 @@ def latent_space(
     Example:
         >>> figure = tfvae.plots.latent_space(vae, data.x_test, data.y_test)
     """
-    z = codes(model, x, node=node)
+    z = codes(model, with_context(x, context), node=node)
     labels = None if labels is None else _check_labels(np.asarray(labels), len(z))
     points, names = _plane(z)
     figure = new_figure(4.0, 3.4)

@@ -9,6 +9,7 @@ import numpy as np
 
 from tfvae._config import check_count
 from tfvae._typing import Seed
+from tfvae.data.spec import with_context
 from tfvae.distributions.statistics import centre
 from tfvae.evaluation.streaming import first_rows
 from tfvae.models import DirectedModel, LatentVariableModel
@@ -25,6 +26,7 @@ def reconstructions(
     model: LatentVariableModel,
     x: Any,
     *,
+    context: Any = None,
     num_images: int = 20,
     columns: int = 10,
     image_shape: Sequence[int] | None = None,
@@ -37,6 +39,7 @@ def reconstructions(
     Args:
         model: Any latent variable model of images.
         x: Data `[N, *x_event]`, or in another form that `fit` takes.
+        context: `[N, ...]`, where `x` is no dict that holds it.
         num_images: How many images to show, from the first on.
         columns: Images per row.
         image_shape: `(H, W)` or `(H, W, C)` of one image, for models of flat vectors; by default
@@ -57,7 +60,7 @@ def reconstructions(
         >>> figure.savefig("reconstructions.png", dpi=200)
     """
     _check_counts(num_images=num_images, columns=columns)
-    parts = first_rows(model, x, num_images)
+    parts = first_rows(model, with_context(x, context), num_images)
     shapes = {name: parts[name].shape[1:] for name in _observed_nodes(model)}
     node = _chosen_node(node, shapes, image_shape)
     data = as_images(parts[node], node, image_shape)

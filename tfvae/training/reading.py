@@ -26,7 +26,7 @@ from tfvae.training.course import (
 from tfvae.training.directions import know_directions
 from tfvae.training.rows import Rows
 
-__all__ = ["Reader"]
+__all__ = ["Reader", "shown_as"]
 
 # Of methods of Keras, the arguments that are not named one by one.
 _DATA = {"self", "x", "y", "kwargs"}
@@ -85,6 +85,7 @@ class Reader:
             source, held_out = source.split(given.pop("validation_split"))
         self._know_points(source)
         know_directions(given.get("callbacks"))
+        self._know_steps(source, given)
 
         batch_size, shuffle = given.get("batch_size"), given.get("shuffle", True)
         as_asked = shuffle in (True, False) and not given.get("class_weight")
@@ -274,6 +275,18 @@ class Reader:
             model._step.follow(found)
             model.functions.forget()
 
+    def _know_steps(self, source: Source, given: Mapping[str, Any]) -> None:
+        """Has functions know whether there is so much to do that XLA pays, where that is known."""
+        model, size = self._model, int(given.get("batch_size") or 32)
+        rows = source.num_rows if source.is_in_memory else None
+        steps = given.get("steps_per_epoch") or (None if rows is None else -(-rows // size))
+        steps = steps or _num_batches(source, None, None)
+        if steps is None or not model.compiled or not model.built:
+            return
+        numbers = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+        # All epochs, and not those that are left: a run that is taken up again goes on alike.
+        model.functions.expect(steps * int(given.get("epochs", 1)), numbers * size)
+
     def _rows_of(
         self, source: Source, kind: str, batch_size: Any, *, shuffle: bool = False
     ) -> Rows | None:
@@ -361,6 +374,16 @@ class Reader:
 
 # What stands for "no strategy".
 _OWN_STRATEGY = tf.distribute.get_strategy()
+
+
+def shown_as(method: Callable[..., Any]) -> Callable[[Any], Any]:
+    """Returns a decorator that has `help` show the arguments of a method of Keras."""
+
+    def shown(own: Any) -> Any:
+        own.__signature__ = inspect.signature(method)
+        return own
+
+    return shown
 
 
 def _number_of(iterator: Any) -> int | None:

@@ -21,7 +21,7 @@ from tfvae.terms import Terms
 from tfvae.training.averages import averaged_weights
 from tfvae.training.compilation import Functions
 from tfvae.training.guard import Guard
-from tfvae.training.reading import Reader
+from tfvae.training.reading import Reader, shown_as
 from tfvae.training.rows import Loop
 from tfvae.training.step import INFORMATION, TERMS, Step
 
@@ -33,18 +33,13 @@ class Trainer(keras.Model):
 
     It reads what it is given (`Reader`), takes a `Step` of each batch in compiled functions, and
     watches that all stays finite. Of the model it asks for `data`, `graph`, `encode`, `decode` and
-    `terms`.
+    `terms`. Arguments and attributes are those of `LatentVariableModel`.
 
     Args:
         seed: See `LatentVariableModel`.
         **kwargs: See `LatentVariableModel`.
 
     Attributes:
-        data: What comes in.
-        objective: The objective set by `compile`.
-        scheme: The learning scheme set by `compile`.
-        graph: The factors of p and q.
-        functions: What is compiled of the model.
         guard: Watches that all stays finite.
     """
 
@@ -91,8 +86,6 @@ class Trainer(keras.Model):
     def _build_from(self, parts: Mapping[str, Any]) -> None:
         """Builds the model, where that had to wait for data."""
         raise NotImplementedError
-
-    # What it does with that.
 
     def _track(self, *names: str) -> None:
         for name in names:
@@ -151,8 +144,9 @@ class Trainer(keras.Model):
             steps_per_execution: Updates per call of the compiled function: callbacks for batches
                 run between such calls. "auto" makes several at once, which takes less time, where
                 no callback asks for batches.
-            jit_compile: True compiles the steps with XLA, False does not, "auto" compiles where
-                all parts allow it and warns once where one does not.
+            jit_compile: True compiles the steps with XLA, False does not, "auto" where the first
+                `fit` has so many steps to take that it pays, and all parts allow it; it warns once
+                where one does not.
             auto_scale_loss: As in `keras.Model.compile`.
             **unsupported: Caught, to explain what to pass instead.
 
@@ -187,7 +181,7 @@ class Trainer(keras.Model):
             raise ValueError(
                 f'`jit_compile` must be True, False or "auto". Received: {jit_compile!r}'
             )
-        # All that can fail comes before all that changes: a model stays as it was compiled before.
+        # All that can fail comes before all that changes.
         optimizer = keras.optimizers.get(optimizer)
         scheme.check_optimizer(getattr(optimizer, "inner_optimizer", optimizer))
         if self.built:
@@ -196,8 +190,8 @@ class Trainer(keras.Model):
             if not optimizer.built:
                 # A file of a model that was not fitted yet has to hold what a loaded one expects.
                 optimizer.build(self.trainable_variables)
-        # The steps are compiled here and not by Keras: checks of the data have to run outside of
-        # XLA, which drops assertions, and before any weight changes.
+        # Steps are compiled here and not by Keras: checks of the data have to run outside of XLA,
+        # which drops assertions, and before any weight changes.
         super().compile(
             optimizer=optimizer,
             run_eagerly=run_eagerly,
@@ -230,12 +224,17 @@ class Trainer(keras.Model):
             "objective": keras.saving.serialize_keras_object(self._reader.asked),
             "scheme": keras.saving.serialize_keras_object(self.scheme),
             **self._compile_arguments,
+            "xla_pays": self.functions.pays,
         }
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compiles with the output of `get_compile_config`."""
+        """Compiles with the output of `get_compile_config`; training goes on as it was."""
+        config, pays = dict(config), config.get("xla_pays")
+        config.pop("xla_pays", None)
         self.compile(**keras.saving.deserialize_keras_object(config))
+        self.functions.pays = pays
 
+    @shown_as(keras.Model.fit)
     def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Trains as `keras.Model.fit` does, on `x` alone: labels in `(x, y)` are ignored.
 
@@ -262,6 +261,7 @@ class Trainer(keras.Model):
             with self.guard:
                 return super().fit(**given)
 
+    @shown_as(keras.Model.evaluate)
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Returns the logged values on data, as `keras.Model.evaluate` does.
 
@@ -272,6 +272,7 @@ class Trainer(keras.Model):
         with translated_errors(), self._reader.evaluating(x, y, args, kwargs) as given, averaged:
             return super().evaluate(**given)
 
+    @shown_as(keras.Model.predict)
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Returns arrays `[N, ...]` by name: `z_mean`, `z_stddev` and `reconstruction`.
 
