@@ -31,6 +31,7 @@ TESTED_ELSEWHERE = {
     "tfvae.distributions.levels": "distributions/test_hierarchy.py",
     "tfvae.distributions.normal_mixture": "priors/test_mixture.py",
     "tfvae.data.checks": "models/test_checks.py",
+    "tfvae.export.targets": "export/test_writer.py",
     "tfvae.graph.checks": "models/test_checks.py",
     "tfvae.graph.imputation": "evaluation/test_imputation.py",
     "tfvae.graph.nothing": "models/test_observed.py",

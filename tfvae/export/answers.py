@@ -11,6 +11,7 @@ from tfvae._protocols import Served
 from tfvae._random import fold_in
 from tfvae._tracing import outputs_of
 from tfvae._typing import Distribution, Tensor
+from tfvae.distributions.reparameterised import sample_and_log_prob
 from tfvae.distributions.statistics import centre
 from tfvae.export.paths import between
 from tfvae.graph.description import describe, describe_posterior, parameters_of_nodes
@@ -87,7 +88,7 @@ class Answers:
 
     def sample_posterior(self, num_samples: Tensor, seed: Tensor, **batch: Tensor) -> Outputs:
         """Returns draws of q(z|x), `[B, S, *E]`."""
-        z = self.model.encode(**batch).sample(num_samples, seed=seed)
+        z, _ = sample_and_log_prob(self.model.encode(**batch), num_samples, seed)
         return self._latents(tf.experimental.numpy.moveaxis(z, 0, 1))
 
     def interpolate(

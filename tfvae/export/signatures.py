@@ -34,6 +34,8 @@ for models that can do them (`offered`):
 - `responsibilities` are p(z|x) itself, and the states that they belong to, of latents of which all
   N joint states are summed over.
 
+Those of `tfvae.export.portable` take noise in place of a seed, for runtimes other than TensorFlow.
+
 Parameters have TFP's names after that of the node, of a mixture `x_mixture_logits` and
 `x_component_loc`. There are none of what a flow makes, nor numbers that are the same for all.
 """
@@ -49,6 +51,7 @@ from tfvae._protocols import Served
 from tfvae._typing import Tensor
 from tfvae.data.spec import CONTEXT
 from tfvae.export.answers import Answers
+from tfvae.export.portable import PORTABLE, twin
 from tfvae.export.requests import checked_request, end_of, latent_inputs
 from tfvae.export.rows import COUNTS, answered
 
@@ -61,7 +64,7 @@ Endpoint = tuple[Callable[..., dict[str, Tensor]], list[tf.TensorSpec]]
 
 
 def offered(model: Served) -> tuple[str, ...]:
-    """Returns the names of all signatures that a model can have.
+    """Returns the names of all signatures that a model can have, but those of `PORTABLE`.
 
     Args:
         model: A built model.
@@ -83,9 +86,10 @@ def signatures(model: Served, names: Iterable[str] = STANDARD) -> dict[str, Endp
 
     Raises:
         ValueError: There is no signature of a name, or the model lacks it.
+        RuntimeError: A portable one says other things than the one that takes a seed.
     """
-    answers = Answers(model)
-    for name in _checked_names(names):
+    answers, names = Answers(model), _checked_names(names)
+    for name in [name for name in names if name not in PORTABLE]:
         reason = answers.lacks(name)
         if reason is not None:
             raise ValueError(
@@ -98,7 +102,7 @@ def signatures(model: Served, names: Iterable[str] = STANDARD) -> dict[str, Endp
 def _checked_names(names: Iterable[str]) -> list[str]:
     if isinstance(names, str) or not isinstance(names, Iterable):
         raise TypeError(f"`signatures` must be a list of names. Received: {names!r}")
-    names, known = list(names), (*STANDARD, *FURTHER)
+    names, known = list(names), (*STANDARD, *FURTHER, *PORTABLE)
     unknown = [name for name in names if name not in known]
     if unknown or not names or len(set(names)) < len(names):
         raise ValueError(
@@ -108,6 +112,10 @@ def _checked_names(names: Iterable[str]) -> list[str]:
 
 
 def _endpoint(model: Served, answers: Answers, name: str) -> Endpoint:
+    if name in PORTABLE:
+        found = twin(model, name)
+        found.check()
+        return found.function, found.specs
     inputs = _inputs(model, name)
     kinds = [set(model.data.specs()), set(latent_inputs(model)) if name == "decode" else set()]
 

@@ -26,7 +26,8 @@ _TOLERANCE = 1e-5
 
 
 def example_inputs(model: Served, rows: int = _ROWS) -> dict[str, Tensor]:
-    """Returns valid inputs of all signatures by name, two rows of data where they take data.
+    """Returns valid inputs of all signatures by name, two rows of data where they take data; and of
+    several nodes the batch `x` and the latents `z`.
 
     Data is drawn from the model itself, with a fixed seed. A context is a row of zeros and one of
     ones in turn, which are numbers, categories and places in a table alike.
@@ -42,12 +43,21 @@ def example_inputs(model: Served, rows: int = _ROWS) -> dict[str, Tensor]:
     parts = {n: tf.cast(drawn[n], spec.dtype) for n, spec in specs.items() if n != CONTEXT}
     if context is not None:
         parts[CONTEXT] = context
-    z = model.terms(num_samples=1, seed=seed, **model.data.as_batch(parts)).z[0, :rows]
+    batch = model.data.as_batch(parts)
+    z = model.terms(num_samples=1, seed=seed, **batch).z[0, :rows]
     expected = latent_inputs(model)
     nodes = {"z": z} if "z" in expected and len(expected) == 1 else model.graph.split(z)
     latents = {name: tf.cast(nodes[name], spec.dtype) for name, spec in expected.items()}
     end = {end_of(model): tf.reverse(parts[model.data.observed[0]], axis=[0])}
-    return {**latents, **parts, **end, **dict.fromkeys(COUNTS, tf.constant(rows)), "seed": seed}
+    return {
+        **batch,
+        "z": z,
+        **latents,
+        **parts,
+        **end,
+        **dict.fromkeys(COUNTS, tf.constant(rows)),
+        "seed": seed,
+    }
 
 
 def check_answers(
@@ -66,7 +76,7 @@ def check_answers(
     loaded = tf.saved_model.load(str(folder)).signatures
     for name, function in live.items():
         arguments = function.structured_input_signature[0]
-        request = {str(spec.name): inputs[str(spec.name)] for spec in arguments}
+        request = {str(spec.name): _input(spec, inputs) for spec in arguments}
         expected = _answer(function, *request.values())
         found = _answer(loaded[name], **request)
         difference = _difference(expected, found)
@@ -76,6 +86,14 @@ def check_answers(
                 f"signature `{name}`, {difference}. A layer may draw without the seed, or read "
                 "what is no weight of the model; `verify=False` leaves this comparison out."
             )
+
+
+def _input(spec: Any, inputs: Mapping[str, Tensor]) -> Tensor:
+    """Returns an input by name: numbers from 0 to 1 where it is noise."""
+    if str(spec.name) in inputs:
+        return inputs[str(spec.name)]
+    shape = [size or _ROWS for size in spec.shape]
+    return tf.random.stateless_uniform(shape, _SEED, 0.01, 0.99, spec.dtype)
 
 
 def _answer(function: Callable[..., Any], *args: Tensor, **kwargs: Tensor) -> dict[str, Any] | str:

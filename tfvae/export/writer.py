@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from tfvae._tracing import noting_graphs, release
 from tfvae.export.folders import written_beside
 from tfvae.export.naming import GRAPH, is_export, name_outputs
 from tfvae.export.signatures import STANDARD, Endpoint, signatures
+from tfvae.export.targets import local_target
 from tfvae.export.verification import check_answers, example_inputs
 
 __all__ = ["export_saved_model"]
@@ -67,7 +67,7 @@ def export_saved_model(
             "Only a built model can be exported. Build it, `model.build((None, *x.shape[1:]))`, "
             "or fit it."
         )
-    target = _target(filepath)
+    target = local_target(filepath)
     _check_replaceable(target)
     endpoints = signatures(model, names)
     with written_beside(target) as folder:
@@ -81,22 +81,6 @@ def export_saved_model(
         print(f"Exported to {filepath}, for TensorFlow alone:")
         for name, (_, specs) in endpoints.items():
             print(f"  {name}({', '.join(str(spec.name) for spec in specs)})")
-
-
-def _target(filepath: str | Path) -> Path:
-    """Returns the folder to write, with all links followed: it is renamed where it really is."""
-    given = os.fspath(filepath)
-    if not given:
-        raise ValueError(
-            "`filepath` must name the folder to write, such as 'saved_models/digits/1'. "
-            f"Received: {filepath!r}"
-        )
-    if "://" in given:
-        raise ValueError(
-            "`filepath` must be a folder of a local file system: nothing can be renamed at once "
-            f"elsewhere. Write to one, and copy it with `tf.io.gfile`. Received: {given}"
-        )
-    return Path(given).expanduser().resolve()
 
 
 def _check_replaceable(target: Path) -> None:

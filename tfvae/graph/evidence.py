@@ -11,7 +11,7 @@ from tfvae._protocols import Scored
 from tfvae._random import fold_in
 from tfvae._typing import Distribution, Tensor
 
-__all__ = ["Course", "Evidence", "importance_evidence", "rescaled", "summary_of_weights"]
+__all__ = ["Course", "Evidence", "importance_evidence", "rescaled", "summary_of_weights", "weights"]
 
 # Powers of two that an int32 holds.
 _NUM_EARLY = 31
@@ -106,7 +106,7 @@ def importance_evidence(
             **batch,
         )
         valid = index * block + tf.range(block) < num_samples  # [S]
-        drawn, mean_log_w = _weights(terms, block)
+        drawn, mean_log_w = weights(terms, block)
         log_w = tf.where(valid[:, None], drawn, -float("inf"))
         new_peak, kept, w = rescaled(peak, log_w)
         total = total * kept + tf.reduce_sum(w, axis=0)
@@ -151,16 +151,17 @@ def _known(
     return Evidence(exact, tf.zeros_like(exact), ess, elbo, course)
 
 
-def _weights(terms: Any, block: int) -> tuple[Tensor, Tensor]:
-    """Returns, of each draw, its log weight and its share in the ELBO, `[S, B]`."""
+def weights(terms: Any, block: int | Tensor) -> tuple[Tensor, Tensor]:
+    """Returns, of each of `block` draws, its log weight and its share in the ELBO, `[S, B]`."""
     log_w = terms.log_w
     if terms.log_weights is None:
         return log_w, log_w
     # Of each draw all states of what has few: together they are one draw of the rest.
     shape = [-1, block, tf.shape(log_w)[1]]
+    log_block = tf.math.log(tf.cast(block, log_w.dtype))
     log_p = tf.reshape(terms.log_p_x + terms.log_p_z, shape)
-    log_measure = tf.reshape(terms.log_measure, shape) + math.log(block)
-    log_weights = tf.reshape(terms.log_weights, shape) + math.log(block)
+    log_measure = tf.reshape(terms.log_measure, shape) + log_block
+    log_weights = tf.reshape(terms.log_weights, shape) + log_block
     # Where q gives a state nothing, it has no part in the mean, whatever its weight.
     each = tf.math.multiply_no_nan(tf.reshape(log_w, shape), tf.exp(log_weights))
     return tf.reduce_logsumexp(log_p + log_measure, axis=0), tf.reduce_sum(each, axis=0)

@@ -15,6 +15,7 @@ from tfvae.data.checks import check_context, check_event_shape
 from tfvae.data.spec import CONTEXT, with_context
 from tfvae.distributions.statistics import centre
 from tfvae.export.folders import whole_file
+from tfvae.export.onnx import export_onnx
 from tfvae.export.signatures import STANDARD
 from tfvae.export.writer import export_saved_model
 from tfvae.learning import Scheme
@@ -311,7 +312,8 @@ class LatentVariableModel(GraphModel):
         Args:
             filepath: Folder to write, new, empty or an earlier export.
             signatures: Names of those that it is to have; all that a model can have are
-                `tfvae.export.signatures.offered(model)`. More of them take longer to write.
+                `tfvae.export.signatures.offered(model)`, and those of `tfvae.export.portable`, for
+                runtimes other than TensorFlow. More of them take longer to write.
             verify: Loads what was written, and compares what all signatures answer to two points
                 with the model, before it takes its place.
             verbose: Prints the signatures.
@@ -328,6 +330,30 @@ class LatentVariableModel(GraphModel):
                 "the SavedModel's signatures that draw nothing, with the tools of those."
             )
         export_saved_model(self, filepath, names=signatures, verify=verify, verbose=verbose)
+
+    def export_onnx(
+        self,
+        filepath: Any,
+        *,
+        signatures: Iterable[str] | None = None,
+        opset: int = 17,
+        verbose: bool = True,
+    ) -> None:
+        """Writes ONNX files, for ONNX Runtime, browsers and other readers without TensorFlow.
+
+        They are compared with the model where onnxruntime is installed; see `tfvae.export.onnx`.
+
+        Args:
+            filepath: Folder for one file of each signature, `decode.onnx` and so on.
+            signatures: Names out of `tfvae.export.portable.PORTABLE`; None writes all that the
+                model can have.
+            opset: Version of the ONNX operators.
+            verbose: Prints what was written.
+
+        Raises:
+            ImportError: tf2onnx is not installed: `pip install "tfvae[onnx]"`.
+        """
+        export_onnx(self, filepath, names=signatures, opset=opset, verbose=verbose)
 
     def _check_objective(self, objective: Objective) -> None:
         """Checks that gradients of `objective` can come to the encoder, by tracing it."""
