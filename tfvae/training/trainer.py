@@ -31,9 +31,8 @@ __all__ = ["Trainer"]
 class Trainer(keras.Model):
     """Abstract Keras model that is trained by an objective of its `terms`.
 
-    It reads what it is given (`Reader`), takes a `Step` of each batch in compiled functions, and
-    watches that all stays finite. Of the model it asks for `data`, `graph`, `encode`, `decode` and
-    `terms`. Arguments and attributes are those of `LatentVariableModel`.
+    It reads what it is given (`Reader`) and takes a `Step` of each batch in compiled functions. Of
+    the model it asks for `data`, `graph`, `encode`, `decode` and `terms`.
 
     Args:
         seed: See `LatentVariableModel`.
@@ -188,10 +187,9 @@ class Trainer(keras.Model):
             self._check_objective(objective)
             scheme.check(self, objective)
             if not optimizer.built:
-                # A file of a model that was not fitted yet has to hold what a loaded one expects.
+                # A file of a model not fitted yet has to hold what a loaded one expects.
                 optimizer.build(self.trainable_variables)
-        # Steps are compiled here and not by Keras: checks of the data have to run outside of XLA,
-        # which drops assertions, and before any weight changes.
+        # Not by Keras: checks of data have to run outside of XLA, which drops assertions.
         super().compile(
             optimizer=optimizer,
             run_eagerly=run_eagerly,
@@ -274,10 +272,7 @@ class Trainer(keras.Model):
 
     @shown_as(keras.Model.predict)
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """Returns arrays `[N, ...]` by name: `z_mean`, `z_stddev` and `reconstruction`.
-
-        Those of other models are in `tfvae.graph.description.describe`.
-        """
+        """Returns arrays `[N, ...]` by name, see `tfvae.graph.description.describe`."""
         with translated_errors(), self._reader.predicting(x, args, kwargs) as given:
             return super().predict(**given)
 
