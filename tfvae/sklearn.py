@@ -178,7 +178,7 @@ class LatentDensity(TransformerMixin, BaseEstimator):
     def _rows(self, X: Any, *, reset: bool = False) -> np.ndarray:
         if not reset:
             check_is_fitted(self)
-        least = {"ensure_min_samples": 2} if reset else {}
+        least: Any = {"ensure_min_samples": 2} if reset else {}
         rows: Any = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32], **least)
         return rows.astype(np.float32)
 

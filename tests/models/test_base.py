@@ -47,6 +47,6 @@ def test_files_of_other_kinds_are_answered_in_words(tmp_path):
     vae = mlp_vae()
     with pytest.raises(ValueError, match=r"saved to `.keras` files.*model\.h5"):
         vae.save(tmp_path / "model.h5")
-    with pytest.raises(ValueError, match=r"exported as SavedModels.*Received: 'onnx'"):
+    with pytest.raises(ValueError, match=r"`export_onnx` writes ONNX files\. Received: 'onnx'"):
         vae.export(tmp_path / "model", format="onnx")
     assert list(tmp_path.iterdir()) == []
