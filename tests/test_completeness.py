@@ -54,6 +54,7 @@ TESTED_ELSEWHERE = {
         f"tfvae.plots.{name}": "test_plots.py"
         for name in ("columns", "evidence", "grid", "latents", "pictures", "style", "training")
     },
+    "tfvae.latents._sklearn": "latents/test_probes.py",
     "tfvae.priors.categorical": "priors/test_base.py",
     "tfvae.priors.conditional": "models/test_context.py",
     "tfvae.priors.normal": "priors/test_base.py",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from tfvae.distributions.statistics import centre
 from tfvae.evaluation.streaming import Stream
 from tfvae.models import LatentVariableModel
 
-__all__ = ["check_latents", "codes"]
+__all__ = ["check_latents", "checked_codes", "codes", "latent_names"]
 
 
 def codes(
@@ -65,3 +66,35 @@ def check_latents(model: LatentVariableModel) -> None:
         raise ValueError(
             f"This model has no latents to look at: {type(model).__name__} describes x without any."
         )
+
+
+def latent_names(model: LatentVariableModel) -> list[str]:
+    """Returns a name for each dimension of z, flat: its number, with its node where it has several.
+
+    Example:
+        >>> latent_names(vae)
+        ['0', '1']
+    """
+    shapes = model.graph.latent_shapes
+    numbered = {name: range(math.prod(shape)) for name, shape in shapes.items()}
+    if len(shapes) == 1:
+        return [str(index) for index in next(iter(numbered.values()))]
+    return [f"{name}[{index}]" for name, indices in numbered.items() for index in indices]
+
+
+def checked_codes(z: Any) -> np.ndarray:
+    """Returns codes as finite float64 `[N, K]`.
+
+    Raises:
+        ValueError: They are not.
+    """
+    z = np.asarray(z, np.float64)
+    if z.ndim != 2 or not z.size or not np.all(np.isfinite(z)):
+        problem = f"shape {z.shape}" + (
+            "" if z.ndim != 2 or not z.size else " with NaN or infinity"
+        )
+        raise ValueError(
+            "`z` must be finite codes [N, K], such as `tfvae.latents.codes(model, x)`. "
+            f"Received: {problem}"
+        )
+    return z

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,14 +63,6 @@ class Findings:
     def observed(self) -> dict[str, np.ndarray]:
         """The observed nodes of the data, by name."""
         return {name: self.parts[name] for name in self.model.graph.observed}
-
-    def latent_names(self) -> list[str]:
-        """Returns a name for each dimension of z, flat; of several nodes with that of its own."""
-        shapes = self.model.graph.latent_shapes
-        numbered = {name: range(math.prod(shape)) for name, shape in shapes.items()}
-        if len(shapes) == 1:
-            return [str(index) for index in next(iter(numbered.values()))]
-        return [f"{name}[{index}]" for name, indices in numbered.items() for index in indices]
 
 
 def gather(

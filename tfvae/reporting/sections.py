@@ -10,6 +10,7 @@ import numpy as np
 
 from tfvae import plots
 from tfvae.data.spec import CONTEXT
+from tfvae.latents.codes import latent_names
 from tfvae.plots.grid import as_images, fitting_shape, limits_of
 from tfvae.reporting.blocks import (
     Section,
@@ -259,7 +260,7 @@ def _rates(pages: Pages) -> Section:
         else "; the posterior or the prior does not factorise, so that no dimension has a rate of "
         "its own: the variance of the posterior mean is shown."
     )
-    names = pages.found.latent_names()
+    names = latent_names(pages.found.model)
     figure = picture(lambda: plots.rates(report, names), "Rate of each dimension")
     return Section("rates", title, lead, [figure])
 

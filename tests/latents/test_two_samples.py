@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+
+from tests.analytic import LinearGaussian
+from tests.conftest import slow_but
+from tests.kinds import ALWAYS, KINDS, kind
+from tfvae.latents import mmd_test, two_sample_test
+
+GENERATOR = np.random.default_rng(0)
+
+
+def test_the_statistic_is_that_of_all_pairs():
+    a, b = GENERATOR.normal(size=(4, 2)), GENERATOR.normal(size=(3, 2)) + 1.0
+
+    def kernel(x, y):
+        return np.exp(-np.sum((x - y) ** 2) / (2 * 1.5**2))
+
+    within = [
+        np.mean([kernel(p[i], p[j]) for i in range(len(p)) for j in range(len(p)) if i != j])
+        for p in (a, b)
+    ]
+    across = np.mean([kernel(x, y) for x in a for y in b])
+    found = mmd_test(a, b, bandwidth=1.5, num_permutations=5)
+    assert found.statistic == pytest.approx(sum(within) - 2 * across)
+    assert found.num_points == (4, 3)
+    distances = [np.linalg.norm(x - y) for i, x in enumerate([*a, *b]) for y in [*a, *b][:i]]
+    assert mmd_test(a, b).bandwidth == pytest.approx(np.median(distances))
+
+
+def test_p_values_are_uniform_where_there_is_nothing_to_tell():
+    points = GENERATOR.normal(size=(200, 20, 1))
+    p = np.array([mmd_test(x[:10], x[10:], num_permutations=39).p_value for x in points])
+    for level in (0.1, 0.5):  # exact: the level is a multiple of 1/40
+        assert abs(np.mean(p <= level) - level) < 4 * np.sqrt(level * (1 - level) / 200)
+
+
+def test_what_differs_is_told():
+    a = GENERATOR.normal(size=(100, 3))
+    assert mmd_test(a, a + 1.0).p_value == pytest.approx(1 / 1000)
+    assert mmd_test(a, 3.0 * GENERATOR.normal(size=(100, 3))).p_value == pytest.approx(1 / 1000)
+    assert mmd_test(np.zeros((5, 2)), np.zeros((4, 2))).p_value == 1.0
+
+
+def test_draws_of_a_model_and_of_its_own_density_are_alike():
+    linear = LinearGaussian.random()
+    vae = linear.vae()
+    assert two_sample_test(vae, linear.draw(150), num_permutations=199).p_value > 0.01
+    shifted = two_sample_test(vae, linear.draw(150) + 1.0, num_permutations=199)
+    assert shifted.p_value == pytest.approx(1 / 200)
+    assert shifted.num_points == (150, 150)
+    assert two_sample_test(vae, linear.draw(150), max_points=20).num_points == (20, 20)
+
+
+@pytest.mark.parametrize("name", slow_but(of=list(KINDS), always=[*ALWAYS, "with_gaps"]))
+def test_every_kind_of_model(name):
+    found = two_sample_test(*kind(name), num_permutations=19)
+    assert np.isfinite(found.statistic)
+    assert 1 / 20 <= found.p_value <= 1.0
+
+
+def test_messages():
+    for other in (np.zeros((1, 2)), np.zeros((3, 1)), np.full((3, 2), np.nan)):
+        with pytest.raises(ValueError, match="Two samples must be finite"):
+            mmd_test(np.zeros((3, 2)), other)

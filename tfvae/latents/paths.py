@@ -1,0 +1,149 @@
+"""Ways from one point to another through z."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfvae._config import check_count
+from tfvae._typing import Tensor
+from tfvae.distributions.statistics import centre
+from tfvae.evaluation.streaming import first_rows
+from tfvae.latents.codes import check_latents
+from tfvae.latents.traversals import decoded
+from tfvae.models import LatentVariableModel
+
+__all__ = ["Interpolation", "Path", "interpolate", "spherical", "straight"]
+
+# Flat ends `[B, K]` and how far along `[T]`, from 0 to 1, to points `[T, B, K]`.
+Path = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+_MOST_PAIRS = 1000
+# Below this sine of the angle between two ends there is no arc, or no one arc.
+_NO_ARC = 1e-4
+
+
+@dataclass(frozen=True)
+class Interpolation:
+    """What p(x|z) makes of z on the way from the codes of some points to those of others.
+
+    Attributes:
+        shares: How far along each step is `[T]`, from 0 to 1.
+        z: `[T, B, *E]`.
+        means: Observed node → the centre of p(x|z), `[T, B, *x_event]`.
+    """
+
+    shares: np.ndarray
+    z: np.ndarray
+    means: dict[str, np.ndarray]
+
+
+def straight(start: Tensor, end: Tensor, shares: Tensor) -> Tensor:
+    """Returns points `[T, B, K]` on lines from `start` to `end` `[B, K]`.
+
+        z_t = (1 - t) z_0 + t z_1
+
+    Example:
+        >>> straight(tf.zeros([1, 2]), tf.ones([1, 2]), tf.constant([0.5]))[0, 0].numpy().tolist()
+        [0.5, 0.5]
+    """
+    shares = shares[:, None, None]
+    return (1.0 - shares) * start + shares * end
+
+
+def spherical(start: Tensor, end: Tensor, shares: Tensor) -> Tensor:
+    """Returns points `[T, B, K]` on arcs from `start` to `end` `[B, K]`.
+
+        z_t = sin((1 - t) w) / sin(w) z_0 + sin(t w) / sin(w) z_1,   cos(w) = z_0 z_1 / |z_0| |z_1|
+
+    Lines between draws of a Gaussian of many dimensions run through places nearer to its centre
+    than any draw; arcs do not. Where the ends point the same way, or opposite ways, or one of them
+    is zero, there is no one arc, and the line is taken.
+
+    Reference: Sampling Generative Networks (White, 2016), https://arxiv.org/abs/1609.04468
+
+    Example:
+        >>> half = spherical(tf.eye(2)[:1], tf.eye(2)[1:], tf.constant([0.5]))
+        >>> round(float(tf.norm(half)), 6)
+        1.0
+    """
+    norms = tf.norm(start, axis=-1) * tf.norm(end, axis=-1)
+    cosine = tf.math.divide_no_nan(tf.reduce_sum(start * end, axis=-1), norms)
+    angle = tf.acos(tf.clip_by_value(cosine, -1.0, 1.0))[:, None]  # [B, 1]
+    sine = tf.sin(angle)
+    has_arc = (norms[:, None] > 0.0) & (sine > _NO_ARC)
+    safe = tf.where(has_arc, sine, tf.ones_like(sine))
+    t = shares[:, None, None]
+    arc = (tf.sin((1.0 - t) * angle) * start + tf.sin(t * angle) * end) / safe
+    return tf.where(has_arc, arc, straight(start, end, shares))
+
+
+def interpolate(
+    model: LatentVariableModel,
+    start: Any,
+    end: Any,
+    *,
+    path: Path = straight,
+    num_steps: int = 9,
+) -> Interpolation:
+    """Goes from the posterior centres of some points to those of as many others.
+
+    Args:
+        model: Any model whose latents are real numbers.
+        start: B points, in any form that `fit` takes, 1,000 at most. Their context, where the
+            model reads one, is that of the whole way.
+        end: As many points.
+        path: `straight` or `spherical`, or a function like these.
+        num_steps: Steps, both ends among them.
+
+    Returns:
+        `Interpolation`.
+
+    Raises:
+        ValueError: The rows differ in number, the model has no latents, or some of few states,
+            between which there is nothing.
+
+    Example:
+        >>> way = tfvae.latents.interpolate(vae, x[:3], x[3:6], path=spherical, num_steps=5)
+        >>> way.means["x"].shape
+        (5, 3, 8, 8, 1)
+    """
+    check_latents(model)
+    num_steps = check_count("num_steps", num_steps)
+    rows: dict[str, Any]
+    others: dict[str, Any]
+    rows, others = (
+        {n: tf.convert_to_tensor(v) for n, v in model.data.as_batch(parts).items()}
+        for parts in (first_rows(model, data, _MOST_PAIRS) for data in (start, end))
+    )
+    size = len(rows["x"])
+    if len(others["x"]) != size:
+        raise ValueError(
+            f"`start` and `end` must have as many rows. Received: {size} and {len(others['x'])}"
+        )
+    finite = [n for n in model.graph.latents if model.graph.supports[n].whole]
+    if finite:
+        raise ValueError(
+            f"There is nothing between two categories, and the latents {', '.join(finite)} of this "
+            "model are such. `tfvae.latents.traversals` takes all their states in turn."
+        )
+    first, last = (
+        tf.reshape(tf.cast(centre(model.encode(**batch)), tf.float32), [size, -1])
+        for batch in (rows, others)
+    )
+    shares = tf.linspace(0.0, 1.0, num_steps)
+    z = tf.reshape(path(first, last, shares), [num_steps * size, *model.latent_shape])
+    if "context" in rows:
+        repeated = [num_steps, *[1] * (rows["context"].shape.rank - 1)]
+        rows = {"context": tf.tile(rows["context"], repeated)}
+    means = decoded(model, z, rows)
+    shape = (num_steps, size)
+    return Interpolation(
+        shares=shares.numpy(),
+        z=np.reshape(z, (*shape, *model.latent_shape)),
+        means={name: part.reshape(*shape, *part.shape[1:]) for name, part in means.items()},
+    )
