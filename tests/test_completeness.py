@@ -38,6 +38,7 @@ TESTED_ELSEWHERE = {
     "tfvae.graph.parts": "models/test_hierarchy.py",
     "tfvae.graph.posteriors": "models/test_hierarchy.py",
     "tfvae.models.building": "models/test_checks.py",
+    "tfvae.models.exporting": "export/test_writer.py",
     "tfvae.models.components": "models/test_finite_mixture.py",
     "tfvae.models.one_prior": "models/test_prior_fit.py",
     "tfvae.networks.input_range": "networks/test_made.py",

@@ -156,7 +156,7 @@ class Specialised:
                     graph.as_graph_def(), {**places, **captured}, [n for _, n in kept], name=""
                 )
 
-            values = everything()
+            values = everything.get_concrete_function()()
             return {t: v.numpy() for (t, _), v in zip(kept, values, strict=True)}
 
         return [run(sizes) for sizes in RUNS]

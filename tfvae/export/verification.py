@@ -15,7 +15,7 @@ from tfvae.data.spec import CONTEXT
 from tfvae.export.requests import end_of, latent_inputs
 from tfvae.export.rows import COUNTS
 
-__all__ = ["check_answers", "example_inputs"]
+__all__ = ["check_answers", "example_inputs", "request_of"]
 
 _ROWS = 2
 _SEED = (0, 1)
@@ -75,8 +75,7 @@ def check_answers(
     """
     loaded = tf.saved_model.load(str(folder)).signatures
     for name, function in live.items():
-        arguments = function.structured_input_signature[0]
-        request = {str(spec.name): _input(spec, inputs) for spec in arguments}
+        request = request_of(function, inputs)
         expected = _answer(function, *request.values())
         found = _answer(loaded[name], **request)
         difference = _difference(expected, found)
@@ -86,6 +85,17 @@ def check_answers(
                 f"signature `{name}`, {difference}. A layer may draw without the seed, or read "
                 "what is no weight of the model; `verify=False` leaves this comparison out."
             )
+
+
+def request_of(function: Any, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Returns what one signature takes, by name, in its order.
+
+    Args:
+        function: Its graph.
+        inputs: Those of all signatures, by name; noise is made.
+    """
+    arguments = function.structured_input_signature[0]
+    return {str(spec.name): _input(spec, inputs) for spec in arguments}
 
 
 def _input(spec: Any, inputs: Mapping[str, Tensor]) -> Tensor:

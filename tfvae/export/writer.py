@@ -10,16 +10,18 @@ import tensorflow as tf
 
 from tfvae._protocols import Served
 from tfvae._tracing import noting_graphs, release
+from tfvae.export.card import EXTRA, own_files, write_card
 from tfvae.export.folders import written_beside
 from tfvae.export.naming import GRAPH, is_export, name_outputs
 from tfvae.export.signatures import STANDARD, Endpoint, signatures
 from tfvae.export.targets import local_target
 from tfvae.export.verification import check_answers, example_inputs
+from tfvae.export.warm_up import write_warm_up_requests
 
 __all__ = ["export_saved_model"]
 
 # What lies in the folder of a SavedModel of this package.
-_ENTRIES = {GRAPH, "fingerprint.pb", "variables", "assets"}
+_ENTRIES = {GRAPH, "fingerprint.pb", "variables", "assets", EXTRA}
 
 
 def export_saved_model(
@@ -27,6 +29,7 @@ def export_saved_model(
     filepath: str | Path,
     *,
     names: Iterable[str] = STANDARD,
+    warm_up: bool = False,
     verify: bool = True,
     verbose: bool = True,
 ) -> None:
@@ -47,6 +50,7 @@ def export_saved_model(
         filepath: Folder to write, such as `saved_models/digits/1`: servers read the last part as
             the version. `~` is the home folder.
         names: Of the signatures that it is to have.
+        warm_up: Adds a request for each signature by which TensorFlow Serving warms up.
         verify: Compares what the file answers with the model before it takes its place.
         verbose: Prints the path and the signatures.
 
@@ -74,8 +78,12 @@ def export_saved_model(
         traced = _traced(endpoints)
         tf.saved_model.save(_served(model, traced), str(folder), signatures=traced)
         name_outputs(folder)
+        inputs = example_inputs(model) if verify or warm_up else {}
+        if warm_up:
+            write_warm_up_requests(model, traced, inputs, folder)
+        write_card(model, traced, folder)
         if verify:
-            check_answers(traced, folder, example_inputs(model))
+            check_answers(traced, folder, inputs)
         _check_replaceable(target)
     if verbose:
         print(f"Exported to {filepath}, for TensorFlow alone:")
@@ -95,6 +103,9 @@ def _check_replaceable(target: Path) -> None:
     if target.is_dir():
         entries = {entry.name for entry in target.iterdir()}
         others = sorted(entries - _ENTRIES)
+        if EXTRA in entries:
+            extra = {entry.name for entry in (target / EXTRA).iterdir()}
+            others += sorted(f"{EXTRA}/{name}" for name in extra - own_files(target))
         if not entries or (not others and is_export(target)):
             return
         found = f"a folder with {', '.join((others or sorted(entries))[:3])}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -15,18 +15,16 @@ from tfvae.data.checks import check_context, check_event_shape
 from tfvae.data.spec import CONTEXT, with_context
 from tfvae.distributions.statistics import centre
 from tfvae.export.folders import whole_file
-from tfvae.export.onnx import export_onnx
-from tfvae.export.signatures import STANDARD
-from tfvae.export.writer import export_saved_model
 from tfvae.learning import Scheme
 from tfvae.models.building import GraphModel
+from tfvae.models.exporting import Exporting
 from tfvae.objectives import Objective
 from tfvae.terms import Terms
 
 __all__ = ["LatentVariableModel"]
 
 
-class LatentVariableModel(GraphModel):
+class LatentVariableModel(Exporting, GraphModel):
     """Abstract model p(x) = E_p(z) p(x|z) with an approximate posterior q(z|x).
 
     A subclass is a constructor: it makes the `Graph` of its factors, which draws and scores, and
@@ -293,65 +291,6 @@ class LatentVariableModel(GraphModel):
         """
         with whole_file(filepath, ".weights.h5", overwrite and not kwargs) as path:
             super().save_weights(path, overwrite=overwrite, **kwargs)
-
-    def export(
-        self,
-        filepath: Any,
-        *,
-        signatures: Iterable[str] = STANDARD,
-        verify: bool = True,
-        verbose: bool = True,
-        format: str = "tf_saved_model",
-    ) -> None:
-        """Writes a SavedModel that serves with TensorFlow alone.
-
-        Its signatures are listed in `tfvae.export.signatures`. What stands at `filepath` stays
-        whole until the new version is complete, and is left as it was where writing fails; see
-        `tfvae.export.writer`.
-
-        Args:
-            filepath: Folder to write, new, empty or an earlier export.
-            signatures: Names of those that it is to have; all that a model can have are
-                `tfvae.export.signatures.offered(model)`, and those of `tfvae.export.portable`, for
-                runtimes other than TensorFlow. More of them take longer to write.
-            verify: Loads what was written, and compares what all signatures answer to two points
-                with the model, before it takes its place.
-            verbose: Prints the signatures.
-            format: "tf_saved_model"; for "onnx" see `export_onnx`.
-
-        Raises:
-            ValueError: Another format is asked for.
-        """
-        if format != "tf_saved_model":
-            raise ValueError(
-                '`export` writes SavedModels, format="tf_saved_model"; `export_onnx` writes ONNX '
-                f"files. Received: {format!r}."
-            )
-        export_saved_model(self, filepath, names=signatures, verify=verify, verbose=verbose)
-
-    def export_onnx(
-        self,
-        filepath: Any,
-        *,
-        signatures: Iterable[str] | None = None,
-        opset: int = 17,
-        verbose: bool = True,
-    ) -> None:
-        """Writes ONNX files, for ONNX Runtime, browsers and other readers without TensorFlow.
-
-        They are compared with the model where onnxruntime is installed; see `tfvae.export.onnx`.
-
-        Args:
-            filepath: Folder for one file of each signature, `decode.onnx` and so on.
-            signatures: Names out of `tfvae.export.portable.PORTABLE`; None writes all that the
-                model can have.
-            opset: Version of the ONNX operators.
-            verbose: Prints what was written.
-
-        Raises:
-            ImportError: tf2onnx is not installed: `pip install "tfvae[onnx]"`.
-        """
-        export_onnx(self, filepath, names=signatures, opset=opset, verbose=verbose)
 
     def _check_objective(self, objective: Objective) -> None:
         """Checks that gradients of `objective` can come to the encoder, by tracing it."""

@@ -1,0 +1,87 @@
+"""What a model writes for others to serve."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from tfvae.export.onnx import export_onnx
+from tfvae.export.signatures import STANDARD
+from tfvae.export.writer import export_saved_model
+
+__all__ = ["Exporting"]
+
+
+class Exporting:
+    """Mixin of the models: files for TensorFlow alone, and for other runtimes."""
+
+    def export(
+        self: Any,
+        filepath: Any,
+        *,
+        signatures: Iterable[str] = STANDARD,
+        warm_up: bool = False,
+        verify: bool = True,
+        verbose: bool = True,
+        format: str = "tf_saved_model",
+    ) -> None:
+        """Writes a SavedModel that serves with TensorFlow alone.
+
+        Its signatures are listed in `tfvae.export.signatures`. What stands at `filepath` stays
+        whole until the new version is complete, and is left as it was where writing fails; see
+        `tfvae.export.writer`.
+
+        Args:
+            filepath: Folder to write, new, empty or an earlier export.
+            signatures: Names of those that it is to have; all that a model can have are
+                `tfvae.export.signatures.offered(model)`, and those of `tfvae.export.portable`, for
+                runtimes other than TensorFlow. More of them take longer to write.
+            warm_up: Adds a request for each of them, by which TensorFlow Serving warms up: needs
+                `pip install "tfvae[serving]"`.
+            verify: Loads what was written, and compares what all signatures answer to two points
+                with the model, before it takes its place.
+            verbose: Prints the signatures.
+            format: "tf_saved_model", the one that there is.
+
+        Raises:
+            ValueError: Another format is asked for.
+        """
+        if format != "tf_saved_model":
+            raise ValueError(
+                'Models are exported as SavedModels, format="tf_saved_model". '
+                f"Received: {format!r}. "
+                "Draws and densities have no operations in ONNX, OpenVINO or LiteRT files: convert "
+                "the SavedModel's signatures that draw nothing, with the tools of those."
+            )
+        export_saved_model(
+            self,
+            filepath,
+            names=signatures,
+            warm_up=warm_up,
+            verify=verify,
+            verbose=verbose,
+        )
+
+    def export_onnx(
+        self: Any,
+        filepath: Any,
+        *,
+        signatures: Iterable[str] | None = None,
+        opset: int = 17,
+        verbose: bool = True,
+    ) -> None:
+        """Writes ONNX files, for ONNX Runtime, browsers and other readers without TensorFlow.
+
+        They are compared with the model where onnxruntime is installed; see `tfvae.export.onnx`.
+
+        Args:
+            filepath: Folder for one file of each signature, `decode.onnx` and so on.
+            signatures: Names out of `tfvae.export.portable.PORTABLE`; None writes all that the
+                model can have.
+            opset: Version of the ONNX operators.
+            verbose: Prints what was written.
+
+        Raises:
+            ImportError: tf2onnx is not installed: `pip install "tfvae[onnx]"`.
+        """
+        export_onnx(self, filepath, names=signatures, opset=opset, verbose=verbose)
