@@ -1,9 +1,11 @@
 """What all tests share: quiet logs, fixed seeds, and factories of tiny models and data."""
 
+import collections
 import ctypes
 import gc
 import os
 import sys
+import zlib
 from collections.abc import Iterable, Mapping
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -61,12 +63,49 @@ def pytest_xdist_auto_num_workers(config):
     return cores if "not slow" in config.option.markexpr else max(cores, 6)
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--share",
+        default="0/1",
+        help="Of the tests marked `exhaustive`, only those of one share: 2/5 is the third of five.",
+    )
+
+
+def _place(case):
+    """Where a case stands among those of its test, whatever order they run in."""
+    return tuple(case.callspec.indices.values())
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Leaves out what is marked `exhaustive`, unless the marks that are asked for name it."""
-    if "exhaustive" not in config.option.markexpr:
-        left_out = [item for item in items if item.get_closest_marker("exhaustive")]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+    """Marks further cases `exhaustive`, and leaves them out where no mark or name asks for them.
+
+    Of a test's slow cases the first is what shows the law, where no quick one does; the cases of a
+    test marked `each_case` are laws of their own.
+    """
+    tests = collections.defaultdict(list)
+    for item in items:
+        tests[item.nodeid.split("[")[0]].append(item)
+    for cases in tests.values():
+        slow = [case for case in cases if case.get_closest_marker("slow")]
+        if len(cases) == 1 or cases[0].get_closest_marker("each_case"):
+            continue
+        if len(slow) == len(cases):
+            slow.remove(min(slow, key=_place))
+        for case in slow:
+            case.add_marker("exhaustive")
+    if all("::" in argument for argument in config.args):
+        return
+    share, shares = map(int, config.option.share.split("/"))
+    asked = "exhaustive" in config.option.markexpr
+    left_out = {
+        item
+        for item in items
+        if item.get_closest_marker("exhaustive")
+        and not (asked and zlib.crc32(item.nodeid.encode()) % shares == share)
+    }
+    config.hook.pytest_deselected(items=list(left_out))
+    items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -130,22 +169,15 @@ def fresh_session():
     gc.freeze()  # What of a graph is left now stays for ever: not to be looked through again.
 
 
-def slow_but(*quick, of: Mapping | Iterable, always: Iterable | None = None) -> list:
-    """Returns the parameters of a battery, all of them marked `slow` but those of these names.
-
-    Where `always` names some, all but these are marked `exhaustive` too.
-    """
+def slow_but(*quick, of: Mapping | Iterable) -> list:
+    """Returns the parameters of a battery, all of them marked `slow` but those of these names."""
     cases = of if isinstance(of, Mapping) else {getattr(c, "__name__", c): c for c in of}
     assert set(quick) <= set(cases)
-    kept = set(cases) if always is None else {*always, *quick}
     return [
         pytest.param(
             *(case if isinstance(case, tuple) else (case,)),
             id=str(name),
-            marks=[
-                *([] if name in quick else [pytest.mark.slow]),
-                *([] if name in kept else [pytest.mark.exhaustive]),
-            ],
+            marks=[] if name in quick else pytest.mark.slow,
         )
         for name, case in cases.items()
     ]

@@ -200,11 +200,6 @@ KINDS = {
 }
 
 
-# One of each way through the package: batteries over all kinds run the others where they are asked
-# for, by `-m exhaustive`.
-ALWAYS = ["plain", "conditional", "hierarchical", "semi_supervised", "mixture", "flow", "density"]
-
-
 @functools.cache
 def kind(name):
     """Returns the model, not to be changed, and its data."""

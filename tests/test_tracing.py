@@ -8,7 +8,7 @@ from tensorflow.python.framework.func_graph import FuncGraph
 
 import tfvae
 from tests.conftest import slow_but
-from tests.kinds import ALWAYS, KINDS
+from tests.kinds import KINDS
 from tfvae._tracing import outputs_of
 
 
@@ -26,7 +26,7 @@ def test_outputs_are_shapes_and_types_and_weights_last():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make", slow_but("plain", of=KINDS, always=ALWAYS))
+@pytest.mark.parametrize("make", slow_but("plain", of=KINDS))
 def test_a_model_that_is_gone_leaves_no_graph(make):
     def live():
         model, data = make()

@@ -17,7 +17,6 @@ __all__ = [
     "Shape",
     "Tensor",
     "event_tuple",
-    "positive_int",
     "register",
     "whole_number",
 ]
@@ -66,8 +65,3 @@ def whole_number(name: str, value: Any, least: int = 1) -> int:
     if number < least:
         raise ValueError(f"`{name}` must be a whole number >= {least}. Received: {name}={value!r}")
     return number
-
-
-def positive_int(name: str, value: Any) -> int:
-    """Returns `whole_number(name, value)`."""
-    return whole_number(name, value)

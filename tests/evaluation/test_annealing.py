@@ -10,7 +10,7 @@ import tfvae
 from tests import analytic
 from tests.conftest import binary_data, mlp_vae, slow_but
 from tests.evaluation.test_kinds import KNOWN, ledger_by_sums
-from tests.kinds import ALWAYS, KINDS, kind
+from tests.kinds import KINDS, kind
 from tfvae.evaluation import (
     AnnealedLogLikelihood,
     Defensive,
@@ -71,7 +71,7 @@ def test_from_the_exact_posterior_every_chain_weighs_p_x(number):
     assert np.all(np.isnan(found.acceptance)) == (number == 1)
 
 
-@pytest.mark.parametrize("name", slow_but("codes", "drawn_bits", of=list(KINDS), always=ALWAYS))
+@pytest.mark.parametrize("name", slow_but("codes", "drawn_bits", of=list(KINDS)))
 def test_every_kind_of_model(name, monkeypatch):
     # These run eagerly.
     monkeypatch.setattr(chains, "_FEWEST_MOVES", 10)

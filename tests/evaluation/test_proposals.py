@@ -14,7 +14,7 @@ from tests import analytic
 from tests.conftest import binary_data, mlp_vae, slow_but
 from tests.evaluation.test_kinds import KNOWN, NO_LATENTS, NOT_OF_ONE_LAYER, ledger_by_sums
 from tests.evaluation.test_likelihood import narrowed
-from tests.kinds import ALWAYS, KINDS, kind
+from tests.kinds import KINDS, kind
 from tfvae.evaluation import Defensive, Encoder, Proposal, Refined, Widened, refine
 from tfvae.graph.graph import Graph
 
@@ -158,7 +158,7 @@ def assert_near_the_truth(name, proposal):
     assert found.share_of_large_k_hat <= 0.1
 
 
-@pytest.mark.parametrize("name", slow_but("conditional", of=list(KINDS), always=ALWAYS))
+@pytest.mark.parametrize("name", slow_but("conditional", of=list(KINDS)))
 def test_every_kind_of_model_takes_draws_from_the_prior_or_says_why_not(name):
     if name not in WITH_LABELS:
         assert_near_the_truth(name, Defensive(0.3))
@@ -167,7 +167,7 @@ def test_every_kind_of_model_takes_draws_from_the_prior_or_says_why_not(name):
         tfvae.log_likelihood(*kind(name), 1000, proposal=Defensive())
 
 
-@pytest.mark.parametrize("name", slow_but("conditional", "flow", of=list(KINDS), always=ALWAYS))
+@pytest.mark.parametrize("name", slow_but("conditional", "flow", of=list(KINDS)))
 def test_every_kind_of_model_is_widened_or_says_why_not(name):
     if name in GAUSSIAN:
         assert_near_the_truth(name, Defensive(0.3, of=Widened(1.3)))
@@ -177,7 +177,7 @@ def test_every_kind_of_model_is_widened_or_says_why_not(name):
 
 
 @pytest.mark.parametrize(
-    "name", slow_but(of=[name for name in KINDS if name not in NOT_OF_ONE_LAYER], always=ALWAYS)
+    "name", slow_but(of=[name for name in KINDS if name not in NOT_OF_ONE_LAYER])
 )
 def test_refined_posteriors_of_every_kind(name):
     refinement = refine(*kind(name), steps=3, **CHUNKS)

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tests.conftest import slow_but
 from tests.export.kinds import NUM, SERVED, served
-from tests.kinds import ALWAYS, KINDS
+from tests.kinds import KINDS
 from tfvae.export.requests import latent_inputs
 from tfvae.export.rows import COUNTS
 from tfvae.export.signatures import STANDARD, offered
@@ -85,7 +85,7 @@ def assert_rows_know_nothing_of_each_other(ask, num_samples, *, takes_seeds):
 @pytest.mark.rewriting
 @pytest.mark.parametrize(
     "name",
-    slow_but(of=list(SERVED), always=[*ALWAYS, "one_after_the_other", "relaxed", "low_rank"]),
+    slow_but(of=list(SERVED)),
 )
 def test_every_kind_of_model_is_kept_refuses_and_answers_row_by_row(name, tmp_path):
     model, inputs = served(name)

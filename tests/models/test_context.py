@@ -66,7 +66,7 @@ def test_trains_under_xla(name):
     assert_trains_under_xla(MODELS[name](), DATA)
 
 
-@pytest.mark.parametrize("name", slow_but(of=list(MODELS), always=["everywhere", "prior only"]))
+@pytest.mark.parametrize("name", slow_but(of=list(MODELS)))
 def test_life_of_a_conditional_model(name, tmp_path):
     vae = MODELS[name]()
     assert vae.data.context_shape == (3,)
@@ -169,9 +169,7 @@ POSTERIORS = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", slow_but(of=list(CONDITIONAL), always=["Normal", "RealNVP", "Autoregressive", "OneHot"])
-)
+@pytest.mark.parametrize("name", slow_but(of=list(CONDITIONAL)))
 def test_any_prior_may_depend_on_a_context(name):
     def network(size, params, head):
         parts = [keras.layers.Dense(5, "tanh"), keras.layers.Dense(params), head()]

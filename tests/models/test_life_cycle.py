@@ -87,9 +87,7 @@ def functional_encoder(seed):
 
 
 MODELS = [mlp_bernoulli, conv_images, gaussian_decoder, subclassed_encoder, functional_encoder]
-over_all_models = pytest.mark.parametrize(
-    "make", slow_but("mlp_bernoulli", of=MODELS, always=["conv_images", "subclassed_encoder"])
-)
+over_all_models = pytest.mark.parametrize("make", slow_but("mlp_bernoulli", of=MODELS))
 
 
 @pytest.fixture(scope="module")

@@ -129,7 +129,6 @@ over_families_of_their_own = pytest.mark.parametrize(
             "von Mises-Fisher",
             "relaxed one-hot",
         ],
-        always=["low rank", "coupling flow", "relaxed one-hot"],
     ),
 )
 

@@ -98,12 +98,12 @@ def test_gated_dense_takes_initializers_of_all_kinds():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: networks.GatedDense(0), "`units` must be a positive int. Received: units=0"),
+        (lambda: networks.GatedDense(0), "`units` must be a whole number >= 1. Received: units=0"),
         (lambda: networks.GatedDense(2.5), "Received: units=2.5"),
         (lambda: networks.mlp([]), r"`hidden` must be a non-empty sequence.*hidden=\[\]"),
         (lambda: networks.mlp(300), "non-empty sequence of positive ints. Received: hidden=300"),
-        (lambda: networks.gated_mlp([3, -1]), r"Received: hidden=\[3, -1\]"),
-        (lambda: networks.conv([0]), r"`filters`.*Received: filters=\[0\]"),
+        (lambda: networks.gated_mlp([3, -1]), r"Received: hidden=-1"),
+        (lambda: networks.conv([0]), r"`filters`.*Received: filters=0"),
         (
             lambda: networks.conv_transpose([4, 4], image_shape=(28, 30, 1)),
             r"multiples of 2 \*\* len\(filters\) = 4. Received: image_shape=\(28, 30, 1\)",

@@ -127,7 +127,6 @@ def trained(case, steps, jit_compile=False, callbacks=()):
     "name",
     slow_but(
         of=list(CASES),
-        always=["weights", "validation", "wake-sleep", "multiplier", "averages", "loss scaling"],
     ),
 )
 def test_many_steps_are_single_ones_to_the_bit(name):

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfvae._precision import full_dtype
-from tfvae._typing import Tensor, positive_int
+from tfvae._typing import Tensor, whole_number
 from tfvae.flows.base import register_flow
 from tfvae.flows.elementwise import rational_quadratic
 from tfvae.flows.layered import LayeredFlow
@@ -170,7 +170,7 @@ class NeuralSpline(CouplingFlow):
         **kwargs: Any,
     ) -> None:
         super().__init__(num_transforms, hidden_units, activation=activation, seed=seed, **kwargs)
-        self.num_bins = positive_int("num_bins", num_bins)
+        self.num_bins = whole_number("num_bins", num_bins)
         if self.num_bins < 2 or not bound > 0.0:
             raise ValueError(
                 "A spline needs `num_bins` >= 2 and `bound` > 0. "

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfvae._stored import parts_config
-from tfvae._typing import Shape, Tensor, positive_int
+from tfvae._typing import Shape, Tensor, whole_number
 from tfvae.flows.base import Flow
 from tfvae.flows.elementwise import affine
 
@@ -44,8 +44,8 @@ class LayeredFlow(Flow):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.num_transforms = positive_int("num_transforms", num_transforms)
-        self.hidden_units = [positive_int("hidden_units", units) for units in hidden_units]
+        self.num_transforms = whole_number("num_transforms", num_transforms)
+        self.hidden_units = [whole_number("hidden_units", units) for units in hidden_units]
         self.activation: Any = keras.activations.get(activation)
 
     def get_config(self) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,7 +16,7 @@ from tfvae._random import fold_in
 from tfvae._shapes import with_event
 from tfvae._snapshots import values_of, with_values
 from tfvae._stored import function_config, function_from_config
-from tfvae._typing import Distribution, Tensor, register
+from tfvae._typing import Distribution, Tensor, register, whole_number
 from tfvae.distributions.support import support_of
 from tfvae.layers.base import DistributionLayer
 from tfvae.networks.causal import GatedPixelCNN
@@ -52,7 +51,7 @@ class _AutoregressiveLayer(DistributionLayer):
             )
         self.element = element
         self._element_size = _checked_element(element, type(self).__name__)
-        self.context_size = operator.index(context_size or 0) or None
+        self.context_size = whole_number("context_size", context_size or 0, 0) or None
         self._network_dtype = full_dtype(self.variable_dtype)
         probe = element._distribution(tf.zeros([self._element_size], self._network_dtype))
         self._dtype_of_draws = tf.as_dtype(probe.dtype).name
@@ -67,7 +66,7 @@ class _AutoregressiveLayer(DistributionLayer):
     @classmethod
     def params_size(cls, context_size: int) -> int:
         """Returns the size of the context, which is what the layer takes."""
-        return operator.index(context_size)
+        return whole_number("context_size", context_size, 0)
 
     @classmethod
     def new(cls, params: Tensor, *structure: Any, **options: Any) -> Distribution:

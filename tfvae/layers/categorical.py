@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfvae._typing import Distribution, Tensor, event_tuple, positive_int, register
+from tfvae._typing import Distribution, Tensor, event_tuple, register, whole_number
 from tfvae.distributions.one_hot import OneHotMixture
 from tfvae.distributions.whole import CarefulCategorical
 from tfvae.layers.base import TypedDraws, VectorLayer
@@ -118,12 +118,12 @@ class CategoricalMixtureOfOneHotCategorical(TypedDraws, VectorLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(event_size, convert_to_tensor_fn, sample_dtype, validate_args, **kwargs)
-        self.num_components = positive_int("num_components", num_components)
+        self.num_components = whole_number("num_components", num_components)
 
     @classmethod
     def params_size(cls, event_size: int, num_components: int) -> int:
         """Returns `C * (1 + K)`."""
-        return positive_int("num_components", num_components) * (1 + event_tuple(event_size)[0])
+        return whole_number("num_components", num_components) * (1 + event_tuple(event_size)[0])
 
     @classmethod
     def new(
@@ -189,12 +189,12 @@ class IndependentCategorical(TypedDraws):
         **kwargs: Any,
     ) -> None:
         super().__init__(event_shape, convert_to_tensor_fn, sample_dtype, validate_args, **kwargs)
-        self.levels = positive_int("levels", levels)
+        self.levels = whole_number("levels", levels)
 
     @classmethod
     def params_size(cls, event_shape: int | Sequence[int], levels: int) -> int:
         """Returns `L * size(event_shape)`."""
-        return positive_int("levels", levels) * math.prod(event_tuple(event_shape))
+        return whole_number("levels", levels) * math.prod(event_tuple(event_shape))
 
     @classmethod
     def new(
@@ -209,7 +209,7 @@ class IndependentCategorical(TypedDraws):
         event = event_tuple(event_shape)
         params = tf.convert_to_tensor(params)
         given = cls._type_and_checks(dtype, validate_args, params)
-        (logits,) = split_parameters(params, event, 1, (positive_int("levels", levels),))
+        (logits,) = split_parameters(params, event, 1, (whole_number("levels", levels),))
         categorical = CarefulCategorical(logits, **given)
         return tfd.Independent(categorical, len(event), validate_args=given["validate_args"])
 

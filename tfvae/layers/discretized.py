@@ -10,7 +10,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfvae import distributions
-from tfvae._typing import Distribution, Tensor, event_tuple, positive_int, register
+from tfvae._typing import Distribution, Tensor, event_tuple, register, whole_number
 from tfvae.layers.base import DistributionLayer, IndependentLayer
 from tfvae.layers.parameters import above, split_parameters
 
@@ -31,7 +31,7 @@ class _Levels(DistributionLayer):
         self, *args: Any, levels: int = 256, low: float = 0.0, high: float = 1.0, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.levels = positive_int("levels", levels)
+        self.levels = whole_number("levels", levels)
         self.low, self.high = low, high
         # Raises where they make no steps.
         distributions.DiscretizedLogistic(0.0, 1.0, self.levels, low, high)
@@ -136,7 +136,7 @@ class MixtureOfDiscretizedLogistics(_Levels):
         **kwargs: Any,
     ) -> None:
         super().__init__(event_shape, convert_to_tensor_fn, validate_args, **kwargs)
-        self.num_components = positive_int("num_components", num_components)
+        self.num_components = whole_number("num_components", num_components)
 
     @classmethod
     def params_size(cls, event_shape: int | Sequence[int], num_components: int) -> int:
@@ -171,4 +171,4 @@ class MixtureOfDiscretizedLogistics(_Levels):
 
 
 def _checked_steps(levels: int = 256, **steps: Any) -> dict[str, Any]:
-    return {"levels": positive_int("levels", levels), **steps}
+    return {"levels": whole_number("levels", levels), **steps}

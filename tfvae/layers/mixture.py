@@ -11,7 +11,7 @@ import tensorflow_probability as tfp
 from tensorflow_probability.python.internal import auto_composite_tensor
 
 from tfvae._stored import function_config, function_from_config
-from tfvae._typing import Distribution, Tensor, positive_int, register
+from tfvae._typing import Distribution, Tensor, register, whole_number
 from tfvae.distributions.mixture import ReparameterizedMixture
 from tfvae.layers.base import DistributionLayer, IndependentLayer
 from tfvae.layers.normal import IndependentNormal
@@ -69,7 +69,7 @@ class MixtureSameFamily(DistributionLayer):
         known = getattr(component_layer, "_event_is_known", False)
         event_shape = component_layer.event_shape if known else None  # type: ignore[attr-defined]
         super().__init__(event_shape, convert_to_tensor_fn, validate_args, **kwargs)
-        self.num_components = positive_int("num_components", num_components)
+        self.num_components = whole_number("num_components", num_components)
         self.component_layer = component_layer
         if not isinstance(component_layer, keras.layers.Layer):
             self._parts = captured_parts(
@@ -79,8 +79,8 @@ class MixtureSameFamily(DistributionLayer):
     @classmethod
     def params_size(cls, num_components: int, component_params_size: int) -> int:
         """Returns `C * (1 + P)`, P the number of parameters of one component."""
-        each = 1 + positive_int("component_params_size", component_params_size)
-        return positive_int("num_components", num_components) * each
+        each = 1 + whole_number("component_params_size", component_params_size)
+        return whole_number("num_components", num_components) * each
 
     @classmethod
     def new(
@@ -135,13 +135,13 @@ class _MixtureOf(DistributionLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(event_shape, convert_to_tensor_fn, validate_args, **kwargs)
-        self.num_components = positive_int("num_components", num_components)
+        self.num_components = whole_number("num_components", num_components)
 
     @classmethod
     def params_size(cls, num_components: int, event_shape: int | Sequence[int] = ()) -> int:
         """Returns `C * (1 + num_parts * size(event_shape))`."""
         each = 1 + cls.component.params_size(event_shape)
-        return positive_int("num_components", num_components) * each
+        return whole_number("num_components", num_components) * each
 
     @classmethod
     def new(

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfvae._typing import Distribution, Tensor, event_tuple, positive_int, register
+from tfvae._typing import Distribution, Tensor, event_tuple, register, whole_number
 from tfvae.distributions.full_normal import FullNormal
 from tfvae.layers.base import IndependentLayer, VectorLayer
 from tfvae.layers.parameters import MIN_SCALE, above, split_parameters, within
@@ -210,12 +210,12 @@ class MultivariateNormalLowRank(VectorLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(event_size, convert_to_tensor_fn, validate_args, **kwargs)
-        self.rank = positive_int("rank", rank)
+        self.rank = whole_number("rank", rank)
 
     @classmethod
     def params_size(cls, event_size: int, rank: int) -> int:
         """Returns `K * (2 + R)`."""
-        return event_tuple(event_size)[0] * (2 + positive_int("rank", rank))
+        return event_tuple(event_size)[0] * (2 + whole_number("rank", rank))
 
     @classmethod
     def new(
@@ -228,7 +228,7 @@ class MultivariateNormalLowRank(VectorLayer):
         min_scale: float = MIN_SCALE,
     ) -> Distribution:
         """Returns the plain tfp distribution of parameters `[..., K * (2 + R)]`."""
-        (size,), rank = event_tuple(event_size), positive_int("rank", rank)
+        (size,), rank = event_tuple(event_size), whole_number("rank", rank)
         params = tf.convert_to_tensor(params)
         loc, raw, rest = tf.split(params, [size, size, size * rank], axis=-1)
         scale = above(min_scale, raw)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tfvae._shapes import with_event
-from tfvae._typing import Shape, Tensor, positive_int
+from tfvae._typing import Shape, Tensor, whole_number
 
 __all__ = ["MIN_SCALE", "above", "below", "split_components", "split_parameters", "within"]
 
@@ -25,7 +25,7 @@ def split_parameters(
 
 def split_components(params: Tensor, num_components: int) -> tuple[Tensor, Tensor]:
     """Cuts `[..., C * (1 + P)]` into `logits` `[..., C]` and parameters `[..., C, P]`."""
-    num_components = positive_int("num_components", num_components)
+    num_components = whole_number("num_components", num_components)
     logits, rest = params[..., :num_components], params[..., num_components:]
     size = -1 if rest.shape[-1] is None else rest.shape[-1] // num_components
     return logits, with_event(rest, [num_components, size])

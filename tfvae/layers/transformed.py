@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import tensorflow_probability as tfp
 
 from tfvae._precision import full_precision
 from tfvae._stored import made_again, objects_config
-from tfvae._typing import Distribution, Tensor, positive_int, register
+from tfvae._typing import Distribution, Tensor, register, whole_number
 from tfvae.flows import Flow
 from tfvae.layers.base import DistributionLayer
 
@@ -94,12 +93,13 @@ class TransformedDistribution(DistributionLayer):
             )
         self.base = base
         self.flow = flow
-        self.context_size = operator.index(context_size)
+        self.context_size = whole_number("context_size", context_size, 0)
 
     @classmethod
     def params_size(cls, base_params_size: int, context_size: int = 0) -> int:
         """Returns `P + C`, P the number of parameters of the base."""
-        return positive_int("base_params_size", base_params_size) + operator.index(context_size)
+        context_size = whole_number("context_size", context_size, 0)
+        return whole_number("base_params_size", base_params_size) + context_size
 
     @classmethod
     def new(

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from tfvae._stored import parts_config
-from tfvae._typing import Shape, Tensor, register
+from tfvae._typing import Shape, Tensor, register, whole_number
 
 __all__ = ["GatedDense", "conv", "conv_transpose", "functional", "gated_mlp", "mlp"]
 
@@ -43,9 +43,7 @@ class GatedDense(keras.layers.Layer):
         self, units: int, *, kernel_initializer: Any = "glorot_uniform", **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        if not isinstance(units, int) or units < 1:
-            raise ValueError(f"`units` must be a positive int. Received: units={units!r}")
-        self.units = units
+        self.units = whole_number("units", units)
         self.kernel_initializer: Any = keras.initializers.get(kernel_initializer)
 
     def build(self, input_shape: Shape) -> None:
@@ -259,8 +257,8 @@ def functional(
 
 
 def _positive(name: str, sizes: Sequence[int]) -> list[int]:
-    if isinstance(sizes, int) or not sizes or any(int(s) != s or s < 1 for s in sizes):
+    if isinstance(sizes, int) or not len(sizes):
         raise ValueError(
             f"`{name}` must be a non-empty sequence of positive ints. Received: {name}={sizes!r}"
         )
-    return [int(size) for size in sizes]
+    return [whole_number(name, size) for size in sizes]

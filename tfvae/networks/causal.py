@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tfvae._typing import Shape, Tensor, event_tuple, positive_int, register
+from tfvae._typing import Shape, Tensor, event_tuple, register, whole_number
 from tfvae.networks.bodies import another
 from tfvae.networks.input_range import checked_range
 from tfvae.networks.made import MADE
@@ -93,20 +92,20 @@ class GatedPixelCNN(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.params = positive_int("params", params)
+        self.params = whole_number("params", params)
         self.event_shape = None if event_shape is None else event_tuple(event_shape)
         if self.event_shape is not None and len(self.event_shape) != 3:
             raise ValueError(
                 "`event_shape` must be (height, width, channels). "
                 f"Received: event_shape={event_shape}"
             )
-        self.filters = positive_int("filters", filters)
-        self.num_blocks = positive_int("num_blocks", num_blocks)
+        self.filters = whole_number("filters", filters)
+        self.num_blocks = whole_number("num_blocks", num_blocks)
         self.kernel_size = _odd("kernel_size", kernel_size)
         self.first_kernel_size = _odd("first_kernel_size", first_kernel_size)
-        self.context_size = None if context_size is None else operator.index(context_size)
-        if self.context_size is not None and self.context_size < 0:
-            raise ValueError(f"`context_size` must be >= 0. Received: context_size={context_size}")
+        self.context_size = context_size
+        if context_size is not None:
+            self.context_size = whole_number("context_size", context_size, 0)
         self.input_range = checked_range(input_range)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)
@@ -274,7 +273,7 @@ class GatedPixelCNN(keras.layers.Layer):
 
 
 def _odd(name: str, value: Any) -> int:
-    number = positive_int(name, value)
+    number = whole_number(name, value)
     if number < 3 or number % 2 == 0:
         raise ValueError(f"`{name}` must be an odd number >= 3. Received: {name}={value}")
     return number

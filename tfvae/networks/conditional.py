@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfvae._shapes import with_event
 from tfvae._stored import parts_config
-from tfvae._typing import Shape, Tensor, event_tuple, positive_int, register
+from tfvae._typing import Shape, Tensor, event_tuple, register, whole_number
 
 __all__ = ["ConditionalMLP"]
 
@@ -59,7 +59,7 @@ class ConditionalMLP(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.hidden_units = [positive_int("hidden_units", units) for units in hidden_units]
+        self.hidden_units = [whole_number("hidden_units", units) for units in hidden_units]
         if not self.hidden_units:
             raise ValueError("`hidden_units` must name at least one layer. Received: none")
         self.output_event: Shape = event_tuple(output_shape)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +12,7 @@ import tensorflow as tf
 
 from tfvae._shapes import with_event
 from tfvae._stored import parts_config
-from tfvae._typing import Shape, Tensor, event_tuple, positive_int, register
+from tfvae._typing import Shape, Tensor, event_tuple, register, whole_number
 from tfvae.networks.activation import elementwise_activation
 from tfvae.networks.bodies import another
 from tfvae.networks.input_range import checked_range, scaled
@@ -104,7 +103,7 @@ class MADE(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.params = positive_int("params", params)
+        self.params = whole_number("params", params)
         self.event_size: int | None = None
         if event_shape is not None:
             event = event_tuple(event_shape)
@@ -114,12 +113,12 @@ class MADE(keras.layers.Layer):
                     f"first. Received: event_shape={event_shape}"
                 )
             self.event_size = event[0]
-        self.hidden_units = [positive_int("hidden_units", units) for units in hidden_units or ()]
-        self.context_size = None if context_size is None else operator.index(context_size)
-        if self.context_size is not None and self.context_size < 0:
-            raise ValueError(f"`context_size` must be >= 0. Received: context_size={context_size}")
+        self.hidden_units = [whole_number("hidden_units", units) for units in hidden_units or ()]
+        self.context_size = context_size
+        if context_size is not None:
+            self.context_size = whole_number("context_size", context_size, 0)
         self.input_range = checked_range(input_range)
-        self.levels = None if levels is None else positive_int("levels", levels)
+        self.levels = None if levels is None else whole_number("levels", levels)
         if levels is not None and input_range is not None:
             raise ValueError(
                 "Categories have no `input_range`. "
