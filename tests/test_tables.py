@@ -1,0 +1,60 @@
+"""A model of a table, from and to tables."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import tfvae
+from tests.layers.test_adapted import table as numbers
+from tfvae.tables import TableVAE
+
+
+def frame(num, seed):
+    found = pd.DataFrame(numbers(num, seed), columns=["age", "income", "visits", "colour"])
+    found["visits"] = found["visits"].astype("int64")
+    found["colour"] = np.array(["red", "green", "blue", "grey"])[found["colour"].astype(int)]
+    return found.set_axis([f"row {k}" for k in range(num)], axis=0)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    rows = frame(600, 0)
+    families = {"income": tfvae.layers.IndependentLogNormal()}
+    model = TableVAE(rows, families, latents=2, hidden=[24], seed=0)
+    model.fit(rows, epochs=20, validation_data=frame(50, 1), verbose=0)
+    return model
+
+
+@pytest.mark.slow
+def test_gaps_are_filled_and_nothing_else_changes(fitted):
+    rows = frame(200, 2)
+    gaps = rows.astype({"visits": "Int64"})
+    hidden = np.random.default_rng(0).random(rows.shape) < 0.25
+    gaps = gaps.mask(hidden)
+    gaps["note"] = "kept"
+    filled = fitted.impute(gaps, 50)
+    assert filled.index.equals(rows.index)
+    assert not filled.isna().any().any()
+    assert (filled["note"] == "kept").all()
+    for k, name in enumerate(rows.columns):
+        seen = ~hidden[:, k]
+        found, wanted = filled[name][seen].tolist(), rows[name][seen].tolist()
+        assert found == (wanted if name == "colour" else pytest.approx(wanted, rel=1e-6))
+    gone = hidden[:, 0]
+    error = filled["age"][gone] - rows["age"][gone]
+    assert np.mean(error**2) < 0.9 * np.mean((rows["age"].mean() - rows["age"][gone]) ** 2)
+
+
+@pytest.mark.slow
+def test_new_rows_and_those_made_again_are_tables(fitted):
+    new, rows = fitted.sample(300, seed=1), frame(5, 3)
+    assert new.dtypes["visits"] == rows.dtypes["visits"]
+    assert set(new["colour"]) <= {"red", "green", "blue", "grey"}
+    assert 43.0 < new["age"].mean() < 47.0
+    again = fitted.reconstruct(rows)
+    assert again.index.equals(rows.index)
+    assert again.columns.equals(rows.columns)
+    scores = fitted.score_samples(rows)
+    assert scores.index.equals(rows.index)
+    strange = rows.assign(age=150.0)
+    assert (fitted.score_samples(strange) < scores - 5.0).all()
