@@ -479,7 +479,7 @@ def test_bars_of_the_ledger_end_at_the_elbo_and_at_log_p_x(ledger):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", slow_but("density", of=list(KINDS), always=["conditional"]))
+@pytest.mark.parametrize("name", slow_but("density", of=list(KINDS)))
 def test_ledger_of_every_kind_of_model(name):
     model, data = kind(name)
     entries = tfvae.decompose(model, data, evidence_samples=5, num_samples=2)

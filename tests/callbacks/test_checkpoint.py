@@ -153,7 +153,7 @@ def assert_equal(found, expected):
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
 @pytest.mark.parametrize(
     "name",
-    slow_but(of=list(CASES), always=["rows", "endless"]),
+    slow_but(of=list(CASES)),
 )
 def test_a_run_that_was_cut_ends_as_one_that_was_not(name, tmp_path):
     """Cut in the first epoch, and in the second."""

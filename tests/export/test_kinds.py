@@ -107,7 +107,7 @@ def test_every_kind_of_model_is_kept_refuses_and_answers_row_by_row(name, tmp_pa
 
 
 @pytest.mark.rewriting
-@pytest.mark.parametrize("name", slow_but(of=list(SERVED), always=["with_gaps"]))
+@pytest.mark.parametrize("name", slow_but(of=list(SERVED)))
 def test_signatures_that_are_asked_for_answer_row_by_row_too(name, tmp_path):
     model, inputs = served(name)
     further = [each for each in offered(model) if each not in STANDARD]

@@ -51,7 +51,7 @@ def test_files_answer_what_the_model_does(tmp_path, capsys):
 
 
 @with_onnx
-@pytest.mark.parametrize("name", slow_but(of=list(KINDS), always=[]))
+@pytest.mark.parametrize("name", slow_but(of=list(KINDS)))
 def test_every_kind_of_model_has_files_that_are_compared(name, tmp_path):
     model, _ = kind(name)
     model.export_onnx(tmp_path, verbose=False)

@@ -70,9 +70,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", slow_but(of=list(SERVED), always=["hierarchical", "codes", "with_gaps"])
-)
+@pytest.mark.parametrize("name", slow_but(of=list(SERVED)))
 def test_every_kind_of_model_says_the_same_without_a_seed(name):
     model, _ = served(name)
     refused = set()

@@ -7,7 +7,7 @@ from scipy import stats
 
 from tests.analytic import LinearGaussian
 from tests.conftest import slow_but
-from tests.kinds import ALWAYS, KINDS, kind
+from tests.kinds import KINDS, kind
 from tfvae.latents import Calibration, calibrate
 
 EXACT = LinearGaussian.with_exact_posterior()
@@ -52,7 +52,7 @@ def test_p_values_are_those_of_a_chi_squared_test():
     assert Calibration(even, 19, ["0"]).p_values == pytest.approx([1.0])
 
 
-@pytest.mark.parametrize("name", slow_but(of=list(KINDS), always=ALWAYS))
+@pytest.mark.parametrize("name", slow_but(of=list(KINDS)))
 def test_every_kind_of_model_with_latents(name):
     model, data = kind(name)
     context = data["context"][:1] if isinstance(data, dict) and "context" in data else None

@@ -5,7 +5,7 @@ import tensorflow_probability as tfp
 
 import tfvae
 from tests.conftest import slow_but
-from tests.kinds import ALWAYS, KINDS, kind
+from tests.kinds import KINDS, kind
 from tfvae.latents import sample_at, tempered
 
 tfd = tfp.distributions
@@ -79,7 +79,7 @@ def test_samples_of_each_level_have_the_scale_of_the_temperature():
     np.testing.assert_allclose(found.means["x"], expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", slow_but("plain", of=list(KINDS), always=ALWAYS))
+@pytest.mark.parametrize("name", slow_but("plain", of=list(KINDS)))
 def test_every_kind_of_model_with_latents(name):
     model, data = kind(name)
     context = data.get("context") if isinstance(data, dict) else None

@@ -3,7 +3,7 @@ import pytest
 
 import tfvae
 from tests.conftest import mlp_vae, slow_but
-from tests.kinds import ALWAYS, KINDS, kind
+from tests.kinds import KINDS, kind
 from tfvae.reporting.configuration import parts_of, versions
 
 
@@ -19,7 +19,7 @@ def test_parts_are_told_with_their_arguments():
     assert not [text for _, text in found if "InputLayer" in text or "initializer" in text]
 
 
-@pytest.mark.parametrize("name", slow_but("tables", of=list(KINDS), always=ALWAYS))
+@pytest.mark.parametrize("name", slow_but("tables", of=list(KINDS)))
 def test_every_kind_of_model_is_told_in_short_lines(name):
     found = parts_of(kind(name)[0])
     assert len(found) > 4

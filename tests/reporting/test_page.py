@@ -175,7 +175,7 @@ def _web_safe(address):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", slow_but(of=list(KINDS), always=["density"]))
+@pytest.mark.parametrize("name", slow_but(of=list(KINDS)))
 def test_a_page_of_every_kind_of_model(name, tmp_path):
     model, data = kind(name)
     shape = None if name in ("tables", "with_gaps") else (2, 3)
