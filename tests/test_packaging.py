@@ -36,7 +36,7 @@ def test_wheel_and_sdist_hold_the_package(distributions):
     assert not [name for name in names if name.startswith(("tests", "examples", "benchmarks"))]
     assert "License-Expression: Apache-2.0" in text
     assert "Requires-Python: >=3.11" in text
-    for extra in ("examples", "latents", "report", "test", "benchmarks", "dev"):
+    for extra in ("examples", "report", "test", "benchmarks", "dev"):
         assert f"Provides-Extra: {extra}\n" in text
     with tarfile.open(sdist) as archive:
         names = {name.split("/", 1)[-1] for name in archive.getnames()}

@@ -50,5 +50,5 @@ def test_messages(monkeypatch):
     with pytest.raises(ValueError, match=r"finite codes \[N, K\].*with NaN or infinity"):
         linear_probe(np.full([4, 2], np.nan), np.zeros(4))
     monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
-    with pytest.raises(ImportError, match=r'pip install "tfvae\[latents\]"'):
+    with pytest.raises(ImportError, match=r'pip install "tfvae\[sklearn\]"'):
         linear_probe(CODES, CLASSES)

@@ -19,5 +19,5 @@ def sklearn(module: str) -> Any:
     except ImportError as error:
         raise ImportError(
             "This score is computed by scikit-learn, which cannot be imported. "
-            'Run `pip install "tfvae[latents]"`.'
+            'Run `pip install "tfvae[sklearn]"`.'
         ) from error
