@@ -22,6 +22,7 @@ MODULES = sorted(
 
 # Modules that are tested by the tests of those who use them.
 TESTED_ELSEWHERE = {
+    "tfvae.demo": "test_docstrings.py",
     "tfvae._protocols": "test_typing.py",
     "tfvae.training.trainer": "models/test_life_cycle.py",
     "tfvae._config": "objectives/test_base.py",

@@ -26,6 +26,7 @@ def with_event(
         like: Where the leading axes are taken from; `x` itself by default.
 
     Example:
+        >>> from tfvae._shapes import with_event
         >>> with_event(tf.zeros([5, 6]), [2, 3]).shape
         TensorShape([5, 2, 3])
         >>> with_event(tf.zeros([15]), [1], like=tf.zeros([5, 3, 2])).shape

@@ -29,6 +29,7 @@ def with_values(layer: keras.layers.Layer, values: Sequence[Tensor]) -> Iterator
     """Lets `layer` read these values in place of its variables, in its own precision.
 
     Example:
+        >>> from tfvae._snapshots import with_values
         >>> layer = keras.layers.Dense(1, use_bias=False)
         >>> layer.build((1, 2))
         >>> with with_values(layer, [tf.ones([2, 1])]):

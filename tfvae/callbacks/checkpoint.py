@@ -66,6 +66,8 @@ class Checkpoint(Keeper):
         OSError: `must_save` is set, and nothing can be written.
 
     Example:
+        >>> import sys
+        >>> from tfvae.demo import vae, x
         >>> kept = tfvae.callbacks.Checkpoint("run.tfvae", file=sys.stdout)
         >>> history = vae.fit(x, epochs=2, verbose=0, callbacks=[kept])
         >>> history = vae.fit(x, epochs=3, verbose=0, callbacks=[kept])

@@ -51,6 +51,7 @@ class CollapseMonitor(keras.callbacks.Callback):
         TypeError: When training begins: the model is none of `tfvae`.
 
     Example:
+        >>> from tfvae.demo import vae, x
         >>> monitor = tfvae.callbacks.CollapseMonitor(x)
         >>> history = vae.fit(x, epochs=2, verbose=0, callbacks=[monitor])
         >>> sorted(monitor.reports)
@@ -133,6 +134,7 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
         best_epoch: The epoch of the weights, counted from 0.
 
     Example:
+        >>> from tfvae.demo import vae, x
         >>> best = tfvae.callbacks.EarlyStopping(patience=3)
         >>> history = vae.fit(x, epochs=2, validation_data=(x,), verbose=0, callbacks=[best])
         >>> best.best_epoch
@@ -172,6 +174,7 @@ class ProgressBar(keras.callbacks.Callback):
         file: Where to write; standard error by default.
 
     Example:
+        >>> from tfvae.demo import vae, x
         >>> bar = tfvae.callbacks.ProgressBar()
         >>> history = vae.fit(x, epochs=3, verbose=0, callbacks=[bar])
     """

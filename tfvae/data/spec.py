@@ -253,6 +253,7 @@ def with_context(x: Any, context: Any) -> Any:
     """Returns data with its context, in the form that `fit` takes: as given where that is None.
 
     Example:
+        >>> from tfvae.data.spec import with_context
         >>> sorted(with_context(np.zeros([2, 3]), np.ones([2, 1])))
         ['context', 'x']
     """
@@ -267,6 +268,7 @@ def wide_as(dtype: Any) -> tf.DType:
     All others are given float32, of which the checks of data can tell what is not finite.
 
     Example:
+        >>> from tfvae.data.spec import wide_as
         >>> wide_as("float64").name, wide_as("int32").name
         ('float64', 'float32')
     """

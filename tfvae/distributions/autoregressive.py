@@ -48,6 +48,7 @@ class Autoregressive(AutoCompositeTensorDistribution):
         name: See `tfd.Distribution`.
 
     Example:
+        >>> from tfvae.distributions import Autoregressive
         >>> def chain(x, context, weights):  # each element is like the one before it
         ...     before = tf.pad(x[..., :-1], [[0, 0]] * (len(x.shape) - 1) + [[1, 0]])
         ...     return 4.0 * before[..., None] + context[..., None, :]

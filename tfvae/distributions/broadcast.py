@@ -23,6 +23,7 @@ def over_batch(distribution: Distribution, static: tf.TensorShape, shape: Tensor
         shape: The same as a tensor.
 
     Example:
+        >>> from tfvae.distributions.broadcast import over_batch
         >>> over_batch(tfd.Poisson(5.0), tf.TensorShape([3]), tf.constant([3])).batch_shape
         TensorShape([3])
     """

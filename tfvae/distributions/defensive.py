@@ -31,6 +31,7 @@ class DefensiveMixture(tfd.Distribution):
         share: That of p, between 0 and 1.
 
     Example:
+        >>> from tfvae.distributions.defensive import DefensiveMixture
         >>> q = tfd.MultivariateNormalDiag(tf.zeros([5, 2]), 0.01 * tf.ones([5, 2]))
         >>> p = tfd.MultivariateNormalDiag(tf.zeros([2]), tf.ones([2]))
         >>> m = DefensiveMixture(q, p, 0.1)

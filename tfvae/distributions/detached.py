@@ -21,6 +21,7 @@ def detached_log_prob(distribution: Distribution, z: Tensor) -> Tensor:
             tensor, or reads weights while it scores, as one with a network inside may do.
 
     Example:
+        >>> from tfvae.distributions.detached import detached_log_prob
         >>> loc = tf.Variable([1.0, 2.0])
         >>> with tf.GradientTape() as tape:
         ...     q = tfd.MultivariateNormalDiag(loc, [1.0, 1.0])

@@ -31,6 +31,7 @@ class SmoothPowerSpherical(tfd.PowerSpherical):
         **kwargs: See `tfd.PowerSpherical`.
 
     Example:
+        >>> from tfvae.distributions.directions import SmoothPowerSpherical
         >>> p = SmoothPowerSpherical([1.0, 0.0], 1e6)
         >>> p.sample(3, seed=[0, 1]).shape
         TensorShape([3, 2])
@@ -60,6 +61,7 @@ class SmoothVonMisesFisher(tfd.VonMisesFisher):
         **kwargs: See `tfd.VonMisesFisher`.
 
     Example:
+        >>> from tfvae.distributions.directions import SmoothVonMisesFisher
         >>> p = SmoothVonMisesFisher([1.0, 0.0, 0.0], 1e6)
         >>> p.sample(3, seed=[0, 1]).shape
         TensorShape([3, 3])

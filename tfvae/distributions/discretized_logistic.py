@@ -42,6 +42,7 @@ class DiscretizedLogistic(AutoCompositeTensorDistribution):
         name: See `tfd.Distribution`.
 
     Example:
+        >>> from tfvae.distributions import DiscretizedLogistic
         >>> p = DiscretizedLogistic(loc=0.5, scale=0.2, levels=4)
         >>> float(tf.reduce_sum(p.prob(tf.linspace(0.0, 1.0, 4))))
         1.0

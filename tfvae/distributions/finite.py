@@ -81,6 +81,7 @@ def num_states(distribution: Distribution) -> int | None:
     """Returns how many values a draw can take, None where that is not finite or not known.
 
     Example:
+        >>> from tfvae.distributions.finite import num_states
         >>> num_states(tfd.Independent(tfd.Categorical(tf.zeros([5, 3, 4])), 1))
         64
     """

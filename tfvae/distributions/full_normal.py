@@ -33,6 +33,7 @@ class FullNormal(tfd.MultivariateNormalTriL):
         name: See `tfd.Distribution`.
 
     Example:
+        >>> from tfvae.distributions import FullNormal
         >>> FullNormal([0.0, 0.0], [[1.0, 0.0], [1.0, 1.0]]).covariance()[1, 1].numpy().item()
         2.0
 

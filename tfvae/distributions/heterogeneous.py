@@ -43,6 +43,7 @@ class Heterogeneous(Composed, AutoCompositeTensorDistribution):
         name: See `tfd.Distribution`.
 
     Example:
+        >>> from tfvae.distributions import Heterogeneous
         >>> p = Heterogeneous([tfd.Normal(170.0, 10.0), tfd.Poisson(2.0)], ["height", "children"])
         >>> p.mean().numpy()
         array([170.,   2.], dtype=float32)

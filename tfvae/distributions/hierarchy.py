@@ -42,6 +42,8 @@ class Hierarchy(tfd.Distribution, Composed):
         dtype: Type of the draws.
 
     Example:
+        >>> from tfvae.distributions import Hierarchy
+        >>> from tfvae.distributions.levels import Factor
         >>> factors = [
         ...     Factor("z_2", (), lambda _: tfd.MultivariateNormalDiag(tf.zeros(1), tf.ones(1))),
         ...     Factor("z_1", ("z_2",), lambda z: tfd.MultivariateNormalDiag(z["z_2"], tf.ones(1)))]

@@ -35,6 +35,7 @@ class Labelled(tfd.Distribution, Composed):
         known: Whether the value is known `[B]`.
 
     Example:
+        >>> from tfvae.distributions import Labelled
         >>> coin = tfd.Categorical(probs=[[0.5, 0.5]] * 2, dtype=tf.float32)
         >>> y = Labelled(coin, [1.0, float("nan")])
         >>> [round(float(log_prob), 2) for log_prob in y.log_prob([1.0, 1.0])]

@@ -41,6 +41,7 @@ class Masked(Composed, AutoCompositeTensorDistribution):
         ValueError: The marginals of `distribution` are not known, or its draws are no floats.
 
     Example:
+        >>> from tfvae.distributions import Masked
         >>> p = Masked(tfd.Independent(tfd.Normal([0.0, 5.0], [1.0, 2.0]), 1))
         >>> x = tf.constant([0.5, np.nan])
         >>> bool(p.log_prob(x) == tfd.Normal(0.0, 1.0).log_prob(0.5))

@@ -29,6 +29,7 @@ class ReparameterizedMixture(tfd.MixtureSameFamily):
         name: See `tfd.Distribution`.
 
     Example:
+        >>> from tfvae.distributions.mixture import ReparameterizedMixture
         >>> p = ReparameterizedMixture(
         ...     tfd.Categorical(tf.zeros(2)),
         ...     tfd.Independent(tfd.Normal(tf.constant([[-1.0], [1.0]]), 0.1), 1))

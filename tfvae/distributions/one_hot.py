@@ -23,6 +23,8 @@ class OneHot(tfd.OneHotCategorical):
         **kwargs: See `tfd.OneHotCategorical`.
 
     Example:
+        >>> import tensorflow_probability as tfp
+        >>> from tfvae.distributions.one_hot import OneHot
         >>> p = OneHot(tf.zeros([2]))
         >>> tfp.math.value_and_gradient(p.log_prob, tf.constant([1.0, 0.0]))[1].numpy().round(3)
         array([-0.693, -0.693], dtype=float32)
@@ -44,6 +46,7 @@ class OneHotMixture(tfd.MixtureSameFamily):
         **kwargs: See `tfd.MixtureSameFamily`.
 
     Example:
+        >>> from tfvae.distributions import OneHotMixture
         >>> p = OneHotMixture(tfd.Categorical([0.0, 0.0]), tfd.OneHotCategorical(tf.zeros([2, 3])))
         >>> p.log_mean().shape
         TensorShape([3])

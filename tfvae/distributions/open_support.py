@@ -80,6 +80,7 @@ class OpenRelaxedBernoulli(_Held, tfd.RelaxedBernoulli):
         **kwargs: See `tfd.RelaxedBernoulli`.
 
     Example:
+        >>> from tfvae.distributions.open_support import OpenRelaxedBernoulli
         >>> p = OpenRelaxedBernoulli(0.01, logits=50.0)
         >>> abs(round(float(p.log_prob(p.sample(seed=[0, 1]))), 6))
         0.0
@@ -115,6 +116,7 @@ class OpenBeta(_Held, tfd.Beta):
         **kwargs: See `tfd.Beta`.
 
     Example:
+        >>> from tfvae.distributions.open_support import OpenBeta
         >>> p = OpenBeta(1e-3, 1e-3)
         >>> bool(tf.reduce_all(tf.math.is_finite(p.log_prob(p.sample(100, seed=[0, 1])))))
         True
@@ -160,6 +162,7 @@ class OpenLogNormal(_Held, tfd.LogNormal):
         **kwargs: See `tfd.LogNormal`.
 
     Example:
+        >>> from tfvae.distributions.open_support import OpenLogNormal
         >>> p = OpenLogNormal(1000.0, 1.0)
         >>> abs(round(float(p.log_prob(p.sample(seed=[0, 1]))), 6))
         0.0
@@ -206,6 +209,7 @@ class OpenRelaxedOneHot(tfd.RelaxedOneHotCategorical):
         **kwargs: See `tfd.RelaxedOneHotCategorical`.
 
     Example:
+        >>> from tfvae.distributions.open_support import OpenRelaxedOneHot
         >>> p = OpenRelaxedOneHot(0.01, logits=[0.0, 50.0])
         >>> abs(round(float(p.log_prob(p.sample(seed=[0, 1]))), 6))
         0.0

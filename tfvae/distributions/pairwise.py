@@ -35,6 +35,7 @@ def pairwise_log_prob(q_z: Distribution, z: Tensor) -> Tensor:
         `[S, B, M]`.
 
     Example:
+        >>> from tfvae.distributions import pairwise_log_prob
         >>> q_z = tfd.MultivariateNormalDiag(tf.zeros([7, 2]), tf.ones([7, 2]))
         >>> pairwise_log_prob(q_z, tf.zeros([3, 5, 2])).shape
         TensorShape([3, 5, 7])
@@ -72,6 +73,7 @@ def pairwise_log_prob_of_elements(q_z: Distribution, z: Tensor) -> Tensor | None
         `[S, B, M, K]`, nats; None where z is a scalar, or q(z|x) does not factorise.
 
     Example:
+        >>> from tfvae.distributions.pairwise import pairwise_log_prob_of_elements
         >>> q_z = tfd.MultivariateNormalDiag(tf.zeros([7, 2]), tf.ones([7, 2]))
         >>> pairwise_log_prob_of_elements(q_z, tf.zeros([3, 5, 2])).shape
         TensorShape([3, 5, 7, 2])
@@ -116,6 +118,7 @@ def log_sums(
         `[S, B]` and `[S, B, K]`, nats; None in place of these where q(z|x) does not factorise.
 
     Example:
+        >>> from tfvae.distributions.pairwise import log_sums
         >>> q_z = tfd.MultivariateNormalDiag(tf.zeros([7, 2]), tf.ones([7, 2]))
         >>> total, each = log_sums(q_z, tf.zeros([3, 5, 2]), tf.zeros([1, 7]))
         >>> total.shape, each.shape

@@ -37,6 +37,7 @@ def parameters_of(distribution: Distribution) -> dict[str, Tensor]:
     `parameters_of.register` answers for families with parameters that TFP does not tell.
 
     Example:
+        >>> from tfvae.distributions.parameters import parameters_of
         >>> p = tfvae.layers.IndependentNormal(2)(tf.zeros([3, 4]))
         >>> {name: value.shape for name, value in parameters_of(p).items()}
         {'loc': TensorShape([3, 2]), 'scale': TensorShape([3, 2])}

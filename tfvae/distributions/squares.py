@@ -26,6 +26,7 @@ def pairwise_squares(x: Tensor, loc: Tensor, precision: Tensor | None = None) ->
         `[N, M]`; rounding may take zero below zero.
 
     Example:
+        >>> from tfvae.distributions.squares import pairwise_squares
         >>> pairwise_squares(tf.zeros([1, 2]), tf.constant([[3.0, 1.0], [0.0, 2.0]])).numpy()
         array([[10.,  4.]], dtype=float32)
     """

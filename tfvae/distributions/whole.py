@@ -35,6 +35,7 @@ class CarefulPoisson(_Careful, tfd.Poisson):
         **kwargs: See `tfd.Poisson`.
 
     Example:
+        >>> from tfvae.distributions.whole import CarefulPoisson
         >>> CarefulPoisson(log_rate=0.0).log_prob([0.0, float("nan")]).numpy()
         array([-1., nan], dtype=float32)
     """
@@ -47,6 +48,7 @@ class CarefulCategorical(_Careful, tfd.Categorical):
         **kwargs: See `tfd.Categorical`.
 
     Example:
+        >>> from tfvae.distributions.whole import CarefulCategorical
         >>> p = CarefulCategorical([0.0, 0.0], dtype=tf.float32)
         >>> p.log_prob([1.0, float("nan")]).numpy().round(2)
         array([-0.69,   nan], dtype=float32)

@@ -36,6 +36,7 @@ class ZeroInflated(AutoCompositeTensorDistribution):
         name: See `tfd.Distribution`.
 
     Example:
+        >>> from tfvae.distributions import ZeroInflated
         >>> p = ZeroInflated(tfd.Poisson(2.0), logits=0.0)
         >>> float(p.mean())
         1.0

@@ -44,6 +44,7 @@ def activity(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Returns the variance over points of posterior means `[K]`, of what `posterior_means` gives.
 
     Example:
+        >>> from tfvae.evaluation.activity import activity
         >>> activity(np.array([[0.0, 1.0], [2.0, 1.0]]), np.array([[0.0, 1.0], [2.0, 1.0]]))
         array([1., 0.])
     """

@@ -156,6 +156,7 @@ def annealed_log_likelihood(
             free to take every real value.
 
     Example:
+        >>> from tfvae.demo import vae, x
         >>> result = tfvae.annealed_log_likelihood(vae, x[:3], 20, num_chains=4)
         >>> result.per_point.shape, result.mean < 0.0
         ((3,), True)

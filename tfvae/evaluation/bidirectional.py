@@ -113,6 +113,7 @@ def bidirectional(
             context is missing or not for this model.
 
     Example:
+        >>> from tfvae.demo import vae
         >>> found = tfvae.evaluation.bidirectional(vae, 10, 20, num_chains=4)
         >>> found.gap.mean > -3 * found.gap.standard_error
         True

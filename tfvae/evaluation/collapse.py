@@ -209,6 +209,7 @@ def measure_collapse(
             model has no latents.
 
     Example:
+        >>> from tfvae.demo import vae, x
         >>> report = tfvae.evaluation.measure_collapse(vae, x)
         >>> report.active_units <= len(report.activity)
         True

@@ -43,6 +43,7 @@ class Curve:
                 Numbers s that not all batches have are left out.
 
         Example:
+            >>> from tfvae.evaluation import Curve
             >>> curve = Curve.of([{1: np.zeros(2), 4: np.ones(2)}, {2: np.ones(1), 4: np.ones(1)}])
             >>> curve.num_draws, curve.mean
             (array([4]), array([1.]))

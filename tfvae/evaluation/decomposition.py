@@ -67,6 +67,7 @@ def decompose(
             layer of parameters.
 
     Example:
+        >>> from tfvae.demo import vae, x
         >>> ledger = tfvae.decompose(vae, x, evidence_samples=100)
         >>> residual = ledger.residuals["rate = mutual_information + marginal_kl"]
         >>> abs(residual.mean) < 5 * residual.standard_error

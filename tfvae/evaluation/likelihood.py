@@ -179,6 +179,7 @@ def log_likelihood(
             proposal is not for this model or data.
 
     Example:
+        >>> from tfvae.demo import vae, x
         >>> result = tfvae.log_likelihood(vae, x, num_samples=100)
         >>> result.per_point.shape == (len(x),), result.mean < 0.0
         (True, True)

@@ -20,6 +20,7 @@ def tail_size(num_samples: int) -> int:
     """Returns how many of the largest of S weights are fitted: min(S / 5, 3 sqrt(S)), rounded up.
 
     Example:
+        >>> from tfvae.evaluation.pareto import tail_size
         >>> tail_size(100), tail_size(1000)
         (20, 95)
     """
@@ -48,6 +49,7 @@ def pareto_k(largest: np.ndarray, num_samples: int) -> np.ndarray:
             where fewer than five draws have a weight beside which others count.
 
     Example:
+        >>> from tfvae.evaluation.pareto import pareto_k
         >>> quantiles = (np.arange(4000) + 0.5) / 4000
         >>> log_w = -0.6 * np.log(quantiles[None])  # of k = 0.6, descending
         >>> pareto_k(log_w[:, :256], 4000).round(2)

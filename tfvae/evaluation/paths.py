@@ -52,6 +52,7 @@ def temperatures(number: int) -> np.ndarray:
     They lie along a sigmoid, dense at both ends, where densities change most.
 
     Example:
+        >>> from tfvae.evaluation.paths import temperatures
         >>> [f"{beta:.3f}" for beta in temperatures(4)]
         ['0.000', '0.105', '0.500', '0.895', '1.000']
     """

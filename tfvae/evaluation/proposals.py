@@ -65,6 +65,7 @@ class Encoder(Proposal):
     """The posterior of the encoder, q(z|x), as it is.
 
     Example:
+        >>> from tfvae.demo import vae, x
         >>> result = tfvae.log_likelihood(vae, x, 100, proposal=tfvae.evaluation.Encoder())
         >>> bool(np.all(result.per_point == tfvae.log_likelihood(vae, x, 100).per_point))
         True
@@ -110,6 +111,7 @@ class Widened(_Changed):
         ValueError: `scale` is not positive; in use, the proposal is no diagonal Gaussian.
 
     Example:
+        >>> from tfvae.demo import vae, x
         >>> proposal = tfvae.evaluation.Widened(1.2)
         >>> tfvae.log_likelihood(vae, x, 100, proposal=proposal).mean < 0.0
         True
@@ -156,6 +158,7 @@ class Defensive(_Changed):
         ValueError: `share` is not between 0 and 1; in use, the data gives values of latent nodes.
 
     Example:
+        >>> from tfvae.demo import vae, x
         >>> proposal = tfvae.evaluation.Defensive(0.2, of=tfvae.evaluation.Widened())
         >>> tfvae.log_likelihood(vae, x, 100, proposal=proposal).mean < 0.0
         True
@@ -197,6 +200,7 @@ class Refined(Proposal):
         ValueError: In use, it is of another number of points, or of a posterior of another model.
 
     Example:
+        >>> from tfvae.demo import vae, x
         >>> refinement = tfvae.evaluation.refine(vae, x, steps=50)
         >>> proposal = tfvae.evaluation.Refined(refinement)
         >>> tfvae.log_likelihood(vae, x, 100, proposal=proposal).mean < 0.0

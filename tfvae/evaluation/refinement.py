@@ -104,6 +104,7 @@ def refine(
             range, or the data is not what the model is for.
 
     Example:
+        >>> from tfvae.demo import vae, x
         >>> refined = tfvae.evaluation.refine(vae, x, steps=50)
         >>> refined.amortisation_gap.mean > 0.0
         True

@@ -127,6 +127,8 @@ def first_rows(model: LatentVariableModel, data: Any, number: int) -> dict[str, 
         number: The most rows.
 
     Example:
+        >>> from tfvae.demo import vae, x
+        >>> from tfvae.evaluation.streaming import first_rows
         >>> first_rows(vae, x, 3)["x"].shape
         (3, 8, 8, 1)
     """

@@ -37,6 +37,8 @@ def card_of(model: Served, traced: Mapping[str, Any]) -> dict[str, Any]:
         traced: Its signatures, as graphs.
 
     Example:
+        >>> from tfvae.demo import vae
+        >>> from tfvae.export.card import card_of
         >>> card = card_of(vae, {})
         >>> card["data"]["x"]["likelihood"], card["latents"]["z"]["prior"]
         ('Bernoulli', 'StandardNormal')

@@ -27,6 +27,8 @@ def between(start: Tensor, end: Tensor, num_steps: Tensor, support: Support) -> 
         support: That of the latents.
 
     Example:
+        >>> from tfvae.distributions import Support
+        >>> from tfvae.export.paths import between
         >>> between(tf.zeros([1, 2]), tf.ones([1, 2]), 3, Support("Normal"))[0, :, 0].numpy()
         array([0. , 0.5, 1. ], dtype=float32)
 

@@ -123,6 +123,8 @@ def twin(model: Served, name: str) -> Twin:
         NotPortable: It is not made of normal and uniform noise.
 
     Example:
+        >>> from tfvae.demo import vae
+        >>> from tfvae.export.portable import twin
         >>> found = twin(vae, "portable_generate")
         >>> [(noise.base, noise.spec.shape) for noise in found.noise]
         [('normal', TensorShape([None, 2])), ('uniform', TensorShape([None, 8, 8, 1]))]

@@ -38,6 +38,7 @@ def answered(answer: Answer, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
             `seed`.
 
     Example:
+        >>> from tfvae.export.rows import answered
         >>> def draw(x, seed):
         ...     return {"y": x + tf.random.stateless_normal(tf.shape(x), seed)}
         >>> seeds = tf.constant([[0, 1], [0, 2], [0, 1]])
@@ -67,6 +68,7 @@ def with_rows(answer: Answer, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]
         inputs: As in `answered`.
 
     Example:
+        >>> from tfvae.export.rows import with_rows
         >>> with_rows(lambda x: {"mean": tf.reduce_mean(x, axis=1)}, {"x": tf.zeros([0, 3])})[
         ...     "mean"].shape
         TensorShape([0])

@@ -70,6 +70,8 @@ def offered(model: Served) -> tuple[str, ...]:
         model: A built model.
 
     Example:
+        >>> from tfvae.demo import vae
+        >>> from tfvae.export.signatures import offered
         >>> offered(vae)[6:]
         ('sample_posterior', 'interpolate', 'anomaly_score')
     """

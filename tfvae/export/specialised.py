@@ -31,6 +31,7 @@ def size_of(values: Sequence[int]) -> tuple[int, tuple[str, ...]] | None:
     """Returns a number in each run as a multiple of sizes, None where it is none.
 
     Example:
+        >>> from tfvae.export.specialised import size_of
         >>> size_of([4, 4, 4]), size_of([20, 30, 28]), size_of([5, 6, 7])
         ((4, ()), (2, ('S', 'B')), None)
     """

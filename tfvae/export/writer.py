@@ -61,6 +61,9 @@ def export_saved_model(
         RuntimeError: The file answers other numbers than the model.
 
     Example:
+        >>> import tempfile
+        >>> from tfvae.demo import vae, x
+        >>> folder = tempfile.mkdtemp()
         >>> vae.export(folder, verbose=False)
         >>> encode = tf.saved_model.load(folder).signatures["encode"]
         >>> sorted(encode(x=tf.constant(x[:2])))

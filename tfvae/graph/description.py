@@ -31,6 +31,8 @@ def describe(model: Described, batch: Mapping[str, Tensor]) -> dict[str, Tensor]
         batch: `x` `[B, *x_event]`, and `context` for a model with one.
 
     Example:
+        >>> from tfvae.demo import vae, x
+        >>> from tfvae.graph.description import describe
         >>> sorted(describe(vae, {"x": x[:2]}))
         ['reconstruction', 'z_mean', 'z_stddev']
     """
@@ -52,6 +54,8 @@ def describe_posterior(model: Described, q_z: Distribution) -> dict[str, Tensor]
     there is no `z_stddev`.
 
     Example:
+        >>> from tfvae.demo import vae, x
+        >>> from tfvae.graph.description import describe_posterior
         >>> describe_posterior(vae, vae.encode(x[:3]))["z_mean"].shape
         TensorShape([3, 2])
     """
@@ -83,6 +87,8 @@ def parameters_of_nodes(distribution: Distribution, name: str) -> dict[str, Tens
         name: What it is over: of several nodes each has its own name.
 
     Example:
+        >>> from tfvae.demo import vae, x
+        >>> from tfvae.graph.description import parameters_of_nodes
         >>> sorted(parameters_of_nodes(vae.encode(x[:3]), "z"))
         ['z_loc', 'z_scale_diag']
     """

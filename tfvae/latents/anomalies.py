@@ -38,6 +38,7 @@ class Roc:
         """Returns the curve of scores `[N]` of data and `[M]` of anomalies.
 
         Example:
+            >>> from tfvae.latents import Roc
             >>> Roc.of([0.0, 1.0, 2.0], [1.0, 3.0]).area  # wins 1.5 and 3 of 3
             0.75
         """
@@ -106,6 +107,7 @@ def anomaly_roc(
         ValueError: Data or anomalies are not what a model is for.
 
     Example:
+        >>> from tfvae.demo import vae, x
         >>> roc = tfvae.latents.anomaly_roc(vae, x, 1.0 - x, num_samples=20)
         >>> 0.0 <= roc.area <= 1.0
         True
@@ -144,6 +146,7 @@ def likelihood_ratio(
         ValueError: The data is not what one of the models is for.
 
     Example:
+        >>> from tfvae.demo import vae, x
         >>> tfvae.latents.likelihood_ratio(vae, vae, x).tolist() == [0.0] * len(x)
         True
     """

@@ -154,6 +154,7 @@ def calibrate(
         ValueError: The model has no latents, a number is smaller than 1, or `context` does not fit.
 
     Example:
+        >>> from tfvae.demo import vae
         >>> found = tfvae.latents.calibrate(vae, 200)
         >>> found.ranks.shape, bool(found.ranks.max() <= 63)
         ((200, 2), True)

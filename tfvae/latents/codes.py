@@ -31,6 +31,7 @@ def codes(
         ValueError: There is no such node, or the data is not what the model is for.
 
     Example:
+        >>> from tfvae.demo import vae, x
         >>> tfvae.latents.codes(vae, x).shape
         (20, 2)
     """
@@ -72,6 +73,8 @@ def latent_names(model: LatentVariableModel) -> list[str]:
     """Returns a name for each dimension of z, flat: its number, with its node where it has several.
 
     Example:
+        >>> from tfvae.demo import vae
+        >>> from tfvae.latents.codes import latent_names
         >>> latent_names(vae)
         ['0', '1']
     """

@@ -62,6 +62,7 @@ def nearest_neighbours(
         ValueError: There are fewer rows than `num_neighbours`, or the samples are not data.
 
     Example:
+        >>> from tfvae.demo import vae, x
         >>> found = tfvae.latents.nearest_neighbours(vae, vae.sample(3, seed=0), x)
         >>> found.rows.shape, found.parts["x"].shape
         ((3, 1), (3, 1, 8, 8, 1))

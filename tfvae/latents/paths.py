@@ -48,6 +48,7 @@ def straight(start: Tensor, end: Tensor, shares: Tensor) -> Tensor:
         z_t = (1 - t) z_0 + t z_1
 
     Example:
+        >>> from tfvae.latents import straight
         >>> straight(tf.zeros([1, 2]), tf.ones([1, 2]), tf.constant([0.5]))[0, 0].numpy().tolist()
         [0.5, 0.5]
     """
@@ -67,6 +68,7 @@ def spherical(start: Tensor, end: Tensor, shares: Tensor) -> Tensor:
     Reference: Sampling Generative Networks (White, 2016), https://arxiv.org/abs/1609.04468
 
     Example:
+        >>> from tfvae.latents import spherical
         >>> half = spherical(tf.eye(2)[:1], tf.eye(2)[1:], tf.constant([0.5]))
         >>> round(float(tf.norm(half)), 6)
         1.0
@@ -108,6 +110,8 @@ def interpolate(
             between which there is nothing.
 
     Example:
+        >>> from tfvae.demo import vae, x
+        >>> from tfvae.latents import spherical
         >>> way = tfvae.latents.interpolate(vae, x[:3], x[3:6], path=spherical, num_steps=5)
         >>> way.means["x"].shape
         (5, 3, 8, 8, 1)

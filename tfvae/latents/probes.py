@@ -57,6 +57,7 @@ def linear_probe(z: Any, labels: Any, *, num_folds: int = 5, seed: int = 0) -> P
         ValueError: Rows differ, there are too few, or one class only.
 
     Example:
+        >>> from tfvae.demo import data, vae
         >>> z = tfvae.latents.codes(vae, data.x_test)
         >>> score = tfvae.latents.linear_probe(z, data.y_test)
         >>> score.mean > score.chance
@@ -94,6 +95,7 @@ def neighbour_probe(
         ValueError: Rows differ, there are too few, or one class only.
 
     Example:
+        >>> from tfvae.demo import data, vae
         >>> z = tfvae.latents.codes(vae, data.x_test)
         >>> tfvae.latents.neighbour_probe(z, data.y_test).mean <= 1.0
         True

@@ -109,6 +109,7 @@ class DCI:
         """Returns the scores of importances `[K, F]`, of whatever reader.
 
         Example:
+            >>> from tfvae.latents import DCI
             >>> DCI.of(np.eye(3)).disentanglement, DCI.of(np.ones([2, 2])).completeness
             (1.0, 0.0)
         """

@@ -67,6 +67,7 @@ def sample_at(
         ValueError: The model has no latents, a number is too small, or `context` does not fit.
 
     Example:
+        >>> from tfvae.demo import vae
         >>> tfvae.latents.sample_at(vae, 4, 0.7, seed=0).means["x"].shape
         (4, 8, 8, 1)
 
@@ -121,6 +122,7 @@ def tempered(distribution: Distribution, temperature: float) -> Distribution:
         TypeError: The family is not known.
 
     Example:
+        >>> from tfvae.latents import tempered
         >>> float(tempered(tfd.Normal(1.0, 2.0), 0.5).stddev())
         1.0
     """

@@ -87,6 +87,7 @@ def traversals(
         ValueError: The model has no latents, a number is smaller than 1, or there is no such row.
 
     Example:
+        >>> from tfvae.demo import vae, x
         >>> for way in tfvae.latents.traversals(vae, x, num_steps=5):
         ...     assert way.means["x"].shape == (5, 8, 8, 1)
 
@@ -207,6 +208,8 @@ def decoded(
     """Returns the centre of p(x|z) at `z` `[T, *E]`, by observed node, under the context of a row.
 
     Example:
+        >>> from tfvae.demo import vae
+        >>> from tfvae.latents.traversals import decoded
         >>> decoded(vae, tf.zeros([3, 2]))["x"].shape
         (3, 8, 8, 1)
     """

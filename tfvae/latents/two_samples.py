@@ -64,6 +64,7 @@ def mmd_test(
         ValueError: Samples have fewer than two points, differ in columns, or are not finite.
 
     Example:
+        >>> from tfvae.latents import mmd_test
         >>> normal = np.random.default_rng(0).normal(size=[200, 2])
         >>> mmd_test(normal[:100], normal[100:]).p_value > 0.01
         True
@@ -146,6 +147,7 @@ def two_sample_test(
         ValueError: The data is not what the model is for, or has fewer than two points.
 
     Example:
+        >>> from tfvae.demo import vae, x
         >>> tfvae.latents.two_sample_test(vae, x).p_value < 0.1  # hardly trained
         True
     """

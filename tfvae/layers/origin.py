@@ -35,6 +35,7 @@ def origin_of(distribution: Distribution) -> Origin | None:
     It does not outlive a `tf.function`, which takes distributions apart at its borders.
 
     Example:
+        >>> from tfvae.layers.origin import origin_of
         >>> q = tfvae.layers.MultivariateNormalDiag(2)(tf.zeros([3, 4]))
         >>> origin_of(q).params.shape
         TensorShape([3, 4])

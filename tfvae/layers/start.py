@@ -144,6 +144,7 @@ def start_of(layer: Any, x: np.ndarray) -> Start:
         TypeError: Nobody has said where the layer starts.
 
     Example:
+        >>> from tfvae.layers import start_of
         >>> x = np.array([[1.0], [3.0]])
         >>> start = start_of(tfvae.layers.IndependentPoisson(1), x)
         >>> np.exp(start.shift).round(6)

@@ -39,6 +39,7 @@ def adopted(variables: Sequence[tf.Variable]) -> list[keras.Variable]:
         As many, the one that lives already where there is one.
 
     Example:
+        >>> from tfvae.layers.tracking import adopted
         >>> loc = tf.Variable([0.0, 1.0])
         >>> (weight,) = adopted([loc])
         >>> _ = weight.assign([2.0, 3.0])

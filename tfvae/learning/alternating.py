@@ -46,6 +46,7 @@ class Alternating(Scheme):
             information.
 
     Example:
+        >>> from tfvae.demo import vae, x
         >>> scheme = tfvae.learning.Alternating(5, until_information_stops=200)
         >>> vae.compile("adam", scheme=scheme)
         >>> history = vae.fit(x, verbose=0).history

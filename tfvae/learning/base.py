@@ -115,6 +115,7 @@ class Joint(Scheme):
     """Updates all weights at once, by the gradient of the objective: the default.
 
     Example:
+        >>> from tfvae.demo import vae
         >>> vae.compile("adam", scheme=tfvae.learning.Joint())
 
     Reference: Auto-Encoding Variational Bayes (Kingma and Welling, 2014),

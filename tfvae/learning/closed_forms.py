@@ -48,6 +48,7 @@ def maximiser_of(component: Any) -> Callable[[Any, Totals], np.ndarray] | None:
         argmax_theta sum_n r_nk log p(x_n|theta_k)
 
     Example:
+        >>> from tfvae.learning.closed_forms import maximiser_of
         >>> layer = tfvae.layers.IndependentPoisson(1)
         >>> totals = {"count": np.array([4.0]), "sum": np.array([[8.0]])}
         >>> np.exp(maximiser_of(layer)(layer, totals)).round(6)

@@ -51,6 +51,7 @@ class SemiAmortised(Scheme):
             TensorFlow's gamma sampler, as of Student-t and beta posteriors.
 
     Example:
+        >>> from tfvae.demo import vae, x
         >>> vae.compile("adam", scheme=tfvae.learning.SemiAmortised(3, learning_rate=0.1))
         >>> vae.fit(x, verbose=0).history["elbo"][0] < 0.0
         True

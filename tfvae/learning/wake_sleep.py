@@ -37,6 +37,7 @@ class WakeSleep(Scheme):
             drawn from.
 
     Example:
+        >>> from tfvae.demo import vae, x
         >>> vae.compile("adam", scheme=tfvae.learning.WakeSleep())
         >>> "sleep" in vae.fit(x, verbose=0).history
         True

@@ -25,6 +25,7 @@ def k_means(x: np.ndarray, num_clusters: int, seed: int) -> np.ndarray:
         ValueError: There are fewer points than clusters.
 
     Example:
+        >>> from tfvae.models.clusters import k_means
         >>> k_means(np.array([[0.0], [9.0], [0.1], [9.1]]), 2, seed=0).tolist() in (
         ...     [0, 1, 0, 1], [1, 0, 1, 0])
         True

@@ -94,6 +94,7 @@ class OnePriorModel(LatentVariableModel):
                 model is for. The old prior then stays.
 
         Example:
+            >>> from tfvae.demo import vae, x
             >>> gain = vae.fit_prior(tfvae.priors.Normal(), x, validation_data=x, epochs=1)
             >>> bool(np.isfinite(gain.nats))
             True

@@ -34,6 +34,7 @@ def as_data(x: Any, y: Any = None) -> tuple[Any, Any]:
         ValueError: There are inputs alone.
 
     Example:
+        >>> from tfvae.models.regression import as_data
         >>> data, _ = as_data(np.zeros([5, 3]), np.ones([5, 1]))
         >>> {name: part.shape for name, part in data.items()}
         {'x': (5, 1), 'context': (5, 3)}
@@ -73,6 +74,7 @@ def described(p_y: Distribution, interval: float) -> dict[str, np.ndarray]:
         ValueError: `interval` is not between 0 and 1.
 
     Example:
+        >>> from tfvae.models.regression import described
         >>> p = tfd.Independent(tfd.Normal([[0.0]], 1.0), 1)
         >>> described(p, 0.95)["upper"].round(2)
         array([[1.96]], dtype=float32)

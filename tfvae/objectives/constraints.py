@@ -95,6 +95,7 @@ class TargetRate(_Target):
             `num_samples` smaller than 1.
 
     Example:
+        >>> from tfvae.demo import terms
         >>> tfvae.objectives.TargetRate(8.0)(terms).shape
         TensorShape([20])
 
@@ -142,6 +143,7 @@ class TargetDistortion(_Target):
             `num_samples` smaller than 1.
 
     Example:
+        >>> from tfvae.demo import terms
         >>> tfvae.objectives.TargetDistortion(20.0)(terms).shape
         TensorShape([20])
 

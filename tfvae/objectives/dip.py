@@ -49,6 +49,7 @@ class DIPVAE(Expectation):
             the posterior has no covariance in closed form.
 
     Example:
+        >>> from tfvae.demo import terms
         >>> tfvae.objectives.DIPVAE(off_diagonal=10.0, diagonal=100.0)(terms).shape
         TensorShape([20])
 

@@ -67,6 +67,7 @@ class ImportanceWeighted(Objective):
             outside [0, 1], or `gradient` does not go with it.
 
     Example:
+        >>> from tfvae.demo import terms
         >>> tfvae.objectives.ImportanceWeighted(3)(terms).shape
         TensorShape([20])
 
@@ -177,6 +178,7 @@ class Renyi(Objective):
             not go with it.
 
     Example:
+        >>> from tfvae.demo import terms
         >>> tfvae.objectives.Renyi(0.5, 3)(terms).shape
         TensorShape([20])
 

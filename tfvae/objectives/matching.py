@@ -54,6 +54,7 @@ class MMD(Objective):
         ValueError: `num_samples` is smaller than 1.
 
     Example:
+        >>> from tfvae.demo import terms
         >>> tfvae.objectives.MMD(tfvae.objectives.RBF())(terms).shape
         TensorShape([20])
 
@@ -108,6 +109,7 @@ class InfoVAE(Objective):
         ValueError: A weight of the formula is negative, or `num_samples` smaller than 1.
 
     Example:
+        >>> from tfvae.demo import terms
         >>> tfvae.objectives.InfoVAE(alpha=1.0, lambda_=100.0)(terms).shape
         TensorShape([20])
 
@@ -169,6 +171,7 @@ class SlicedWasserstein(Objective):
         ValueError: A number is smaller than 1.
 
     Example:
+        >>> from tfvae.demo import terms
         >>> tfvae.objectives.SlicedWasserstein(50)(terms).shape
         TensorShape([20])
 

@@ -45,6 +45,7 @@ class Capacity(Expectation):
         ValueError: `capacity` or `weight` is negative, or `num_samples` smaller than 1.
 
     Example:
+        >>> from tfvae.demo import terms
         >>> rising = tfvae.objectives.Linear(0.0, 25.0, steps=10_000)
         >>> tfvae.objectives.Capacity(rising, weight=100.0)(terms, 5000).shape
         TensorShape([20])
@@ -100,6 +101,7 @@ class FreeBits(Expectation):
             split.
 
     Example:
+        >>> from tfvae.demo import terms
         >>> tfvae.objectives.FreeBits(0.1)(terms).shape
         TensorShape([20])
 

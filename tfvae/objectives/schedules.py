@@ -178,6 +178,7 @@ class Plateau(Schedule):
             an argument no number.
 
     Example:
+        >>> from tfvae.demo import vae
         >>> warm_up = tfvae.objectives.Plateau(0.0, 1.0, increment=0.1, patience=100)
         >>> vae.compile("adam", tfvae.objectives.ELBO(beta=warm_up))
         >>> float(vae.objective_state["beta_level"])

@@ -35,6 +35,7 @@ class Supervised(Expectation):
         ValueError: The model has no partly observed node.
 
     Example:
+        >>> from tfvae.demo import terms
         >>> labelled = terms._replace(log_q_labels=tf.fill([20], -0.5))
         >>> float(tfvae.objectives.Supervised()(labelled)[0])
         -0.5

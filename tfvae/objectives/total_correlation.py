@@ -120,6 +120,8 @@ def split_rate(terms: Terms, dataset_size: int, weights: BatchWeights) -> RatePa
         ValueError: The posterior or the prior does not factorise.
 
     Example:
+        >>> from tfvae.demo import terms
+        >>> from tfvae.objectives import MinibatchStratified, split_rate
         >>> parts = split_rate(terms, 20, MinibatchStratified())
         >>> bool(tf.reduce_all(abs(sum(parts) - terms.sampled_rate) < 1e-4))
         True
@@ -174,6 +176,7 @@ class BetaTC(Expectation):
             does not factorise, or nobody has said how many points there are.
 
     Example:
+        >>> from tfvae.demo import terms
         >>> tfvae.objectives.BetaTC(6.0, dataset_size=1000)(terms).shape
         TensorShape([20])
 

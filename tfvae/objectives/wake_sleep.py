@@ -61,6 +61,7 @@ class ForwardKL(_Weighing):
         ValueError: `num_samples` is smaller than 2.
 
     Example:
+        >>> from tfvae.demo import terms
         >>> tfvae.objectives.ForwardKL(3)(terms).shape
         TensorShape([20])
 
@@ -107,6 +108,7 @@ class ReweightedWakeSleep(_Weighing):
         ValueError: `num_samples` is smaller than 2.
 
     Example:
+        >>> from tfvae.demo import terms
         >>> tfvae.objectives.ReweightedWakeSleep(3)(terms).shape
         TensorShape([20])
 

@@ -44,6 +44,7 @@ def ledger(decomposition: Decomposition) -> Figure:
         ImportError: matplotlib is not installed.
 
     Example:
+        >>> from tfvae.demo import vae, x
         >>> figure = tfvae.plots.ledger(tfvae.decompose(vae, x, evidence_samples=50))
     """
     bars = list(_bars(decomposition))
@@ -119,6 +120,7 @@ def rates(report: CollapseReport, names: Sequence[str] | None = None) -> Figure:
         ImportError: matplotlib is not installed.
 
     Example:
+        >>> from tfvae.demo import vae, x
         >>> figure = tfvae.plots.rates(tfvae.evaluation.measure_collapse(vae, x))
     """
     known = report.dimension_rates is not None
@@ -156,6 +158,7 @@ def evidence_curve(result: LogLikelihood) -> Figure:
         ImportError: matplotlib is not installed.
 
     Example:
+        >>> from tfvae.demo import vae, x
         >>> figure = tfvae.plots.evidence_curve(tfvae.log_likelihood(vae, x, 100))
     """
     curve = result.curve

@@ -77,6 +77,7 @@ def strip(images: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
     """Returns images `[N, H, W, C]` side by side as bytes `[H, N W, 3]`, as `draw_image` has them.
 
     Example:
+        >>> from tfvae.plots.grid import strip
         >>> strip(np.zeros([5, 2, 3, 1]), (0.0, 1.0)).shape
         (2, 15, 3)
     """

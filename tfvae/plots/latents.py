@@ -75,6 +75,7 @@ def latent_space(
             node.
 
     Example:
+        >>> from tfvae.demo import data, vae
         >>> figure = tfvae.plots.latent_space(vae, data.x_test, data.y_test)
     """
     z = codes(model, with_context(x, context), node=node)

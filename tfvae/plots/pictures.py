@@ -56,6 +56,7 @@ def reconstructions(
             node.
 
     Example:
+        >>> from tfvae.demo import data, vae
         >>> figure = tfvae.plots.reconstructions(vae, data.x_test)
         >>> figure.savefig("reconstructions.png", dpi=200)
     """
@@ -152,6 +153,7 @@ def samples(
             such node, or `context` does not fit.
 
     Example:
+        >>> from tfvae.demo import vae
         >>> figure = tfvae.plots.samples(vae, 64, seed=0)
     """
     _check_counts(num_images=num_images)

@@ -50,6 +50,7 @@ def plain_text(text: object) -> str:
     r"""Returns text of a user as it is to be given to matplotlib: a dollar sign begins no formula.
 
     Example:
+        >>> from tfvae.plots.style import plain_text
         >>> print(plain_text("5$"))
         5\$
     """

@@ -52,6 +52,7 @@ def training_curves(history: Any, *, columns: int = 3) -> Figure:
             `columns` is smaller than 1.
 
     Example:
+        >>> from tfvae.demo import vae, x, x_valid
         >>> history = vae.fit(x, validation_data=(x_valid,), verbose=0)
         >>> figure = tfvae.plots.training_curves(history)
     """

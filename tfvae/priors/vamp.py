@@ -57,6 +57,7 @@ class VampPrior(Prior):
             encoder needs a context.
 
     Example:
+        >>> from tfvae.demo import decoder, encoder
         >>> prior = tfvae.priors.VampPrior(50)
         >>> vae = tfvae.VAE(encoder, decoder, prior)
         >>> prior.pseudo_inputs.shape == (50, *vae.data.event_shape)

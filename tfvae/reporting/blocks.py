@@ -97,6 +97,7 @@ def rows_of(
         caption: Below the table.
 
     Example:
+        >>> from tfvae.reporting.blocks import rows_of
         >>> rows_of({"x": np.array([[1.0, np.nan]])}, ["7"], "row").rows
         [['7', '1', 'missing']]
     """

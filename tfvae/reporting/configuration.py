@@ -24,6 +24,8 @@ def parts_of(model: LatentVariableModel) -> list[tuple[str, str]]:
     """Returns the parts of a model, and what each is made of, a line each.
 
     Example:
+        >>> from tfvae.demo import vae
+        >>> from tfvae.reporting.configuration import parts_of
         >>> [name for name, _ in parts_of(vae)][:3]
         ['model', 'encoder', 'encoder']
     """

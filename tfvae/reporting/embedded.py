@@ -33,6 +33,7 @@ def as_svg(figure: Figure, title: str) -> str:
     """Returns a figure as an `svg` element with real text; the same figure gives the same bytes.
 
     Example:
+        >>> from tfvae.reporting.embedded import as_svg
         >>> as_svg(tfvae.plots.images(np.zeros([1, 2, 2])), "Nothing")[:4]
         '<svg'
     """
@@ -56,6 +57,7 @@ def as_png(pixels: np.ndarray) -> str:
     """Returns bytes `[H, W, 3]` as the address of an embedded image.
 
     Example:
+        >>> from tfvae.reporting.embedded import as_png
         >>> as_png(np.zeros([2, 3, 3], np.uint8))[:22]
         'data:image/png;base64,'
     """

@@ -74,6 +74,7 @@ def report(
         ValueError: A number is too small, or data, history, labels or `image_shape` do not fit.
 
     Example:
+        >>> from tfvae.demo import vae, x
         >>> path = tfvae.report(vae, x, "vae.html", num_samples=50, refine_steps=5)
         >>> path.read_text()[:15]
         '<!doctype html>'

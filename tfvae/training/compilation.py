@@ -58,6 +58,7 @@ def xla_pays(steps: int, work: float) -> bool:
         work: Of each, the product of the numbers of weights and of rows.
 
     Example:
+        >>> from tfvae.training.compilation import xla_pays
         >>> xla_pays(600, 2e6), xla_pays(25_000, 7e7)
         (False, True)
     """

@@ -24,6 +24,7 @@ def direction_of(name: str) -> str | None:
     """Returns "max" or "min" for what is logged under a name, None where nothing says which.
 
     Example:
+        >>> from tfvae.training.directions import direction_of
         >>> direction_of("val_elbo"), direction_of("distortion"), direction_of("rate")
         ('max', 'min', None)
     """
