@@ -108,6 +108,11 @@ class Trained(Scored, Protocol):
         ...
 
     @property
+    def non_trainable_weights(self) -> list[Any]:
+        """See `keras.Model`."""
+        ...
+
+    @property
     def trainable_variables(self) -> list[Any]:
         """See `keras.Model`."""
         ...

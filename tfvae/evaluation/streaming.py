@@ -14,6 +14,7 @@ from tfvae._config import check_count
 from tfvae._typing import Tensor
 from tfvae.data.source import check_form
 from tfvae.models import LatentVariableModel
+from tfvae.training.guard import check_finite
 
 __all__ = ["Stream", "filled", "first_rows", "progress"]
 
@@ -33,8 +34,8 @@ class Stream:
 
     Raises:
         TypeError: `model` is no latent variable model, or `data` has none of these forms.
-        ValueError: The data is empty, has no end or is not what the model is for, or `batch_size`
-            is no whole number >= 1.
+        ValueError: The data is empty, has no end or is not what the model is for, a weight of the
+            model is not finite, or `batch_size` is no whole number >= 1.
     """
 
     def __init__(self, model: LatentVariableModel, data: Any, batch_size: int) -> None:
@@ -48,6 +49,8 @@ class Stream:
         if isinstance(data, tuple):
             data = keras.utils.unpack_x_y_sample_weight(data)[0]
         model.check_data(data, "data")
+        if model.built:
+            check_finite(model, "Scores")
         self.model = model
         self._data = data
         self._is_array = isinstance(data, Mapping) or hasattr(data, "__array__")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ from tfvae.models.building import GraphModel
 from tfvae.models.exporting import Exporting
 from tfvae.objectives import Objective
 from tfvae.terms import Terms
+from tfvae.training.guard import not_finite, not_finite_weights
 
 __all__ = ["LatentVariableModel"]
 
@@ -263,7 +265,8 @@ class LatentVariableModel(Exporting, GraphModel):
         """Saves the model as `keras.Model.save` does, to a file that is whole at any time.
 
         A `.keras` file is written beside its place and put there when it is complete: a process
-        that is killed, or a disk that is full, leaves the file that was there before.
+        that is killed, or a disk that is full, leaves the file that was there before. Weights that
+        are not finite are saved with a warning.
 
         Args:
             filepath: `.keras` file.
@@ -277,6 +280,10 @@ class LatentVariableModel(Exporting, GraphModel):
                 f"HDF5 does not. Received: {filepath}. Use `.keras`, or `save_weights` with a name "
                 "that ends in `.weights.h5`."
             )
+        names = not_finite(self) if self.built else []
+        if names:
+            text = not_finite_weights(names, "What is saved is of no use")
+            warnings.warn(text, UserWarning, stacklevel=2)
         may_replace = overwrite and zipped is not False
         with whole_file(filepath, ".keras", may_replace) as path:
             super().save(path, overwrite=overwrite, zipped=zipped, **kwargs)

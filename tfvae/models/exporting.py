@@ -8,6 +8,7 @@ from typing import Any
 from tfvae.export.onnx import export_onnx
 from tfvae.export.signatures import STANDARD
 from tfvae.export.writer import export_saved_model
+from tfvae.training.guard import check_finite
 
 __all__ = ["Exporting"]
 
@@ -44,7 +45,7 @@ class Exporting:
             format: "tf_saved_model", the one that there is.
 
         Raises:
-            ValueError: Another format is asked for.
+            ValueError: Another format is asked for, or a weight is not finite.
         """
         if format != "tf_saved_model":
             raise ValueError(
@@ -53,6 +54,8 @@ class Exporting:
                 "Draws and densities have no operations in ONNX, OpenVINO or LiteRT files: convert "
                 "the SavedModel's signatures that draw nothing, with the tools of those."
             )
+        if self.built:
+            check_finite(self, "Answers")
         export_saved_model(
             self,
             filepath,
@@ -82,6 +85,9 @@ class Exporting:
             verbose: Prints what was written.
 
         Raises:
+            ValueError: A weight is not finite.
             ImportError: tf2onnx is not installed: `pip install "tfvae[onnx]"`.
         """
+        if self.built:
+            check_finite(self, "Answers")
         export_onnx(self, filepath, names=signatures, opset=opset, verbose=verbose)

@@ -154,6 +154,7 @@ class VampPrior(Prior):
             constraint=within,
             name="pseudo_inputs",
         )
+        self.pseudo_inputs.may_lack_entries = support.missing
         self.logits = self.add_weight(
             shape=(self.num_components,),
             initializer="zeros",

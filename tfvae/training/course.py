@@ -19,6 +19,7 @@ __all__ = [
     "Position",
     "check_order",
     "keeper_among",
+    "with_callbacks",
 ]
 
 
@@ -274,6 +275,17 @@ def keeper_among(callbacks: Any) -> Keeper | None:
             f"Received: {len(found)} of them in a {type(callbacks).__name__}."
         )
     return found[0] if found else None
+
+
+def with_callbacks(callbacks: Any, more: list[Any]) -> Any:
+    """Returns the callbacks given to `fit` with others after them."""
+    if not more:
+        return callbacks
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        before = [x for x in callbacks.callbacks if not isinstance(x, tuple(map(type, more)))]
+        callbacks.callbacks = before + more
+        return callbacks
+    return [*(() if callbacks is None else _flat(callbacks)), *more]
 
 
 def check_order(source: Source, given: Mapping[str, Any]) -> None:

@@ -1,42 +1,57 @@
-"""Training that stops where numbers cease to be finite, with the weights of before."""
+"""Training that does not go on with numbers that are not finite, with the weights of before."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
+from tfvae.learning import Best, GoBack, Raise, Remedy, Skip
 from tfvae.training.states import variables_of
 
-__all__ = ["Guard"]
+__all__ = ["Guard", "check_finite", "not_finite", "not_finite_weights"]
 
 # Updates from one state that is kept to the next: beside them, keeping it costs nothing.
 _EVERY = 200
+
+_ADVICE = (
+    "Lower the learning rate, limit gradients (`global_clipnorm` of the optimizer), or look for "
+    "values in the data that are far from all others."
+)
 
 
 class Guard:
     """Keeps the last state of a model in which all weights were finite, and goes back to it.
 
-    It does so within `with`. A loss that is not finite ends training with the sentence that says
-    so. Weights, slots of the optimizer, seeds and states are then those of at most 200 updates
-    before, or of before the call that makes more at once.
+    It does so within `with`. A loss that is not finite is met by the remedies in their order, and
+    in the end by a sentence. Weights, slots of the optimizer, seeds and states are then those of at
+    most 200 updates before, or of before the call that makes more at once.
 
     Args:
         model: The model that is trained.
+        remedy: What follows where numbers are not finite.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, remedy: Remedy | None = None) -> None:
         self._model = model
+        self._remedies = list((remedy or Raise()).chain())
+        self._used = [0] * len(self._remedies)
         self._kept: list[tuple[Any, Any]] = []
-        self._kept_at = self._depth = 0
+        self._best: list[tuple[Any, Any]] = []
+        self._best_value: float | None = None
+        self._kept_at = self._depth = self._skipped = 0
         self._exempt: set[str] = set()
 
     def __enter__(self) -> Guard:
         if not self._depth:
             # Such as pseudo-inputs that lack entries: no step has made them so.
-            self._exempt = set(self._not_finite())
+            self._exempt = set(not_finite(self._model))
+            self._used = [0] * len(self._remedies)
+            self._skipped = self._model._step.skips.count()
         self._depth += 1
         return self
 
@@ -46,7 +61,13 @@ class Guard:
             if error is None:
                 self.check_weights()
         finally:
-            self._kept = []
+            self.forget()
+
+    @property
+    def callbacks(self) -> list[Any]:
+        """Callbacks that `fit` needs for the remedies."""
+        tos = [remedy.to for remedy in self._remedies if isinstance(remedy, GoBack)]
+        return [_Keeping(self, to) for to in tos if isinstance(to, Best)][:1]
 
     def watched(self, run: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
         """Returns the logs of some updates.
@@ -55,64 +76,169 @@ class Guard:
             run: Makes updates and returns what is logged of the pass so far.
 
         Raises:
-            FloatingPointError: The loss is not finite, or a weight.
+            FloatingPointError: The loss is not finite, or a weight, and no other remedy is left.
         """
         if not self._depth:
             return run()
         if not self._kept or self._updates() - self._kept_at >= _EVERY:
             self.check_weights()
-            self._keep()
+            self._kept_at, self._kept = self._updates(), self._state()
+        before = [(v, tf.identity(v)) for v in variables_of(self._model)["metrics"]]
         logs = run()
+        self._look_at_skipped()
         # A step of the user's own may log what it likes.
-        if not np.isfinite(float(logs.get("loss", 0.0))):
-            self._give_up(_bad_logs(logs))
-        return logs
+        if np.isfinite(float(logs.get("loss", 0.0))):
+            return logs
+        self._meet(_bad_logs(logs), self._model._reader.place())
+        _put_back(before)
+        return self._model.get_metrics_result()
 
     def forget(self) -> None:
-        """Drops the state that is kept: that of the model was put in by others."""
-        self._kept = []
+        """Drops the states that are kept: that of the model was put in by others."""
+        self._kept, self._best, self._best_value = [], [], None
 
     def check_weights(self) -> None:
         """Checks the weights as they are, but for those that were not finite at the beginning.
 
         Raises:
-            FloatingPointError: One is not finite.
+            FloatingPointError: One is not finite, and no other remedy is left.
         """
-        names = [name for name in self._not_finite() if name not in self._exempt]
+        names = [name for name in not_finite(self._model) if name not in self._exempt]
         if names:
-            shown = ", ".join(names[:3]) + (" and others" if len(names) > 3 else "")
-            self._give_up(f"the weights {shown}")
+            self._meet(f"the weights {_some(names)}")
 
-    def _not_finite(self) -> list[str]:
-        return [w.path for w in self._model.trainable_weights if not np.all(np.isfinite(w))]
+    def keep_best(self, to: Best, logs: Mapping[str, Any]) -> None:
+        """Keeps the state after an epoch, if it is the best so far."""
+        value = logs.get(to.monitor)
+        if value is None:
+            raise ValueError(
+                f"`Best` watches `{to.monitor}`, which this `fit` does not log. "
+                f"Received: {', '.join(logs)}."
+            )
+        if np.isfinite(value) and to.gains(float(value), self._best_value):
+            self.check_weights()
+            self._best_value, self._best = float(value), self._state()
 
     def _updates(self) -> int:
         return int(self._model.optimizer.iterations)
 
-    def _keep(self) -> None:
-        self._kept_at = self._updates()
-        self._kept = [
-            (variable, tf.identity(variable))
-            for name, variables in variables_of(self._model).items()
-            for variable in variables
-            if name != "metrics"
-        ]
+    def _state(self) -> list[tuple[Any, Any]]:
+        found = variables_of(self._model)
+        return [(v, tf.identity(v)) for name in ("model", "optimizer") for v in found[name]]
 
-    def _give_up(self, what: str) -> None:
-        updates = self._updates()
-        where, state = f"after {updates} updates", "The weights are what they were given as."
-        if self._kept:
-            for variable, value in self._kept:
-                variable.assign(value)
-            state = f"Weights and optimizer are back in their state after {self._kept_at} updates."
-        self._kept = []
-        if self._exempt:
-            state += f" Not finite from the beginning were {', '.join(sorted(self._exempt)[:3])}."
-        raise FloatingPointError(
-            f"Training stopped {where}: not finite are {what}. {state} Lower the learning rate, "
-            "limit gradients (`global_clipnorm` of the optimizer), or look for values in the data "
-            "that are far from all others."
+    def _look_at_skipped(self) -> None:
+        """Warns of batches that steps have skipped, and stops where there were too many."""
+        skips = self._model._step.skips
+        new = skips.count() - self._skipped
+        if new <= 0:
+            return
+        self._skipped += new
+        place = next(i for i, remedy in enumerate(self._remedies) if isinstance(remedy, Skip))
+        self._used[place] += new
+        what = f"{skips.terms()}, the last time in batch {skips.batch()} since `compile`"
+        if self._used[place] > self._remedies[place].times:
+            return self._meet(what)
+        warnings.warn(
+            f"Skipped {new} batch{'es' if new > 1 else ''}: not finite were {what}. The weights "
+            f"are as they were before. {_ADVICE}",
+            UserWarning,
+            stacklevel=2,
         )
+
+    def _meet(self, what: str, where: str = "") -> None:
+        """Takes the next remedy that is left."""
+        for i, remedy in enumerate(self._remedies):
+            if isinstance(remedy, GoBack) and self._used[i] < remedy.times and self._kept:
+                self._used[i] += 1
+                return self._go_back(remedy, what, where)
+        self._give_up(what, where)
+
+    def _go_back(self, remedy: GoBack, what: str, where: str) -> None:
+        optimizer = getattr(self._model.optimizer, "inner_optimizer", self._model.optimizer)
+        updates, rate = self._updates(), float(optimizer.learning_rate)
+        state = self._best if isinstance(remedy.to, Best) and self._best else self._kept
+        _put_back(state)
+        self._skipped = self._model._step.skips.count()
+        if remedy.factor < 1.0:
+            optimizer.learning_rate = rate * remedy.factor
+        warnings.warn(
+            f"After {updates} updates not finite were {what}.{where} Training goes on from the "
+            f"state after {self._updates()} updates, with the learning rate "
+            f"{rate * remedy.factor:g}.",
+            UserWarning,
+            stacklevel=2,
+        )
+
+    def _give_up(self, what: str, where: str) -> None:
+        updates, state = self._updates(), "The weights are what they were given as."
+        if self._kept:
+            _put_back(self._kept)
+            state = f"Weights and optimizer are back in their state after {self._kept_at} updates."
+        self.forget()
+        if self._exempt:
+            state += f" Not finite from the beginning were {_some(sorted(self._exempt))}."
+        raise FloatingPointError(
+            f"Training stopped after {updates} updates: not finite are {what}.{where} {state} "
+            f"{_ADVICE}"
+        )
+
+
+class _Keeping(keras.callbacks.Callback):
+    """Keeps the state after the best epoch."""
+
+    def __init__(self, guard: Guard, to: Best) -> None:
+        super().__init__()
+        self._guard, self._to = guard, to
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Keeps it where it is the best so far."""
+        self._guard.keep_best(self._to, logs or {})
+
+
+def not_finite(model: Any) -> list[str]:
+    """Returns the paths of the trainable weights of a model that are not finite.
+
+    Where data may lack entries, NaN in what is made like data means the same.
+    """
+    return [w.path for w in model.trainable_weights if _is_bad(w)]
+
+
+def check_finite(model: Any, what: str) -> None:
+    """Checks that all weights of a model are finite.
+
+    Args:
+        model: A built model.
+        what: What is to be made of it, as the subject of the message.
+
+    Raises:
+        ValueError: One is not.
+    """
+    names = not_finite(model)
+    if names:
+        raise ValueError(not_finite_weights(names, f"{what} of this model would mean nothing"))
+
+
+def not_finite_weights(names: list[str], consequence: str) -> str:
+    """Returns what is said of weights that are not finite."""
+    return (
+        f"{consequence}: its weights {_some(names)} hold NaN or infinite values. Load weights from "
+        "before they did, or make the model anew and train it with a lower learning rate."
+    )
+
+
+def _is_bad(weight: Any) -> bool:
+    value = np.asarray(weight)
+    bad = np.isinf(value) if getattr(weight, "may_lack_entries", False) else ~np.isfinite(value)
+    return bool(bad.any())
+
+
+def _put_back(state: Iterable[tuple[Any, Any]]) -> None:
+    for variable, value in state:
+        variable.assign(value)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (" and others" if len(names) > 3 else "")
 
 
 def _bad_logs(logs: Mapping[str, Any]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -15,6 +14,7 @@ import tensorflow as tf
 
 from tfvae._config import check_count
 from tfvae.data.source import Source
+from tfvae.training.arguments import by_name
 from tfvae.training.compilation import steps_at_once
 from tfvae.training.course import (
     CountedCallbacks,
@@ -22,14 +22,12 @@ from tfvae.training.course import (
     CourseCallbacks,
     check_order,
     keeper_among,
+    with_callbacks,
 )
 from tfvae.training.directions import know_directions
-from tfvae.training.rows import Rows
+from tfvae.training.rows import Rows, num_batches
 
-__all__ = ["Reader", "shown_as"]
-
-# Of methods of Keras, the arguments that are not named one by one.
-_DATA = {"self", "x", "y", "kwargs"}
+__all__ = ["Reader"]
 
 # What a batch is called where the data is in memory, with the number of the data. The name says it
 # all: nothing is read of such a dataset, since to begin and to end that takes longer than steps.
@@ -56,6 +54,7 @@ class Reader:
     def __init__(self, model: Any, reads_rows: Mapping[str, bool]) -> None:
         self._model, self._reads_rows = model, dict(reads_rows)
         self._course: Course | None = None
+        self._latest: list[Any] = [None, None]
         self._rows: dict[int, Rows] = {}
         self._numbers = itertools.count()
         self.chooses_steps = True
@@ -73,7 +72,7 @@ class Reader:
             args: The others by position.
             kwargs: The others by name.
         """
-        given = _by_name(keras.Model.fit, args, kwargs)
+        given = by_name(keras.Model.fit, args, kwargs)
         source = Source.of(x, y, given.pop("sample_weight", None))
         self._check(source, "x")
         held_out = given.pop("validation_data", None)
@@ -86,6 +85,7 @@ class Reader:
         self._know_points(source)
         know_directions(given.get("callbacks"))
         self._know_steps(source, given)
+        given["callbacks"] = with_callbacks(given.get("callbacks"), self._model.guard.callbacks)
 
         batch_size, shuffle = given.get("batch_size"), given.get("shuffle", True)
         as_asked = shuffle in (True, False) and not given.get("class_weight")
@@ -97,8 +97,8 @@ class Reader:
             if not given.get("validation_steps"):
                 test = self._rows_of(held_out, "test", size)
         limits = [given.get("steps_per_epoch"), given.get("validation_steps")]
-        num_train = _num_batches(source, train, limits[0])
-        num_test = None if held_out is None else _num_batches(held_out, test, limits[1])
+        num_train = num_batches(source, train, limits[0])
+        num_test = None if held_out is None else num_batches(held_out, test, limits[1])
         with self._in_calls_of(given.get("callbacks"), limits, train), contextlib.ExitStack() as on:
             given["x"], given["y"], given["sample_weight"] = source.for_keras()
             if train is not None:
@@ -124,7 +124,7 @@ class Reader:
         if kwargs.get("_use_cached_eval_dataset"):  # validation, which `fitting` has seen to
             yield {"x": x, "y": y, **kwargs}
             return
-        given = _by_name(keras.Model.evaluate, args, kwargs)
+        given = by_name(keras.Model.evaluate, args, kwargs)
         source = Source.of(x, y, given.pop("sample_weight", None))
         self._check(source, "x")
         if self._model.compiled and self._model.objective == self.asked:
@@ -137,7 +137,7 @@ class Reader:
             if test is not None:
                 given |= {"x": on.enter_context(self._counted(test)), "y": None}
                 given |= {"sample_weight": None, "batch_size": None}
-            counted = _num_batches(source, test, steps)
+            counted = num_batches(source, test, steps)
             self._have_counted(given, None, counted, counted)
             yield given
 
@@ -146,7 +146,7 @@ class Reader:
         self, x: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Iterator[dict[str, Any]]:
         """Yields the arguments of `keras.Model.predict`."""
-        given = _by_name(keras.Model.predict, args, kwargs)
+        given = by_name(keras.Model.predict, args, kwargs)
         source = Source.of(x)
         self._check(source, "x")
         with self._in_calls_of(given.get("callbacks"), [given.get("steps")], None):
@@ -171,6 +171,8 @@ class Reader:
         """
         streamed = self.by_steps(make)
         latest: list[Any] = [None, None]
+        if kind == "train":
+            self._latest = latest
 
         def call(iterator: Any) -> Any:
             number, course = _number_of(iterator), self._course
@@ -190,6 +192,17 @@ class Reader:
             return logged() if logs is None else logs
 
         return call
+
+    def place(self) -> str:
+        """Returns a sentence on the last batch of data in memory that was trained on, or none."""
+        metric = next((m for m in self._model.metrics if m.name == "loss"), None)
+        rows = self._latest[1]
+        if rows is None or metric is None:
+            return ""
+        batch = rows.batch_of(int(metric.count))
+        found = rows.rows_of(batch)
+        shown = ", ".join(map(str, found[:5])) + (", ..." if len(found) > 5 else "")
+        return f" It was batch {batch + 1} of the pass, of rows {shown}."
 
     def by_steps(self, make: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
         """Returns a function of Keras, one for each number of steps that calls take.
@@ -280,7 +293,7 @@ class Reader:
         model, size = self._model, int(given.get("batch_size") or 32)
         rows = source.num_rows if source.is_in_memory else None
         steps = given.get("steps_per_epoch") or (None if rows is None else -(-rows // size))
-        steps = steps or _num_batches(source, None, None)
+        steps = steps or num_batches(source, None, None)
         if steps is None or not model.compiled or not model.built:
             return
         numbers = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
@@ -376,16 +389,6 @@ class Reader:
 _OWN_STRATEGY = tf.distribute.get_strategy()
 
 
-def shown_as(method: Callable[..., Any]) -> Callable[[Any], Any]:
-    """Returns a decorator that has `help` show the arguments of a method of Keras."""
-
-    def shown(own: Any) -> Any:
-        own.__signature__ = inspect.signature(method)
-        return own
-
-    return shown
-
-
 def _number_of(iterator: Any) -> int | None:
     """Returns which data in memory an iterator counts, None for one that has batches."""
     spec = getattr(iterator, "element_spec", None)
@@ -393,27 +396,3 @@ def _number_of(iterator: Any) -> int | None:
         if isinstance(name, str) and name.startswith(_ROWS):
             return int(name.removeprefix(_ROWS))
     return None
-
-
-def _num_batches(source: Source, rows: Rows | None, limit: int | None) -> int | None:
-    """Returns how many batches a pass has, None where nobody knows before its end."""
-    if limit:
-        return limit
-    if rows is not None:
-        return rows.num_batches
-    if isinstance(source.x, tf.data.Dataset):
-        count = int(source.x.cardinality())
-        return count if count > 0 else None
-    return None
-
-
-def _by_name(method: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns all arguments of a method of Keras by name, but for itself and the data."""
-    names = [name for name in inspect.signature(method).parameters if name not in _DATA]
-    if len(args) > len(names) or set(names[: len(args)]) & set(kwargs):
-        raise TypeError(
-            f"`{method.__name__}` takes its arguments as `keras.Model.{method.__name__}` does: "
-            f"{', '.join(names)}, each once. Received: {len(args)} by position, and "
-            f"{', '.join(kwargs) or 'none'} by name."
-        )
-    return {**dict(zip(names, args, strict=False)), **kwargs}

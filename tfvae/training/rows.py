@@ -10,8 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfvae._typing import Tensor
+from tfvae.data.source import Source
 
-__all__ = ["Loop", "Rows"]
+__all__ = ["Loop", "Rows", "num_batches"]
 
 # Batches of a call where it is long beside what a call costs, and where it is not: products of a
 # weight by a row up to which it is not, and bytes of data that it may hold.
@@ -64,6 +65,15 @@ class Rows:
             "shuffle": self._draw_seed is not None,
             "checksums": {name: zlib.crc32(value.tobytes()) for name, value in values.items()},
         }
+
+    def rows_of(self, batch: int) -> list[int]:
+        """Returns the numbers of the rows of a batch of this pass, from 0."""
+        size = self._batch_size
+        return [int(row) for row in self._order[batch * size : (batch + 1) * size]]
+
+    def batch_of(self, points: int) -> int:
+        """Returns the batch of a pass, from 0, with which so many points have been read."""
+        return max(-(-points // self._batch_size) - 1, 0)
 
     def take(self, num_batches: int) -> None:
         """Sets how many batches each call of `next` takes."""
@@ -173,3 +183,15 @@ class Loop:
     def once(self, batch: dict[str, Tensor], sample_weight: Tensor | None) -> Any:
         """Takes the step of one batch `[B, ...]`."""
         return self._end(self._step(batch, sample_weight, self._begin()))
+
+
+def num_batches(source: Source, rows: Rows | None, limit: int | None) -> int | None:
+    """Returns how many batches a pass has, None where nobody knows before its end."""
+    if limit:
+        return limit
+    if rows is not None:
+        return rows.num_batches
+    if isinstance(source.x, tf.data.Dataset):
+        count = int(source.x.cardinality())
+        return count if count > 0 else None
+    return None

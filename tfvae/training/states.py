@@ -13,7 +13,7 @@ from tfvae.learning import Scheme
 from tfvae.objectives import Objective
 from tfvae.objectives.base import initial_state_of
 
-__all__ = ["ObjectiveState", "SchemeState", "variables_of"]
+__all__ = ["ObjectiveState", "SchemeState", "Skips", "variables_of"]
 
 
 def variables_of(model: Any) -> dict[str, list[Any]]:
@@ -110,3 +110,52 @@ class SchemeState(_State):
         super().__init__({} if scheme is None else scheme.initial_state(), "scheme_")
         names = () if scheme is None else scheme.names
         self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
+
+
+class Skips(_State):
+    """How many batches were left out because numbers were not finite, and of the last one which.
+
+    Args:
+        counts: Whether any are; there are no variables otherwise.
+    """
+
+    def __init__(self, counts: bool = False) -> None:
+        initial = {"skipped": 0.0, "_skipped_terms": 0.0, "_skipped_at": 0.0}
+        super().__init__(initial if counts else {}, "guard_")
+        self._names: tuple[str, ...] = ()
+
+    def noted(
+        self, is_fine: Tensor, values: Mapping[str, Tensor], updates: Tensor
+    ) -> dict[str, Tensor]:
+        """Returns the numbers after a batch.
+
+        Args:
+            is_fine: Whether the batch was taken.
+            values: What was to be logged of it, `[B]` by name.
+            updates: How many updates there were with it.
+        """
+        self._names = tuple(sorted(values))[:23]  # what a float32 can tell apart
+        bad = [~tf.reduce_all(tf.math.is_finite(values[name])) for name in self._names]
+        terms = tf.add_n([2.0**i * tf.cast(x, tf.float32) for i, x in enumerate(bad)])
+        now = self.read()
+        count = now["skipped"] + tf.cast(~is_fine, tf.float32)
+        batch = tf.cast(updates, tf.float32) + count
+        return {
+            "skipped": count,
+            "_skipped_terms": tf.where(is_fine, now["_skipped_terms"], terms),
+            "_skipped_at": tf.where(is_fine, now["_skipped_at"], batch),
+        }
+
+    def count(self) -> int:
+        """Returns how many batches were left out."""
+        return int(self._variables["skipped"]) if self._variables else 0
+
+    def batch(self) -> int:
+        """Returns the number of the last of them, from 1."""
+        return int(self._variables["_skipped_at"])
+
+    def terms(self) -> str:
+        """Returns what was not finite of the last of them."""
+        bits = int(self._variables["_skipped_terms"])
+        found = [name for i, name in enumerate(self._names) if bits >> i & 1]
+        return ", ".join(["the loss or its gradients", *found])

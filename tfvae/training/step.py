@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from tfvae._protocols import Trained
@@ -15,7 +16,7 @@ from tfvae.objectives.base import call_objective, next_state_of
 from tfvae.terms import Terms
 from tfvae.training.compilation import together
 from tfvae.training.logs import LOSS, Logs
-from tfvae.training.states import ObjectiveState, SchemeState
+from tfvae.training.states import ObjectiveState, SchemeState, Skips
 
 __all__ = ["INFORMATION", "TERMS", "Step"]
 
@@ -32,11 +33,13 @@ class Step:
         objective: What is maximised; None of a model that is not compiled.
         scheme: Which weights a batch updates, and by what; None of a model that is not compiled.
         scheme_is_checked: Whether the scheme is known to be one that can train the model.
+        skips: Whether batches whose loss or gradients are not finite are left out.
 
     Attributes:
         model: See above.
         objective_state: The numbers that the objective changes.
         scheme_state: The numbers that the scheme changes, and the metrics of what it logs.
+        skips: How many batches were left out.
     """
 
     def __init__(
@@ -46,11 +49,13 @@ class Step:
         scheme: Scheme | None = None,
         *,
         scheme_is_checked: bool = False,
+        skips: bool = False,
     ) -> None:
         self.model = model
         self._objective, self._scheme = objective, scheme
         self.objective_state = ObjectiveState(objective)
         self.scheme_state = SchemeState(scheme)
+        self.skips, self._does_skip = Skips(skips), skips
         self._scheme_is_checked = scheme_is_checked
 
     # What schemes are made of.
@@ -124,7 +129,18 @@ class Step:
         objective, _ = self._compiled()
         optimizer = self.model.optimizer
         iterations = tf.identity(optimizer.iterations)
-        optimizer.apply_gradients(zip(together(gradients), weights, strict=True))
+        gradients = together(gradients)
+
+        def applied() -> Tensor:
+            optimizer.apply_gradients(zip(gradients, weights, strict=True))
+            return tf.constant(True)
+
+        if self._does_skip:
+            fine = _all_finite(loss, gradients, isinstance(optimizer, _SCALING))
+            loss = tf.where(fine, loss, tf.cast(float("nan"), loss.dtype))
+            tf.cond(fine, applied, lambda: tf.constant(False))
+        else:
+            applied()
         state = next_state_of(objective, self.objective_state.read(), terms, iterations, -loss)
         return Update(loss, {**self._logged(terms), **values}, state)
 
@@ -163,12 +179,23 @@ class Step:
         """Updates weights by one batch; returns the sums of what is logged, `[2, M]`."""
         self.prepare()
         _, scheme = self._compiled()
+        before = self._changed_by_layers() if self._does_skip else []
         state = self.scheme_state.read()
-        update, state = scheme.update(self, batch, sample_weight, state)
-        self.objective_state.assign(update.objective_state)
-        self.scheme_state.assign(state)
+        update, following = scheme.update(self, batch, sample_weight, state)
+        objective_state = update.objective_state
         size = tf.shape(batch["x"])[0]
-        return self.logs.add(sums, update.loss, update.values, size, sample_weight)
+        added = self.logs.add(sums, update.loss, update.values, size, sample_weight)
+        if self._does_skip:
+            fine = tf.math.is_finite(update.loss)
+            for variable, value in before:
+                variable.assign(tf.where(fine, variable.value, value))
+            objective_state = _chosen(fine, objective_state, self.objective_state.read())
+            following, added = _chosen(fine, following, state), tf.where(fine, added, sums)
+            iterations = self.model.optimizer.iterations
+            self.skips.assign(self.skips.noted(fine, update.values, iterations))
+        self.objective_state.assign(objective_state)
+        self.scheme_state.assign(following)
+        return added
 
     def score(self, batch: dict[str, Tensor], sample_weight: Tensor | None, sums: Tensor) -> Tensor:
         """Scores one batch; returns the sums of what is logged, `[2, M]`.
@@ -184,7 +211,8 @@ class Step:
     @property
     def state_logs(self) -> dict[str, Tensor]:
         """What is logged of the numbers that objective and scheme change, by name."""
-        return self.objective_state.logged() | self.scheme_state.logged()
+        states = (self.objective_state, self.scheme_state, self.skips)
+        return {name: value for state in states for name, value in state.logged().items()}
 
     @property
     def logs(self) -> Logs:
@@ -192,6 +220,11 @@ class Step:
         names = {LOSS, *TERMS, *INFORMATION, *self.model.graph.rate_names}
         names |= set(self.scheme_state.trackers)
         return Logs({m.name: m for m in self.model.metrics if m.name in names})
+
+    def _changed_by_layers(self) -> list[tuple[Any, Tensor]]:
+        """Returns what layers change while they are called, such as running means, as it is."""
+        own = [v for v in self.model.non_trainable_weights if tf.as_dtype(v.dtype).is_floating]
+        return [(variable, tf.identity(variable.value)) for variable in own]
 
     def _compiled(self) -> tuple[Objective, Scheme]:
         if self._objective is None or self._scheme is None:
@@ -208,3 +241,20 @@ class Step:
             rates = tf.unstack(terms.level_rates, axis=-1)
             values |= dict(zip(self.model.graph.rate_names, rates, strict=True))
         return values
+
+
+# It looks at gradients itself, which overflow at times because they are scaled.
+_SCALING = (keras.optimizers.LossScaleOptimizer,)
+
+
+def _all_finite(loss: Tensor, gradients: list[Any], only_loss: bool) -> Tensor:
+    found = [tf.math.is_finite(loss)]
+    for gradient in [] if only_loss else gradients:
+        if gradient is not None:
+            values = gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient
+            found.append(tf.reduce_all(tf.math.is_finite(values)))
+    return tf.reduce_all(tf.stack(found))
+
+
+def _chosen(fine: Tensor, new: dict[str, Tensor], old: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tf.where(fine, value, old[name]) for name, value in new.items()}

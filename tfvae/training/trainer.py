@@ -9,19 +9,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfvae._config import check_count
 from tfvae._random import next_seed, stateless_seed
 from tfvae._typing import Seed, Tensor
 from tfvae.data.checks import translated_errors
 from tfvae.data.spec import DataSpec
 from tfvae.graph.description import describe
-from tfvae.learning import Joint, Scheme
-from tfvae.objectives import ELBO, Objective
+from tfvae.learning import Remedy, Scheme
+from tfvae.objectives import Objective
 from tfvae.terms import Terms
+from tfvae.training.arguments import Arguments, shown_as
 from tfvae.training.averages import averaged_weights
 from tfvae.training.compilation import Functions
-from tfvae.training.guard import Guard
-from tfvae.training.reading import Reader, shown_as
+from tfvae.training.guard import Guard, check_finite
+from tfvae.training.reading import Reader
 from tfvae.training.rows import Loop
 from tfvae.training.step import INFORMATION, TERMS, Step
 
@@ -102,8 +102,9 @@ class Trainer(keras.Model):
 
     @property
     def variables(self) -> list[Any]:
-        """All variables: weights, seeds, and the states of objective and scheme."""
-        return [*super().variables, *self._step.objective_state, *self._step.scheme_state]
+        """All variables: weights, seeds, and what objective, scheme and guard count."""
+        step = self._step
+        return [*super().variables, *step.objective_state, *step.scheme_state, *step.skips]
 
     @property
     def metrics(self) -> list[Any]:
@@ -124,6 +125,7 @@ class Trainer(keras.Model):
         objective: Objective | None = None,
         *,
         scheme: Scheme | None = None,
+        when_not_finite: Remedy | None = None,
         run_eagerly: bool = False,
         steps_per_execution: int | str = "auto",
         jit_compile: bool | str = "auto",
@@ -139,6 +141,8 @@ class Trainer(keras.Model):
             objective: What is maximised; by default `tfvae.objectives.ELBO()`.
             scheme: Which weights a batch updates, and by what; by default all, by the objective:
                 `tfvae.learning.Joint()`.
+            when_not_finite: What follows where a loss, a gradient or a weight is not finite: by
+                default training ends, `tfvae.learning.Raise()`; see `Skip` and `GoBack`.
             run_eagerly: Runs steps without `tf.function`, for debugging.
             steps_per_execution: Updates per call of the compiled function: callbacks for batches
                 run between such calls. "auto" makes several at once, which takes less time, where
@@ -150,39 +154,23 @@ class Trainer(keras.Model):
             **unsupported: Caught, to explain what to pass instead.
 
         Raises:
-            TypeError: `objective` is no objective, `scheme` no scheme, or an argument such as
-                `loss` is not for this kind of model.
+            TypeError: `objective` is no objective, `scheme` no scheme, `when_not_finite` no remedy,
+                or an argument such as `loss` is not for this kind of model.
             ValueError: An argument is none that can be taken, the gradients of `objective` cannot
                 come to the parameters of the posterior, or `scheme` cannot train this model; of a
                 model that is not built yet the first step says so. The model stays as it was.
         """
-        if unsupported:
-            raise TypeError(
-                f"`compile` of a latent variable model does not take {', '.join(unsupported)}. "
-                "The loss is minus the objective: pass `objective=tfvae.objectives.ELBO()`. The "
-                "ELBO and its terms are logged without metrics."
-            )
-        objective = ELBO() if objective is None else objective
-        if not isinstance(objective, Objective):
-            raise TypeError(
-                "`objective` must be an object of `tfvae.objectives`, such as `ELBO(beta=4.0)`. "
-                f"Received: objective={objective!r}"
-            )
-        scheme = Joint() if scheme is None else scheme
-        if not isinstance(scheme, Scheme):
-            raise TypeError(
-                "`scheme` must be an object of `tfvae.learning`, such as `Alternating(5)`. "
-                f"Received: scheme={scheme!r}"
-            )
-        if steps_per_execution != "auto":
-            check_count("steps_per_execution", steps_per_execution)
-        if jit_compile not in (True, False, "auto"):
-            raise ValueError(
-                f'`jit_compile` must be True, False or "auto". Received: {jit_compile!r}'
-            )
-        # All that can fail comes before all that changes.
-        optimizer = keras.optimizers.get(optimizer)
-        scheme.check_optimizer(getattr(optimizer, "inner_optimizer", optimizer))
+        # All that can fail comes before all that changes: a model stays as it was compiled before.
+        given = Arguments.of(
+            optimizer,
+            objective,
+            scheme,
+            when_not_finite,
+            unsupported,
+            steps_per_execution,
+            jit_compile,
+        )
+        optimizer, objective, scheme, remedy = given
         if self.built:
             self._check_objective(objective)
             scheme.check(self, objective)
@@ -199,8 +187,10 @@ class Trainer(keras.Model):
         )
         self.objective, self.scheme = objective, scheme
         self._reader.asked = objective
-        self._step = Step(self, objective, scheme, scheme_is_checked=self.built)
+        self._step = Step(self, objective, scheme, scheme_is_checked=self.built, skips=given.skips)
+        self.guard = Guard(self, remedy)
         self._compile_arguments = {
+            "when_not_finite": keras.saving.serialize_keras_object(remedy),
             "run_eagerly": run_eagerly,
             "steps_per_execution": steps_per_execution,
             "jit_compile": jit_compile,
@@ -250,8 +240,9 @@ class Trainer(keras.Model):
             ValueError: The data is empty, of a wrong shape, NaN or infinite, or outside of the
                 likelihood's support; no weight has changed by the batch that holds it. Or the
                 model has nothing to train.
-            FloatingPointError: The loss is not finite, or a weight; the weights are those of at
-                most 200 updates before, or of the call that makes more at once.
+            FloatingPointError: The loss is not finite, or a weight, and `when_not_finite` has no
+                other remedy; the weights are those of at most 200 updates before, or of the call
+                that makes more at once.
         """
         with translated_errors(), self._reader.fitting(x, y, args, kwargs) as given:
             if self.built and self.compiled:
@@ -265,9 +256,14 @@ class Trainer(keras.Model):
 
         Every call draws the same noise, from the model's `seed`. Where the optimizer keeps moving
         averages of the weights (`use_ema=True`), they stand in for these, in validation too.
+
+        Raises:
+            ValueError: The data is not what the model is for, or a weight is not finite.
         """
         averaged = averaged_weights(getattr(self, "optimizer", None))
         with translated_errors(), self._reader.evaluating(x, y, args, kwargs) as given, averaged:
+            if self.built and "_use_cached_eval_dataset" not in kwargs:
+                check_finite(self, "Scores")
             return super().evaluate(**given)
 
     @shown_as(keras.Model.predict)
