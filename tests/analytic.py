@@ -126,8 +126,10 @@ class _FixedNoise(tfd.MultivariateNormalDiag):
 
     def _sample_and_log_prob(self, sample_shape, seed, **kwargs):
         del seed, kwargs
-        (num_samples,) = tf.get_static_value(sample_shape)
-        noise = tf.constant(self._noise(int(num_samples)), self.dtype)  # [S, K]
+        dtype = self.dtype.as_numpy_dtype
+        number = tf.convert_to_tensor(sample_shape)[0]  # known when it runs
+        noise = tf.numpy_function(lambda n: self._noise(int(n)).astype(dtype), [number], self.dtype)
+        noise = tf.ensure_shape(noise, [None, *self.event_shape])  # [S, K]
         z = self.mean() + noise[:, None, :] * self.stddev()
         return z, self.log_prob(z)
 
@@ -141,9 +143,9 @@ class SigmaPoints(_FixedNoise):
 
     def _noise(self, n):
         size = int(self.event_shape[0])
-        assert n == 2 * size, "the rule has 2 K points"
+        assert n >= 2 * size, "the rule has 2 K points"
         points = np.sqrt(size) * np.eye(size)
-        return np.concatenate([points, -points])
+        return np.resize(np.concatenate([points, -points]), [n, size])
 
 
 class Quantiles(_FixedNoise):

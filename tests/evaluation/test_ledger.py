@@ -1,5 +1,7 @@
 """Entries that are left out, and entries from some of the points."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -71,7 +73,7 @@ def test_what_is_not_asked_for_costs_nothing(monkeypatch):
     def never(*args, **kwargs):
         raise AssertionError("was not asked for")
 
-    monkeypatch.setattr(decomposition, "importance_evidence", never)
+    monkeypatch.setattr(decomposition, "Sampler", never)
     monkeypatch.setattr(decomposition, "Kept", never)
     model, data = kind("plain")
     ledger = tfvae.decompose(model, data, num_samples=2, max_pairs=0, **QUIET)
@@ -102,3 +104,19 @@ def test_some_points_of_models_with_conditions_states_and_levels(name):
         # All states of a point belong together: points are as they are in the whole.
         rest = np.isin(few.marginal_kl.per_point, whole.marginal_kl.per_point)
         assert np.all(rest)
+
+
+@pytest.mark.slow
+def test_the_evidence_says_how_far_it_can_be_trusted():
+    """A posterior of a third of the true width: k is about 0.9."""
+    model = analytic.LinearGaussian.with_exact_posterior(latents=2)
+    model = dataclasses.replace(model, s=0.09 * model.s)
+    ledger = tfvae.decompose(
+        model.vae(), model.draw(30), num_samples=2, evidence_samples=500, verbose=False
+    )
+    evidence = ledger.log_p_x
+    assert evidence.k_hat.shape == (30,)
+    assert evidence.median_k_hat > evidence.largest_k
+    assert evidence.curve.num_draws[-1] == evidence.num_samples == 500
+    assert " ".join(str(ledger).split()).endswith(evidence.message)
+    assert ledger.to_dict()["log_p_x"]["median_k_hat"] == evidence.median_k_hat

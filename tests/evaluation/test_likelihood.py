@@ -215,6 +215,7 @@ def test_k_hat_is_that_of_a_posterior_too_narrow(width):
     found = (result.k_hat * (size + 10) - 5.0) / size
     assert abs(found.mean() - k) < 5 * (1 + k) / np.sqrt(size * len(x)) + 0.02
     assert result.median_k_hat == np.median(result.k_hat)
+    assert result.largest_k == pytest.approx(1 - 1 / np.log10(2000))  # 0.697
     # Half and half at a width of sqrt(0.3) = 0.55.
     assert (result.share_of_large_k_hat > 0.5) == (width**2 < 0.3)
     # Up to 0.71 the variance of the weights is finite.
@@ -227,7 +228,7 @@ def found(num=20, *, ess=500.0, k_hat=0.1, error=0.1):
     ks = np.resize(k_hat, num)
     curve = tfvae.evaluation.Curve.of([{9: same}])
     error, ess = np.full(num, error), np.full(num, ess)
-    return tfvae.evaluation.LogLikelihood(same, -3.0, 0.0, error, ess, ks, curve, 9, 5)
+    return tfvae.evaluation.LogLikelihood(same, -3.0, 0.0, error, ess, ks, curve, 5000, 5)
 
 
 def test_says_in_words_when_it_cannot_be_trusted():
@@ -248,6 +249,8 @@ def test_says_in_words_when_it_cannot_be_trusted():
     assert " ".join(str(heavy).split()).endswith(heavy.message)
     assert max(map(len, str(found(ess=1.5, k_hat=3.0)).splitlines())) <= 80
     assert str(found()).splitlines()[-1].startswith("└")
+    # Of fewer draws, lighter tails are too heavy.
+    assert dataclasses.replace(found(k_hat=0.6), num_samples=100).message.count("above 0.5") == 1
     # What there is no k-hat for is not counted, and of none nothing is printed.
     some = found(k_hat=[0.8, np.nan])
     assert some.share_of_large_k_hat == 1.0
@@ -314,7 +317,7 @@ def test_memory_does_not_grow_with_samples():
 
 
 @pytest.mark.slow
-def test_numbers_of_draws_share_a_program():
+def test_all_numbers_of_draws_share_a_program():
     vae, x = mlp_vae(), binary_data(20)
     vae.compile("adam", run_eagerly=True)
     found = {}
@@ -323,7 +326,6 @@ def test_numbers_of_draws_share_a_program():
         assert found[num_samples].num_samples == num_samples
     # 5,000 draws at once, of 20 points: 250 of each.
     assert {key for key in vae.functions._made if key[0] == "evidence"} == {
-        ("evidence", 8, tfvae.evaluation.Encoder()),
         ("evidence", 250, tfvae.evaluation.Encoder()),
     }
     assert np.all(found[5].ess <= 5.0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tfvae.evaluation.pareto import pareto_k, tail_size
+from tfvae.evaluation.pareto import largest_k, pareto_k, tail_size
 
 
 def largest(weights, size):
@@ -78,3 +78,13 @@ def test_tails_beyond_the_range_of_numbers_are_told():
     """Log weights over thousands of nats, as those of large images."""
     log_w = -np.sort(-np.random.default_rng(0).normal(size=(3, 1000)) * 3000.0, axis=1)[:, :256]
     assert np.all(pareto_k(log_w, 1000) > 5.0)
+
+
+def test_few_draws_bear_lighter_tails():
+    """By S draws, k may be up to that of which 10**(1 / (1 - k)) draws are enough."""
+    for k in (0.3, 0.5, 0.65):
+        enough = 10.0 ** (1.0 / (1.0 - k))
+        assert largest_k(enough) == pytest.approx(k)
+    assert largest_k(10**7) == 0.7
+    assert largest_k(10) == 0.0
+    assert largest_k(1) == -np.inf

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +18,9 @@ from tfvae.evaluation.chains import adapted_steps, annealed
 from tfvae.evaluation.estimate import Estimate, OfDraws, render_table
 from tfvae.evaluation.paths import check_free, path_of, temperatures
 from tfvae.evaluation.proposals import Proposal
+from tfvae.evaluation.record import Record
 from tfvae.evaluation.streaming import Stream, filled, progress
+from tfvae.evaluation.units import Unit
 from tfvae.graph.evidence import summary_of_weights
 from tfvae.models import LatentVariableModel
 
@@ -28,6 +29,9 @@ __all__ = ["AnnealedLogLikelihood", "annealed_log_likelihood"]
 # Half of the points with fewer effective chains, or a tenth of them with moves that are mostly
 # refused, are not to be taken at their word.
 _FEW_CHAINS, _LOW_ACCEPTANCE, _MANY_POINTS = 3.0, 0.3, 0.1
+
+# What is found of each point.
+_NAMES = ("log_p_x", "standard_error", "ess", "acceptance")
 
 _Compute = Callable[[dict[str, Tensor], dict[str, Tensor], Tensor, Tensor], tuple[Tensor, ...]]
 
@@ -47,7 +51,9 @@ class AnnealedLogLikelihood(OfDraws, Estimate):
             none was made: with one temperature, and where log p(x) is known.
         num_temperatures: Steps from the start to p(x, z), T.
         num_chains: Chains per point, S.
-        num_dimensions: Size of one example, D.
+        num_dimensions: Entries of one example that were observed, D, as a mean over the points.
+        log_unit: Logarithm of the volume of a unit of the data as it was measured, nats, as a mean
+            over the points: what `bits_per_dimension` has beside log p(x).
     """
 
     per_point_standard_error: np.ndarray
@@ -55,7 +61,8 @@ class AnnealedLogLikelihood(OfDraws, Estimate):
     acceptance: np.ndarray
     num_temperatures: int
     num_chains: int
-    num_dimensions: int
+    num_dimensions: float
+    log_unit: float = 0.0
 
     @property
     def message(self) -> str | None:
@@ -99,7 +106,7 @@ class AnnealedLogLikelihood(OfDraws, Estimate):
         rows = [
             ["log p(x)", f"{self.mean:.3f}", f"{self.standard_error:.3f}", "nats per point"],
             ["", "", f"{self.monte_carlo_error:.3f}", "of it from the chains alone"],
-            ["bits per dimension", f"{self.bits_per_dimension:.4f}", "", ""],
+            self._row_of_bits(),
             ["effective chains", f"{values['median_ess']:.1f}", "", "median over points"],
             ["", f"{values['least_ess']:.1f}", "", "least"],
             ["moves accepted", f"{values['median_acceptance']:.2f}", "", "median over points"],
@@ -118,7 +125,9 @@ def annealed_log_likelihood(
     num_chains: int = 16,
     num_leapfrog_steps: int = 5,
     start: Proposal | None = None,
+    unit: Any = 1.0,
     batch_size: int = 50,
+    resume: Any = None,
     seed: Seed = 0,
     verbose: bool = True,
 ) -> AnnealedLogLikelihood:
@@ -143,7 +152,10 @@ def annealed_log_likelihood(
         num_chains: Chains per point, S.
         num_leapfrog_steps: Leapfrog steps of a move.
         start: What the chains begin from, such as `tfvae.evaluation.Widened()`; None is the prior.
+        unit: How large one unit of the data as it was measured is, see `tfvae.log_likelihood`.
         batch_size: Points per batch, for arrays.
+        resume: Name of a file that keeps what is found batch by batch, and from which the
+            evaluation goes on where it exists, see `tfvae.log_likelihood`.
         seed: Int or pair of ints; the same seed, data and `batch_size` give the same numbers.
         verbose: Shows a progress bar where it takes more than two seconds.
 
@@ -152,8 +164,9 @@ def annealed_log_likelihood(
 
     Raises:
         TypeError: `start` is no proposal.
-        ValueError: A number is smaller than 1, the data is not what the model is for, or z is not
-            free to take every real value.
+        ValueError: A number is out of its range, the data is not what the model is for, z is not
+            free to take every real value, or `resume` is torn or of another evaluation.
+        OSError: `resume` cannot be written.
 
     Example:
         >>> from tfvae.demo import vae, x
@@ -182,31 +195,44 @@ def annealed_log_likelihood(
         ("annealed", num_chains, num_leapfrog_steps, start),
         functools.partial(_annealer, model, num_chains, num_leapfrog_steps, start),
     )
-    results: list[list[np.ndarray]] = [[], [], [], []]
+    units = Unit(model, unit)
+    settings = {
+        "task": "annealed_log_likelihood",
+        "num_temperatures": int(num_temperatures),
+        "num_chains": num_chains,
+        "num_leapfrog_steps": num_leapfrog_steps,
+        "start": start,
+        "unit": np.asarray(unit).tolist(),
+        "seed": np.asarray(seed).tolist(),
+    }
+    record = Record(resume, model, settings)
     first = 0
-    with progress(stream.num_points, "annealed log p(x)", verbose) as bar:
+    with progress(stream.likely_points, "annealed log p(x)", verbose) as bar:
         for index, (batch, count) in enumerate(stream):
             own = {} if start is None else start.of_points(slice(first, first + count))
             own = {name: filled(part, len(batch["x"])) for name, part in own.items()}
-            found = compute(batch, own, betas, fold_in(seed, index))
-            for result, values in zip(results, found, strict=True):
-                result.append(values.numpy()[:count])
+            if not record.holds({**batch, **{f"own {n}": v for n, v in own.items()}}, count):
+                found = compute(batch, own, betas, fold_in(seed, index))
+                values = {n: v.numpy()[:count] for n, v in zip(_NAMES, found, strict=True)}
+                record.add({**values, **units.of_first(batch, count)})
             bar.update(count)
             first += count
     if start is not None:
         start.check_points(first)
-    log_p_x, standard_error, ess, acceptance = (np.concatenate(result) for result in results)
-    summary = Estimate.of(log_p_x)
+    record.close()
+    values = record.values
+    summary = Estimate.of(values["log_p_x"])
     return AnnealedLogLikelihood(
-        per_point=log_p_x,
+        per_point=values["log_p_x"],
         mean=summary.mean,
         standard_error=summary.standard_error,
-        per_point_standard_error=standard_error,
-        ess=ess,
-        acceptance=acceptance,
+        per_point_standard_error=values["standard_error"],
+        ess=values["ess"],
+        acceptance=values["acceptance"],
         num_temperatures=int(num_temperatures),
         num_chains=num_chains,
-        num_dimensions=math.prod(model.data.event_shape),
+        num_dimensions=float(np.mean(values["num_observed"])),
+        log_unit=float(np.mean(values["log_unit"])),
     )
 
 

@@ -15,10 +15,12 @@ from tfvae.distributions.factors import as_factors
 from tfvae.distributions.statistics import statistic
 from tfvae.evaluation.aggregation import Kept
 from tfvae.evaluation.ledger import Decomposition, balanced
+from tfvae.evaluation.proposals import Encoder, OfParameters
 from tfvae.evaluation.refinement import refined_posterior
+from tfvae.evaluation.sampling import Sampler
 from tfvae.evaluation.streaming import Stream, progress
-from tfvae.graph.evidence import importance_evidence
-from tfvae.learning.semi_amortised import refinable
+from tfvae.evaluation.units import Unit
+from tfvae.learning.semi_amortised import checked_origin, refinable
 from tfvae.models import LatentVariableModel
 
 __all__ = ["decompose"]
@@ -33,6 +35,7 @@ def decompose(
     refine_steps: int = 0,
     max_pairs: int = 250_000_000,
     batch_size: int = 250,
+    memory_gib: float = 1.0,
     seed: Seed = 0,
     verbose: bool = True,
 ) -> Decomposition:
@@ -55,7 +58,9 @@ def decompose(
             compare points with each other, of some nanoseconds for each latent dimension; 0 leaves
             these out. What is sampled is told by `num_compared` and by the standard errors.
         batch_size: Points per batch, for arrays.
-        seed: Int or pair of ints; the same seed, data and `batch_size` give the same numbers.
+        memory_gib: The most memory that draws for log p(x) may take, see `tfvae.log_likelihood`.
+        seed: Int or pair of ints; the same seed, data, `batch_size` and `memory_gib` give the same
+            numbers.
         verbose: Shows a progress bar where it takes more than two seconds.
 
     Returns:
@@ -96,23 +101,28 @@ def decompose(
     stream = Stream(model, data, batch_size)
     if refine_steps:
         refinable(model)
-    score = model.functions(
-        ("ledger", num_samples, evidence_samples, refine_steps),
-        lambda: _scorer(model, num_samples, evidence_samples, refine_steps),
-    )
+    score = model.functions("ledger", lambda: _scorer(model))
+    gaps = None
+    if evidence_samples:
+        gaps = _Gaps(model, num_samples, evidence_samples, refine_steps, memory_gib)
     kept = Kept(stream, max_pairs, fold_in(seed, -1)) if max_pairs else None
     points: dict[str, list[np.ndarray]] = {}
-    with progress(stream.num_points, "ELBO ledger", verbose) as bar:
+    with progress(stream.likely_points, "ELBO ledger", verbose) as bar:
         for index, (batch, count) in enumerate(stream):
-            values, draws = score(batch, fold_in(seed, index))
+            own = fold_in(seed, index)
+            scores, draws = score(batch, tf.constant(num_samples), own)
+            values = {name: np.asarray(value)[:count] for name, value in scores.items()}
+            if gaps is not None:
+                values |= gaps.of(batch, count, own, values["elbo"])
             for name, value in values.items():
-                points.setdefault(name, []).append(np.asarray(value)[:count])
+                points.setdefault(name, []).append(value)
             if kept is not None:
                 kept.add(batch, count, draws)
             bar.update(count)
-    values = {name: np.concatenate(parts) for name, parts in points.items()}
+    # Batches of other sizes have other numbers of draws on their curves.
+    whole = {n: np.concatenate(p) for n, p in points.items() if len(p) == len(points["elbo"])}
     return balanced(
-        values,
+        whole,
         None if kept is None else kept.scored(verbose),
         model.graph.rate_names,
         num_samples=num_samples,
@@ -123,12 +133,12 @@ def decompose(
 
 
 def _scorer(
-    model: LatentVariableModel, num_samples: int, evidence_samples: int, refine_steps: int
-) -> Callable[[dict[str, Tensor], Tensor], tuple[dict[str, Tensor], dict[str, Tensor]]]:
+    model: LatentVariableModel,
+) -> Callable[[dict[str, Tensor], Tensor, Tensor], tuple[dict[str, Tensor], dict[str, Tensor]]]:
     """Makes the pass over one chunk: per-point values `[B]`, and draws with their densities."""
 
     def score(
-        batch: dict[str, Tensor], seed: Tensor
+        batch: dict[str, Tensor], num_samples: Tensor, seed: Tensor
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         terms = model.terms(num_samples=num_samples, seed=fold_in(seed, 0), **batch)
         conditional = -terms.expect(terms.log_q_z)
@@ -141,10 +151,6 @@ def _scorer(
             "entropy_z_given_x": conditional if entropy is None else entropy,
             "cross_entropy": -terms.expect(terms.log_p_z),
         }
-        if evidence_samples:
-            values |= _gaps(
-                model, batch, seed, terms.elbo, num_samples, evidence_samples, refine_steps
-            )
         rates = [] if terms.level_rates is None else tf.unstack(terms.level_rates, axis=-1)
         values |= dict(zip(model.graph.rate_names, rates, strict=True))
         draws = {"z": terms.z, "log_q_z": terms.log_q_z, "log_p_z": terms.log_p_z}
@@ -159,35 +165,85 @@ def _scorer(
     return score
 
 
-def _gaps(
-    model: LatentVariableModel,
-    batch: dict[str, Tensor],
-    seed: Tensor,
-    elbo: Tensor,
-    num_samples: int,
-    evidence_samples: int,
-    refine_steps: int,
-) -> dict[str, Tensor]:
-    """Returns the evidence and what is missing of it in the ELBO, `[B]`, by name."""
-    block = min(evidence_samples, max(1, 5000 // max(1, batch["x"].shape[0] or 1)))
-    best = None
-    if refine_steps:
+class _Gaps:
+    """The evidence, and what is missing of it in the ELBO.
+
+    Args:
+        model: The model.
+        num_samples: Draws behind the ELBO.
+        evidence_samples: Draws behind the evidence.
+        refine_steps: Steps that refine the posteriors which these come from, 0 for none.
+        memory_gib: See `Sampler`.
+    """
+
+    def __init__(
+        self,
+        model: LatentVariableModel,
+        num_samples: int,
+        evidence_samples: int,
+        refine_steps: int,
+        memory_gib: float,
+    ) -> None:
+        self._model, self._refines = model, refine_steps > 0
+        proposal = OfParameters() if refine_steps else Encoder()
+        self._sampler = Sampler(model, proposal, evidence_samples, memory_gib)
+        self._unit = Unit(model)
+        self._refine = model.functions(
+            ("refined ledger", refine_steps, num_samples),
+            lambda: _refiner(model, refine_steps, num_samples),
+        )
+
+    def of(
+        self, batch: dict[str, Tensor], count: int, seed: Tensor, elbo: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """Returns the values of the first points of a batch `[count]`, by name.
+
+        Those of the evidence are named as `Sampler.judged` and `Unit.of_first` do.
+        """
+        own, found = {}, {}
+        if self._refines:
+            found = {n: v.numpy()[:count] for n, v in self._refine(batch, seed).items()}
+            own = {"params": found.pop("params")}
+        values = self._evidence(batch, count, own, fold_in(seed, 1))
+        left = values["log_p_x"] - values.pop("elbo")
+        if not self._refines:
+            return {**values, "gap": left}
+        return {
+            **values,
+            "gap": values["log_p_x"] - found["others"],
+            "amortisation_gap": found["refined"] - elbo,
+            "approximation_gap": left,
+        }
+
+    def _evidence(
+        self, batch: dict[str, Tensor], count: int, own: dict[str, np.ndarray], seed: Tensor
+    ) -> dict[str, np.ndarray]:
+        parts = []
+        for index, (piece, params, num) in enumerate(self._sampler.pieces(batch, count, own)):
+            draw = fold_in(seed, index) if index else seed
+            evidence = self._sampler.evidence(piece, params, draw)
+            judged = self._sampler.judged(evidence, self._sampler.block_of(piece, params), num)
+            parts.append({**judged, **self._unit.of_first(piece, num)})
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _refiner(
+    model: LatentVariableModel, refine_steps: int, num_samples: int
+) -> Callable[[dict[str, Tensor], Tensor], dict[str, Tensor]]:
+    """Makes the pass that refines the posteriors of one chunk."""
+
+    def refined(batch: dict[str, Tensor], seed: Tensor) -> dict[str, Tensor]:
         start, draw = model.encode(**batch), fold_in(seed, 2)
         best = refined_posterior(model, batch, start, refine_steps, draw, num_samples)
-    evidence = importance_evidence(
-        model, batch, evidence_samples, fold_in(seed, 1), block, posterior=best
-    )
-    left = evidence.log_p_x - evidence.elbo
-    if best is None:
-        return {"log_p_x": evidence.log_p_x, "gap": left}
-    # Differences of ELBOs at the same noise; other draws behind the gap itself.
-    refined, others = (
-        model.terms(num_samples=num_samples, seed=draw, posterior=q, **batch)
-        for q, draw in ((best, fold_in(seed, 0)), (None, fold_in(seed, 3)))
-    )
-    return {
-        "log_p_x": evidence.log_p_x,
-        "gap": evidence.log_p_x - others.elbo,
-        "amortisation_gap": refined.elbo - elbo,
-        "approximation_gap": left,
-    }
+        # Differences of ELBOs at the same noise; other draws behind the gap itself.
+        after, others = (
+            model.terms(num_samples=num_samples, seed=draw, posterior=q, **batch).elbo
+            for q, draw in ((best, fold_in(seed, 0)), (None, fold_in(seed, 3)))
+        )
+        return {
+            "params": checked_origin(model, best).params,
+            "refined": after,
+            "others": others,
+        }
+
+    return refined

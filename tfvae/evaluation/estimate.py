@@ -101,12 +101,14 @@ class OfDraws:
     Attributes:
         mean: Mean over the points, nats.
         per_point_standard_error: Of each estimate over its draws `[N]`, nats.
-        num_dimensions: Size of one example, D.
+        num_dimensions: Entries of one example that were observed, D, as a mean over the points.
+        log_unit: Logarithm of the volume of a unit of the data as it was measured, nats.
     """
 
     mean: float
     per_point_standard_error: np.ndarray
-    num_dimensions: int
+    num_dimensions: float
+    log_unit: float
 
     @property
     def monte_carlo_error(self) -> float:
@@ -116,8 +118,17 @@ class OfDraws:
 
     @property
     def bits_per_dimension(self) -> float:
-        """-mean / (D log 2)."""
-        return -self.mean / (self.num_dimensions * math.log(2.0))
+        """-(mean + log_unit) / (D log 2): of p(levels) = unit**D p(x), x = unit * levels."""
+        if not self.num_dimensions:
+            return float("nan")
+        return -(self.mean + self.log_unit) / (self.num_dimensions * math.log(2.0))
+
+    def _row_of_bits(self) -> list[str]:
+        """Returns what a table says of the bits per dimension."""
+        note = ""
+        if self.log_unit:
+            note = f"of units of {math.exp(self.log_unit / self.num_dimensions):.4g}"
+        return ["bits per dimension", f"{self.bits_per_dimension:.4f}", "", note]
 
 
 def render_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

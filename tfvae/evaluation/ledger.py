@@ -10,6 +10,7 @@ import numpy as np
 
 from tfvae.evaluation.aggregation import Aggregated
 from tfvae.evaluation.estimate import Estimate, Shown, render_table
+from tfvae.evaluation.likelihood import LogLikelihood
 
 __all__ = ["Decomposition", "balanced"]
 
@@ -39,7 +40,9 @@ class Decomposition(Shown):
     forms against draws, one set of draws against another): `residuals` shows how they agree.
 
     Attributes:
-        log_p_x: Evidence, by importance sampling; None without `evidence_samples`.
+        log_p_x: Evidence, by importance sampling, with all that tells how far it can be trusted:
+            a `tfvae.evaluation.LogLikelihood`, whose `message` is printed below the ledger; None
+            without `evidence_samples`.
         gap: KL(q(z|x) || p(z|x)), from the draws of the evidence; the same.
         elbo: E_q[log p(x|z)] - KL(q(z|x) || p(z)).
         distortion: -E_q[log p(x|z)].
@@ -68,7 +71,7 @@ class Decomposition(Shown):
             so many points; each draw is scored under all N posteriors in any case.
     """
 
-    log_p_x: Estimate | None
+    log_p_x: LogLikelihood | None
     gap: Estimate | None
     elbo: Estimate
     distortion: Estimate
@@ -145,13 +148,15 @@ class Decomposition(Shown):
         ]
         title = "Residuals, left side minus right side"
         residuals = render_table(title, ["identity", "mean", "± s.e."], rows)
-        if not 0 < self.num_compared < self.num_points:
-            return f"{ledger}\n{residuals}"
-        return f"{ledger}\n{residuals}\n" + textwrap.fill(
-            f"Entries that compare points with each other are from {self.num_compared} of the "
-            f"{self.num_points}, drawn at random; `max_pairs=` takes more.",
-            80,
-        )
+        notes = []
+        if 0 < self.num_compared < self.num_points:
+            notes.append(
+                f"Entries that compare points with each other are from {self.num_compared} of the "
+                f"{self.num_points}, drawn at random; `max_pairs=` takes more."
+            )
+        if self.log_p_x is not None and self.log_p_x.message is not None:
+            notes.append(self.log_p_x.message)
+        return "\n".join([ledger, residuals, *(textwrap.fill(note, 80) for note in notes)])
 
     def _entries(self) -> dict[str, Estimate]:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -206,11 +211,13 @@ def balanced(
     p = {name: value.astype(np.float64) for name, value in {**points, **compared}.items()}
     with np.errstate(invalid="ignore"):
         residuals = _residuals(p, None if of_all is None else of_all.points)
-    del points["sampled_elbo"]
+    evidence_samples = settings["evidence_samples"]
+    evidence = LogLikelihood.of(points, evidence_samples) if evidence_samples else None
+    points = {n: v for n, v in points.items() if n in _BY_POINT or n in rate_names}
     entries: dict[str, Any] = {n: Estimate.of(v) for n, v in {**points, **compared}.items()}
     rates = {name: entries.pop(name) for name in rate_names}
     return Decomposition(
-        **{**dict.fromkeys(("log_p_x", "gap", *_OF_AGGREGATED)), **entries},
+        **{**dict.fromkeys(("gap", *_OF_AGGREGATED)), **entries, "log_p_x": evidence},
         residuals={name: Estimate.of(value) for name, value in residuals.items()},
         information_ceiling=ceiling,
         level_rates=rates,
@@ -235,6 +242,17 @@ def _residuals(p: dict[str, np.ndarray], compared: np.ndarray | None) -> dict[st
     return found
 
 
+# Entries of each point by itself.
+_BY_POINT = (
+    "gap",
+    "elbo",
+    "distortion",
+    "rate",
+    "entropy_z_given_x",
+    "cross_entropy",
+    "amortisation_gap",
+    "approximation_gap",
+)
 # Entries that compare points with each other.
 _OF_AGGREGATED = (
     "mutual_information",

@@ -2,42 +2,35 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import textwrap
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
+from tqdm import tqdm
 
 from tfvae._config import check_count
 from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Seed, Tensor
 from tfvae.evaluation.curve import Curve
 from tfvae.evaluation.estimate import Estimate, OfDraws, render_table
-from tfvae.evaluation.pareto import pareto_k
+from tfvae.evaluation.pareto import largest_k
 from tfvae.evaluation.proposals import Encoder, Proposal
-from tfvae.evaluation.streaming import Stream, filled, progress
-from tfvae.graph.evidence import Evidence, importance_evidence
+from tfvae.evaluation.record import Record
+from tfvae.evaluation.sampling import Batch, Sampler, as_arrays, as_sums
+from tfvae.evaluation.streaming import Stream, progress
+from tfvae.evaluation.units import Unit
+from tfvae.graph.evidence import Sums
 from tfvae.models import LatentVariableModel
 
 __all__ = ["LogLikelihood", "log_likelihood"]
 
-# Draws scored at once: enough to fill the cores, little enough to stay in their caches.
-_DRAWS_AT_ONCE = 5000
-# Weights kept per point, one number for all numbers of draws: the tail of 7,000, and what of the
-# tail of more tells as much as 255 can.
-_NUM_LARGEST = 256
-# Above, the mean of a practical number of weights is not near its limit (Vehtari et al., 2024).
-_LARGE_K = 0.7
 # A mean of fewer effective draws in half of the points, or of such weights in a tenth of them, is
 # not to be taken at its word.
 _FEW_DRAWS, _MANY_POINTS = 10.0, 0.1
 _ENCODER = Encoder()
-
-_Compute = Callable[[dict[str, Tensor], dict[str, Tensor], Tensor, Tensor], Evidence]
 
 
 @dataclass(frozen=True)
@@ -54,14 +47,17 @@ class LogLikelihood(OfDraws, Estimate):
         ess: Effective sample size `[N]`, between 1 and `num_samples`. A value near 1 says that
             one draw carries the estimate, which is then likely too low.
         k_hat: Shape of the tail of the weights `[N]`, see `tfvae.evaluation.pareto.pareto_k`. Above
-            0.5 their variance is infinite, and what the standard error says too little; above 0.7
-            so is the estimate, likely. It sees what `ess` cannot: a posterior too narrow for draws
-            to reach where p(x, z) lies. NaN where there are too few draws to tell; minus infinity
-            where log p(x) is known.
+            0.5 their variance is infinite, and what the standard error says too little; above
+            `largest_k` so is the estimate, likely. It sees what `ess` cannot: a posterior too
+            narrow for draws to reach where p(x, z) lies. NaN where there are too few draws to tell;
+            minus infinity where log p(x) is known.
         curve: The same bound from fewer draws: those of the first blocks that are scored at once,
             1, 2, 4, ... of them, 5,000 draws shared by the points of a batch, and all S.
         num_samples: Draws per point.
-        num_dimensions: Size of one example, D.
+        num_dimensions: Entries of one example that were observed, D, as a mean over the points: all
+            but those that are NaN.
+        log_unit: Logarithm of the volume of a unit of the data as it was measured, nats, as a mean
+            over the points: what `bits_per_dimension` has beside log p(x).
     """
 
     per_point_standard_error: np.ndarray
@@ -69,7 +65,36 @@ class LogLikelihood(OfDraws, Estimate):
     k_hat: np.ndarray
     curve: Curve
     num_samples: int
-    num_dimensions: int
+    num_dimensions: float
+    log_unit: float = 0.0
+
+    @classmethod
+    def of(cls, values: Mapping[str, np.ndarray], num_samples: int) -> LogLikelihood:
+        """Summarises what is known of each point.
+
+        Args:
+            values: `[N]` each, by name: those of `Sampler.judged` and of `Unit.of`.
+            num_samples: Draws per point.
+        """
+        summary = Estimate.of(values["log_p_x"])
+        curve = {int(n.split()[1]): v for n, v in values.items() if n.startswith("curve ")}
+        return cls(
+            per_point=values["log_p_x"],
+            mean=summary.mean,
+            standard_error=summary.standard_error,
+            per_point_standard_error=values["standard_error"],
+            ess=values["ess"],
+            k_hat=values["k_hat"],
+            curve=Curve.of([curve]),
+            num_samples=num_samples,
+            num_dimensions=float(np.mean(values["num_observed"])),
+            log_unit=float(np.mean(values["log_unit"])),
+        )
+
+    @property
+    def largest_k(self) -> float:
+        """The most that a `k_hat` may be: min(1 - 1 / log10(S), 0.7)."""
+        return largest_k(self.num_samples)
 
     @property
     def median_k_hat(self) -> float:
@@ -81,16 +106,16 @@ class LogLikelihood(OfDraws, Estimate):
 
     @property
     def share_of_large_k_hat(self) -> float:
-        """Share above 0.7 of the points for which there is one."""
+        """Share above `largest_k` of the points for which there is one."""
         known = self.k_hat[~np.isnan(self.k_hat)]
-        return float(np.mean(known > _LARGE_K)) if len(known) else float("nan")
+        return float(np.mean(known > self.largest_k)) if len(known) else float("nan")
 
     @property
     def message(self) -> str | None:
         """What is to be said of the estimate where it cannot be trusted, and what to do; or None.
 
         That is where the median effective sample size is below 10, or more than a tenth of the
-        points have a `k_hat` above 0.7. Points whose log p(x) is known count as sure.
+        points have a `k_hat` above `largest_k`. Points whose log p(x) is known count as sure.
         """
         drawn = self.per_point_standard_error != 0.0
         ess = float(np.median(np.where(drawn, self.ess, np.inf)))
@@ -99,7 +124,7 @@ class LogLikelihood(OfDraws, Estimate):
             found.append(f"half of the points rest on {ess:.1f} effective draws or fewer")
         if self.share_of_large_k_hat > _MANY_POINTS:
             share = f"{self.share_of_large_k_hat:.0%} of the points"
-            found.append(f"{share} have weights with a k-hat above {_LARGE_K}")
+            found.append(f"{share} have weights with a k-hat above {self.largest_k:.2g}")
         if not found:
             return None
         return (
@@ -119,6 +144,7 @@ class LogLikelihood(OfDraws, Estimate):
             "least_ess": float(np.min(self.ess)),
             "median_k_hat": self.median_k_hat,
             "share_of_large_k_hat": self.share_of_large_k_hat,
+            "largest_k": self.largest_k,
             "num_samples": self.num_samples,
             "num_points": len(self.ess),
         }
@@ -127,14 +153,19 @@ class LogLikelihood(OfDraws, Estimate):
         rows = [
             ["log p(x)", f"{self.mean:.3f}", f"{self.standard_error:.3f}", "nats per point"],
             ["", "", f"{self.monte_carlo_error:.3f}", "of it from the draws alone"],
-            ["bits per dimension", f"{self.bits_per_dimension:.4f}", "", ""],
+            self._row_of_bits(),
             ["effective samples", f"{np.median(self.ess):.1f}", "", "median over points"],
             ["", f"{np.min(self.ess):.1f}", "", "least"],
         ]
         if math.isfinite(self.median_k_hat):  # Of few draws, and of exact sums, there is none.
             rows += [
                 ["k-hat of the weights", f"{self.median_k_hat:.2f}", "", "median over points"],
-                ["", f"{self.share_of_large_k_hat:.0%}", "", f"of points above {_LARGE_K}"],
+                [
+                    "",
+                    f"{self.share_of_large_k_hat:.0%}",
+                    "",
+                    f"of points above {self.largest_k:.2g}",
+                ],
             ]
         title = f"Log-likelihood of {len(self.ess)} points, {self.num_samples} samples each"
         table = render_table(title, ["quantity", "mean", "± s.e.", ""], rows)
@@ -147,7 +178,10 @@ def log_likelihood(
     num_samples: int = 1000,
     *,
     proposal: Proposal = _ENCODER,
+    unit: Any = 1.0,
     batch_size: int = 100,
+    memory_gib: float = 1.0,
+    resume: Any = None,
     seed: Seed = 0,
     verbose: bool = True,
 ) -> LogLikelihood:
@@ -158,16 +192,30 @@ def log_likelihood(
     where q is the posterior of the encoder, or another `proposal`. How far the estimate can be
     trusted is told by `LogLikelihood.message`.
 
-    Streams: memory depends on `batch_size` and neither on the number of points nor on
-    `num_samples`, but for the per-point results. Encoder and prior run once per batch.
+    Streams: memory depends neither on the number of points nor on `num_samples`, but for the
+    per-point results. Encoder and prior run once per batch, and again about twice in a second where
+    progress is shown or kept. Draws are scored in blocks, by one program for all numbers of draws:
+    5,000 draws of the points of a batch together, or as many as `memory_gib` holds. What a draw
+    takes is counted in the traced pass, as the sum of all intermediate results that grow with the
+    draws, which is more than is held at once; weights, data and what TensorFlow needs within single
+    operations come on top. Where one draw of each point is too much, a batch is taken in pieces.
 
     Args:
         model: A trained model.
         data: Array `[N, ...]`, `tf.data.Dataset` or `keras.utils.PyDataset`.
         num_samples: Draws per point, S.
         proposal: What the draws come from, such as `tfvae.evaluation.Defensive()`.
+        unit: How large one unit of the data as it was measured is in `data`, for
+            `bits_per_dimension` alone: 1 / 255 for levels of 8 bits that were scaled to [0, 1], and
+            1 / 256 for (levels + uniform noise) / 256. A number, or numbers that broadcast to one
+            example. Likelihoods of whole numbers or levels have no unit.
         batch_size: Points per batch, for arrays.
-        seed: Int or pair of ints; the same seed, data and `batch_size` give the same numbers.
+        memory_gib: The most memory that a block of draws may take, in units of 2**30 bytes.
+        resume: Name of a file that keeps what is found, written every ten seconds and at the end.
+            Where it exists, the evaluation goes on from it, with the numbers that it would have had
+            without the interruption; a file of other data, weights or settings is refused.
+        seed: Int or pair of ints; the same seed, data, `batch_size` and `memory_gib` give the same
+            numbers.
         verbose: Shows a progress bar where it takes more than two seconds.
 
     Returns:
@@ -175,8 +223,10 @@ def log_likelihood(
 
     Raises:
         TypeError: `proposal` is none.
-        ValueError: `num_samples` is smaller than 1, the data is not what the model is for, or the
-            proposal is not for this model or data.
+        ValueError: A number is out of its range, the data is not what the model is for, the
+            proposal is not for this model or data, the likelihood has no `unit`, or `resume` is
+            torn or of another evaluation.
+        OSError: `resume` cannot be written.
 
     Example:
         >>> from tfvae.demo import vae, x
@@ -197,76 +247,63 @@ def log_likelihood(
     stream = Stream(model, data, batch_size)
     if stream.num_points is not None:
         proposal.check_points(stream.num_points)
-    scored, curves = _scored(model, stream, proposal, num_samples, seed, verbose)
-    log_p_x, standard_error, ess, k_hat = scored
-    summary = Estimate.of(log_p_x)
-    return LogLikelihood(
-        per_point=log_p_x,
-        mean=summary.mean,
-        standard_error=summary.standard_error,
-        per_point_standard_error=standard_error,
-        ess=ess,
-        k_hat=k_hat,
-        curve=Curve.of(curves),
-        num_samples=num_samples,
-        num_dimensions=math.prod(model.data.event_shape),
-    )
+    sampler, units = Sampler(model, proposal, num_samples, memory_gib), Unit(model, unit)
+    settings = {
+        "task": "log_likelihood",
+        "num_samples": num_samples,
+        "proposal": proposal,
+        "unit": np.asarray(unit).tolist(),
+        "memory_gib": float(memory_gib),
+        "seed": np.asarray(seed).tolist(),
+    }
+    record = Record(resume, model, settings)
+    points = stream.likely_points
+    draws = None if points is None else points * num_samples
+    with progress(draws, "log p(x)", verbose, unit="draws") as bar:
+        for index, (batch, own, count) in enumerate(_pieces(stream, sampler, proposal)):
+            piece = _Piece(batch, own, count, fold_in(seed, index))
+            if record.holds({**batch, **{f"own {name}": v for name, v in own.items()}}, count):
+                bar.update(count * num_samples)
+            else:
+                record.add(
+                    {**piece.estimated(sampler, record, bar), **units.of_first(batch, count)}
+                )
+    record.close()
+    return LogLikelihood.of(record.values, num_samples)
 
 
-def _scored(
-    model: LatentVariableModel,
-    stream: Stream,
-    proposal: Proposal,
-    num_samples: int,
-    seed: Tensor,
-    verbose: bool,
-) -> tuple[list[np.ndarray], list[dict[int, np.ndarray]]]:
-    """Returns what `_judged` says of all points, `[N]` each, and the curves chunk by chunk."""
-    results: list[list[np.ndarray]] = [[], [], [], []]
-    curves: list[dict[int, np.ndarray]] = []
+def _pieces(
+    stream: Stream, sampler: Sampler, proposal: Proposal
+) -> Iterator[tuple[Batch, Batch, int]]:
+    """Yields all data piece by piece, with what the proposal knows of its points."""
     start = 0
-    with progress(stream.num_points, "log p(x)", verbose) as bar:
-        for index, (batch, count) in enumerate(stream):
-            # One program for all large numbers of draws, and one for each power of two below.
-            enough = 1 << (num_samples - 1).bit_length()
-            block = min(enough, max(1, _DRAWS_AT_ONCE // len(batch["x"])))
-            own = proposal.of_points(slice(start, start + count))
-            own = {name: filled(part, len(batch["x"])) for name, part in own.items()}
-            make = functools.partial(_estimator, model, proposal, block)
-            compute = model.functions(("evidence", block, proposal), make)
-            estimate = compute(batch, own, tf.constant(num_samples), fold_in(seed, index))
-            for result, values in zip(results, _judged(estimate, num_samples), strict=True):
-                result.append(values[:count])
-            curves.append(_curve(estimate, num_samples, block, count))
-            bar.update(count)
-            start += count
+    for batch, count in stream:
+        own = proposal.of_points(slice(start, start + count))
+        yield from sampler.pieces(batch, count, own)
+        start += count
     proposal.check_points(start)
-    return [np.concatenate(result) for result in results], curves
 
 
-def _estimator(model: LatentVariableModel, proposal: Proposal, block: int) -> _Compute:
-    def estimate(
-        batch: dict[str, Tensor], own: dict[str, Tensor], count: Tensor, seed: Tensor
-    ) -> Evidence:
-        q = proposal.distribution(model, batch, own)
-        return importance_evidence(
-            model, batch, count, seed, block, posterior=q, num_largest=_NUM_LARGEST
-        )
+@dataclass(frozen=True)
+class _Piece:
+    """Points that are scored together: `own` is what the proposal knows of them."""
 
-    return estimate
+    batch: Batch
+    own: Batch
+    count: int
+    seed: Tensor
 
+    def estimated(self, sampler: Sampler, record: Record, bar: tqdm) -> dict[str, np.ndarray]:
+        """Returns what `Sampler.judged` says of the points, from where the record stands."""
+        sums = as_sums(record.take_partial())
+        block = sampler.block_of(self.batch, self.own)
+        if sums is not None:
+            bar.update(self.count * min(sampler.num_samples, int(sums.blocks) * block))
 
-def _judged(estimate: Evidence, num_samples: int) -> tuple[np.ndarray, ...]:
-    """Returns log p(x), its standard error, effective sample size and k-hat, `[B]`."""
-    log_p_x, error, ess = (values.numpy() for values in estimate[:3])
-    course: Any = estimate.course
-    k_hat = pareto_k(course.largest.numpy(), num_samples)
-    return log_p_x, error, ess, np.where(error == 0.0, -np.inf, k_hat)
+        def watch(sums: Sums, drawn: int) -> None:
+            bar.update(self.count * drawn)
+            record.note(lambda: as_arrays(sums))
 
-
-def _curve(estimate: Evidence, num_samples: int, block: int, count: int) -> dict[int, np.ndarray]:
-    """Returns, of the first points, the log mean weight by numbers of draws, all of them last."""
-    course: Any = estimate.course
-    early = {block << index: values[:count] for index, values in enumerate(course.early.numpy())}
-    found = {num: values for num, values in early.items() if num < num_samples}
-    return {**found, num_samples: estimate.log_p_x.numpy()[:count]}
+        watched = watch if record.is_kept or not bar.disable else None
+        evidence = sampler.evidence(self.batch, self.own, self.seed, sums, watched)
+        return sampler.judged(evidence, block, self.count)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-__all__ = ["pareto_k", "tail_size"]
+__all__ = ["largest_k", "pareto_k", "tail_size"]
 
 # Fewer of the largest weights than this tell nothing of a tail.
 _LEAST = 5
@@ -14,6 +14,8 @@ _LEAST = 5
 _NEGLIGIBLE = 690.0
 # The estimate leans towards one half with the weight of that many observations.
 _PRIOR_COUNT, _PRIOR_MEAN = 10.0, 0.5
+# Above, the mean of no practical number of weights is near its limit.
+_LARGEST = 0.7
 
 
 def tail_size(num_samples: int) -> int:
@@ -25,6 +27,22 @@ def tail_size(num_samples: int) -> int:
         (20, 95)
     """
     return math.ceil(min(num_samples / 5, 3.0 * math.sqrt(num_samples)))
+
+
+def largest_k(num_samples: int) -> float:
+    """Returns the k-hat above which S draws are too few: min(1 - 1 / log10(S), 0.7).
+
+    By as many draws the mean of weights with a smaller k has come near its limit; with 2,155 or
+    more draws, what counts is that above 0.7 their number would have to grow too fast.
+
+    Example:
+        >>> [round(largest_k(number), 2) for number in (100, 1000, 5000)]
+        [0.5, 0.67, 0.7]
+
+    Reference: Pareto Smoothed Importance Sampling (Vehtari et al., 2024),
+    https://arxiv.org/abs/1507.02646
+    """
+    return min(1.0 - 1.0 / math.log10(num_samples), _LARGEST) if num_samples > 1 else -math.inf
 
 
 def pareto_k(largest: np.ndarray, num_samples: int) -> np.ndarray:

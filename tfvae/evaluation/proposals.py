@@ -17,7 +17,7 @@ from tfvae.evaluation.refinement import Refinement
 from tfvae.learning.semi_amortised import checked_origin
 from tfvae.models import LatentVariableModel
 
-__all__ = ["Defensive", "Encoder", "Proposal", "Refined", "Widened"]
+__all__ = ["Defensive", "Encoder", "OfParameters", "Proposal", "Refined", "Widened"]
 
 tfd = tfp.distributions
 
@@ -190,7 +190,22 @@ class Defensive(_Changed):
 
 
 @dataclass(frozen=True)
-class Refined(Proposal):
+class OfParameters(Proposal):
+    """Posteriors whose parameters come with the points, as `params` `[B, P]`."""
+
+    def distribution(self, model: LatentVariableModel, batch: Batch, own: Batch) -> Distribution:
+        """See `Proposal.distribution`."""
+        origin = checked_origin(model, model.encode(**batch))
+        if not origin.params.shape.is_compatible_with(own["params"].shape):
+            raise ValueError(
+                "The refinement must be one of this model's posteriors. Expected parameters: "
+                f"{origin.params.shape[1:]} per point. Received: {own['params'].shape[1:]}"
+            )
+        return origin.make(own["params"])
+
+
+@dataclass(frozen=True)
+class Refined(OfParameters):
     """The posteriors that `tfvae.evaluation.refine` has found, point by point.
 
     Args:
@@ -212,16 +227,6 @@ class Refined(Proposal):
 
     # A program takes the parameters as it takes the data.
     refinement: Refinement = field(compare=False, repr=False)
-
-    def distribution(self, model: LatentVariableModel, batch: Batch, own: Batch) -> Distribution:
-        """See `Proposal.distribution`."""
-        origin = checked_origin(model, model.encode(**batch))
-        if not origin.params.shape.is_compatible_with(own["params"].shape):
-            raise ValueError(
-                "The refinement must be one of this model's posteriors. Expected parameters: "
-                f"{origin.params.shape[1:]} per point. Received: {own['params'].shape[1:]}"
-            )
-        return origin.make(own["params"])
 
     def of_points(self, rows: slice) -> dict[str, np.ndarray]:
         """See `Proposal.of_points`."""

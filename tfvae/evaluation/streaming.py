@@ -82,6 +82,17 @@ class Stream:
                 pass
         return self.num_points or 0
 
+    @property
+    def likely_points(self) -> int | None:
+        """Number of points as far as it is known before they are read, for progress bars."""
+        if self.num_points is not None:
+            return self.num_points
+        if isinstance(self._data, tf.data.Dataset):
+            sizes = [part.shape for part in tf.nest.flatten(self._data.element_spec)]
+            batches, size = int(self._data.cardinality()), sizes[0][0] if sizes[0].rank else None
+            return None if batches < 0 or size is None else batches * int(size)
+        return None
+
     def _chunks(self) -> Iterator[dict[str, np.ndarray]]:
         if self._is_array:
             parts = self.model.data.named(self._data)
@@ -158,8 +169,21 @@ def filled(part: np.ndarray, size: int) -> Tensor:
     return tf.convert_to_tensor(part)
 
 
-def progress(total: int | None, description: str, verbose: bool) -> tqdm:
-    """Returns a progress bar on standard error that appears after two seconds."""
+def progress(total: int | None, description: str, verbose: bool, *, unit: str = "points") -> tqdm:
+    """Returns a progress bar on standard error, with the time left, that appears after two seconds.
+
+    Args:
+        total: How much there is to do, None where nobody knows.
+        description: What is done.
+        verbose: False shows nothing.
+        unit: What is counted.
+    """
     return tqdm(
-        total=total, desc=description, unit=" points", delay=2.0, leave=False, disable=not verbose
+        total=total,
+        desc=description,
+        unit=f" {unit}",
+        unit_scale=unit != "points",
+        delay=2.0,
+        leave=False,
+        disable=not verbose,
     )

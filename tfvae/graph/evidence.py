@@ -11,7 +11,19 @@ from tfvae._protocols import Scored
 from tfvae._random import fold_in
 from tfvae._typing import Distribution, Tensor
 
-__all__ = ["Course", "Evidence", "importance_evidence", "rescaled", "summary_of_weights", "weights"]
+__all__ = [
+    "Course",
+    "Evidence",
+    "Sums",
+    "evidence_of",
+    "importance_evidence",
+    "known_evidence",
+    "no_draws",
+    "rescaled",
+    "summary_of_weights",
+    "weights",
+    "with_draws",
+]
 
 # Powers of two that an int32 holds.
 _NUM_EARLY = 31
@@ -52,6 +64,26 @@ class Evidence(NamedTuple):
     course: Course | None = None
 
 
+class Sums(NamedTuple):
+    """Sums over the draws so far, from which an estimate follows, and more draws go on.
+
+    Attributes:
+        blocks: How many blocks of draws there are in it, a scalar.
+        peak: Logarithm of the largest weight `[B]`, nats; the other sums are of weights over it.
+        total: Sum of the weights `[B]`.
+        squares: Sum of their squares `[B]`.
+        logs: Sum of log p(x, z) - log q(z|x) `[B]`, nats.
+        course: How it came about; empty where that is not followed.
+    """
+
+    blocks: Tensor
+    peak: Tensor
+    total: Tensor
+    squares: Tensor
+    logs: Tensor
+    course: Course | tuple[()] = ()
+
+
 def importance_evidence(
     model: Scored,
     batch: dict[str, Tensor],
@@ -84,20 +116,55 @@ def importance_evidence(
     https://arxiv.org/abs/1509.00519
     """
     num_samples = tf.cast(num_samples, tf.int32)
-    exact = model.exact_log_p_x(**batch)
+    exact = known_evidence(model, batch, num_samples, seed, posterior, num_largest)
     if exact is not None:
-        return _known(model, batch, exact, num_samples, seed, posterior, num_largest)
+        return exact
     proposal = model.encode(**batch) if posterior is None else posterior
+    sums = no_draws(tf.shape(batch["x"])[0], proposal.dtype, num_largest)
+    blocks = (num_samples + block - 1) // block
+    sums = with_draws(model, batch, sums, blocks, num_samples, seed, block, proposal)
+    return evidence_of(sums, num_samples)
+
+
+def no_draws(num_points: int | Tensor, dtype: Any, num_largest: int | None = None) -> Sums:
+    """Returns sums over no draws.
+
+    Args:
+        num_points: B.
+        dtype: Type of the weights.
+        num_largest: See `importance_evidence`.
+    """
+    zeros = tf.zeros([num_points], dtype)
+    course = () if num_largest is None else _unfollowed(zeros, num_largest)
+    return Sums(tf.constant(0), zeros - float("inf"), zeros, zeros, zeros, course)
+
+
+def with_draws(
+    model: Scored,
+    batch: dict[str, Tensor],
+    sums: Sums,
+    until: Tensor,
+    num_samples: Tensor,
+    seed: Tensor,
+    block: int,
+    proposal: Distribution,
+) -> Sums:
+    """Returns sums with further blocks of draws: the same numbers, in how many calls they come.
+
+    Args:
+        model: Any latent variable model.
+        batch: `x` `[B, ...]`, and `context` for a model with one.
+        sums: Those of the blocks before.
+        until: How many blocks there are to be in it, no more than hold S draws.
+        num_samples: S, an int32 scalar: what of the last block goes beyond is left out.
+        seed: Int32 pair `[2]`, the same for all blocks.
+        block: Draws per block.
+        proposal: q(z|x) to draw from.
+    """
     prior = model.prior_of(batch)
 
-    def add_block(
-        index: Tensor,
-        peak: Tensor,
-        total: Tensor,
-        squares: Tensor,
-        logs: Tensor,
-        course: Course | tuple[()],
-    ) -> tuple[Any, ...]:
+    def add_block(*so_far: Any) -> tuple[Any, ...]:
+        index, peak, total, squares, logs, course = so_far
         terms = model.terms(
             num_samples=block,
             seed=fold_in(seed, index),
@@ -118,30 +185,34 @@ def importance_evidence(
             course = _followed(course, index + 1, log_w, estimate)
         return index + 1, new_peak, total, squares, logs, course
 
-    zeros = tf.zeros([tf.shape(batch["x"])[0]], proposal.dtype)
-    course = () if num_largest is None else _unfollowed(zeros, num_largest)
-    blocks = (num_samples + block - 1) // block
-    _, peak, total, squares, logs, course = tf.while_loop(
-        lambda index, *_: index < blocks,
-        add_block,
-        [tf.constant(0), zeros - float("inf"), zeros, zeros, zeros, course],
-        parallel_iterations=1,
+    found = tf.while_loop(
+        lambda index, *_: index < until, add_block, list(sums), parallel_iterations=1
     )
-    count = tf.cast(num_samples, proposal.dtype)
-    log_p_x, error, ess = _summary(peak, total, squares, count)
-    return Evidence(log_p_x, error, ess, logs / count, course or None)
+    return Sums(*found)
 
 
-def _known(
+def evidence_of(sums: Sums, num_samples: Tensor) -> Evidence:
+    """Returns the estimate by the sums over all S draws."""
+    count = tf.cast(num_samples, sums.total.dtype)
+    log_p_x, error, ess = _summary(sums.peak, sums.total, sums.squares, count)
+    return Evidence(log_p_x, error, ess, sums.logs / count, sums.course or None)
+
+
+def known_evidence(
     model: Scored,
     batch: dict[str, Tensor],
-    exact: Tensor,
     num_samples: Tensor,
     seed: Tensor,
-    posterior: Distribution | None,
-    num_largest: int | None,
-) -> Evidence:
-    """Returns a sum over all states, as if each draw had found it."""
+    posterior: Distribution | None = None,
+    num_largest: int | None = None,
+) -> Evidence | None:
+    """Returns a sum over all states, as if each draw had found it; None where there is no such sum.
+
+    Arguments are those of `importance_evidence`.
+    """
+    exact = model.exact_log_p_x(**batch)
+    if exact is None:
+        return None
     elbo = model.terms(num_samples=1, seed=seed, posterior=posterior, **batch).elbo
     ess = tf.fill(tf.shape(exact), tf.cast(num_samples, exact.dtype))
     course = None

@@ -124,6 +124,7 @@ class Functions:
         self._model = model
         self._compiler = Compiler(jit_compile, run_eagerly)
         self._made: dict[Any, Callable[..., Any]] = {}
+        self._known: dict[Any, Any] = {}
         self._without = Compiler(False, run_eagerly)
         self._is_open = jit_compile == "auto"
         # Whether XLA pays for steps; None until a `fit` says how many there are. It then stands:
@@ -154,9 +155,15 @@ class Functions:
                 self._made.pop(old, None)
         return found
 
+    def known(self, key: Any, find: Callable[[], Any]) -> Any:
+        """Returns what `find` returns, once per `key`: what is known of a function of the model."""
+        if key not in self._known:
+            self._known[key] = find()
+        return self._known[key]
+
     def forget(self) -> None:
         """Has all be compiled anew: for those who change parts, which compiled functions hold."""
-        self._made = {}
+        self._made, self._known = {}, {}
         model = self._model
         model.train_function = model.test_function = model.predict_function = None
 
