@@ -310,3 +310,20 @@ def test_models_without_latents_fill_from_their_one_density():
     log_p = tfvae.log_likelihood(model, x, 1, verbose=False).per_point
     np.testing.assert_allclose(log_p, p_x.log_prob(x), rtol=1e-6)
     assert log_p[2] == 0.0
+
+
+@pytest.mark.slow
+def test_all_numbers_of_draws_share_a_program():
+    """And the first draws of many are those of few: one draw stands for itself."""
+    model = analytic.LinearGaussian.random(seed=1)
+    vae, x = masked_vae(model, layers.MultivariateNormalDiag), gappy(model.draw(4))
+    found = {s: tfvae.impute(vae, x, s, verbose=False) for s in (1, 7, 2000)}
+    keys = {key for key in vae.functions._made if key[0] == "imputation"}
+    assert keys == {("imputation", 5, 1250)}
+    np.testing.assert_allclose(found[1].ess, 1.0)
+    assert np.all((found[7].ess >= 1.0) & (found[7].ess <= 7.0))
+    mean, _, _ = conditional(model, x[2])
+    missing = np.isnan(x[2])
+    errors = [np.abs(found[s].x[2][missing] - mean).max() for s in (1, 2000)]
+    assert errors[1] < errors[0]
+    assert errors[1] < 5 / np.sqrt(found[2000].ess[2])

@@ -120,3 +120,15 @@ def test_the_evidence_says_how_far_it_can_be_trusted():
     assert evidence.curve.num_draws[-1] == evidence.num_samples == 500
     assert " ".join(str(ledger).split()).endswith(evidence.message)
     assert ledger.to_dict()["log_p_x"]["median_k_hat"] == evidence.median_k_hat
+
+
+@pytest.mark.slow
+def test_all_numbers_of_draws_share_a_program():
+    vae, x = MODEL.vae(), MODEL.draw(20)
+    for number in (1, 3, 40):
+        ledger = tfvae.decompose(vae, x, num_samples=number, evidence_samples=number, verbose=False)
+        assert ledger.num_samples == number
+        np.testing.assert_allclose(ledger.rate.per_point, MODEL.rate(x), atol=1e-4)
+    kinds = [key if isinstance(key, str) else key[0] for key in vae.functions._made]
+    assert sorted(kinds) == ["aggregated posterior", "evidence", "ledger"]
+    assert vae.functions._made["ledger"]._plain.experimental_get_tracing_count() == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -188,10 +189,7 @@ class _Gaps:
         proposal = OfParameters() if refine_steps else Encoder()
         self._sampler = Sampler(model, proposal, evidence_samples, memory_gib)
         self._unit = Unit(model)
-        self._refine = model.functions(
-            ("refined ledger", refine_steps, num_samples),
-            lambda: _refiner(model, refine_steps, num_samples),
-        )
+        self._steps = (refine_steps, num_samples)
 
     def of(
         self, batch: dict[str, Tensor], count: int, seed: Tensor, elbo: np.ndarray
@@ -202,7 +200,9 @@ class _Gaps:
         """
         own, found = {}, {}
         if self._refines:
-            found = {n: v.numpy()[:count] for n, v in self._refine(batch, seed).items()}
+            make = functools.partial(_refiner, self._model, *self._steps)
+            refine = self._model.functions(("refined ledger", *self._steps), make)
+            found = {name: value.numpy()[:count] for name, value in refine(batch, seed).items()}
             own = {"params": found.pop("params")}
         values = self._evidence(batch, count, own, fold_in(seed, 1))
         left = values["log_p_x"] - values.pop("elbo")

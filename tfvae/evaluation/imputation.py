@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -160,12 +161,23 @@ def _filled(
     x = batch["x"]
     x = x if x.dtype.is_floating else tf.cast(x, keras.config.floatx())
     batch = {**batch, "x": x}
-    block = min(num_samples, max(1, _DRAWS_AT_ONCE // len(x)))
-    make = functools.partial(Imputer, model, num_samples, num_draws, block)
-    estimate = model.functions(("imputation", num_samples, num_draws, block), make)
-    mean, z, ess = estimate(batch, fold_in(seed, 0))
+    block = max(1, _DRAWS_AT_ONCE // len(x))
+    make = functools.partial(_imputer, model, num_draws, block)
+    estimate = model.functions(("imputation", num_draws, block), make)
+    mean, z, ess = estimate(batch, tf.constant(num_samples), fold_in(seed, 0))
     # Apart from the rest: not all families have draws that compile.
     drawn = completed(model, batch, z).sample(seed=fold_in(seed, 1))
     x, mean, drawn = x.numpy(), mean.numpy(), drawn.numpy().reshape(num_draws, *x.shape)
     missing = np.isnan(x)
     return np.where(missing, mean, x), missing, ess.numpy(), np.where(missing, drawn, x)
+
+
+def _imputer(
+    model: LatentVariableModel, num_draws: int, block: int
+) -> Callable[[dict[str, Tensor], Tensor, Tensor], tuple[Tensor, ...]]:
+    """Makes the pass over one chunk, of any number of draws."""
+
+    def estimate(batch: dict[str, Tensor], num_samples: Tensor, seed: Tensor) -> tuple[Tensor, ...]:
+        return Imputer(model, num_samples, num_draws, block)(batch, seed)
+
+    return estimate

@@ -78,7 +78,7 @@ class Imputer:
         def add_block(index: Tensor, *so_far: Any) -> tuple[Any, ...]:
             own = fold_in(seed, index)
             terms = model.terms(
-                num_samples=self.block,
+                num_samples=1 if exact else self.block,  # no noise to average
                 seed=fold_in(own, 0),
                 posterior=posterior,
                 prior=prior,
@@ -152,7 +152,8 @@ def _chosen(before: Tensor, z: Tensor, w: Tensor, total: Tensor, seed: Tensor) -
     shape = tf.stack([2, tf.shape(w)[1], before.shape[1]])
     uniform = tf.random.stateless_uniform(shape, seed, dtype=w.dtype)
     where = tf.searchsorted(within, uniform[0] * within[:, -1:], side="right")  # [B, M]
-    where = tf.minimum(where, tf.shape(within)[1] - 1)
+    # Where rounding leads beyond all weights: the last draw that has one.
+    where = tf.minimum(where, tf.searchsorted(within, within[:, -1:], side="left"))
     by_point = tf.experimental.numpy.moveaxis(z, 0, 1)  # [B, S, *E]
     found = tf.gather(by_point, where, batch_dims=1)  # [B, M, *E]
     taken = uniform[1] * total[:, None] < within[:, -1:]

@@ -83,7 +83,8 @@ def _of_evidence(found: Findings) -> Iterator[Verdict]:
         yield Verdict("good", "log p(x) is known: nothing had to be drawn for it.")
     else:
         k_hat = likelihood.share_of_large_k_hat
-        tail = "" if math.isnan(k_hat) else f", {k_hat:.0%} of points have a k-hat above 0.7"
+        above = f"have a k-hat above {likelihood.largest_k:.2g}"
+        tail = "" if math.isnan(k_hat) else f", {k_hat:.0%} of points {above}"
         yield Verdict(
             "good",
             f"The estimate of log p(x) can be trusted: {_count(likelihood)} effective draws at the "
