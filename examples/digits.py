@@ -75,6 +75,21 @@ def train(vae: tfvae.VAE, data: datasets.Dataset, epochs: int) -> keras.callback
     )
 
 
+def write_for_browsers(vae: tfvae.VAE, data: datasets.Dataset, folder: Path) -> None:
+    """Writes ONNX files for `examples/serving/explorer`, and what the page shows of the data."""
+    vae.export_onnx(folder, signatures=["portable_encode", "portable_decode"])
+    z = vae.encode(data.x_test).mean().numpy()
+    spread = z.std(axis=0)
+    shown = {
+        "image": IMAGE[:2],
+        "spread": [round(float(each), 4) for each in spread],
+        "points": [[round(float(number), 3) for number in row] for row in z[:300]],
+        "labels": [int(label) for label in data.y_test[:300]],
+    }
+    (folder / "latents.json").write_text(json.dumps(shown) + "\n")
+    print(f"  {folder / 'latents.json'}")
+
+
 def independent_pixels(data: datasets.Dataset) -> float:
     """Returns the mean log p(x) `x_test` gets from pixels that know nothing of each other, nats."""
     p = (np.sum(data.x_train, axis=0) + 1.0) / (len(data.x_train) + 2.0)
@@ -154,6 +169,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--output", type=Path, default=Path("outputs/digits"), help="folder of the pictures")
     add("--report", type=Path, help="HTML file to write a report to")
     add("--export", type=Path, default=Path("saved_models/digits/1"), help="folder of the export")
+    add("--onnx", type=Path, help="folder of ONNX files for a browser; needs the extra `onnx`")
     add("--scores", type=Path, help="JSON file to record the export's scores in, with their seed")
     return parser.parse_args(arguments)
 
@@ -189,6 +205,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     print("\nLargest difference to the model, reloaded with `tf.saved_model.load`:")
     for name, difference in compare(vae, options.export, data.x_test).items():
         print(f"  {name:<30} {difference:.1e}")
+
+    if options.onnx is not None:
+        print("\nFor browsers:")
+        write_for_browsers(vae, data, options.onnx)
 
     if options.scores is not None:
         record = {

@@ -42,17 +42,15 @@ class Exporting:
             verify: Loads what was written, and compares what all signatures answer to two points
                 with the model, before it takes its place.
             verbose: Prints the signatures.
-            format: "tf_saved_model", the one that there is.
+            format: "tf_saved_model"; for "onnx" see `export_onnx`.
 
         Raises:
             ValueError: Another format is asked for, or a weight is not finite.
         """
         if format != "tf_saved_model":
             raise ValueError(
-                'Models are exported as SavedModels, format="tf_saved_model". '
-                f"Received: {format!r}. "
-                "Draws and densities have no operations in ONNX, OpenVINO or LiteRT files: convert "
-                "the SavedModel's signatures that draw nothing, with the tools of those."
+                '`export` writes SavedModels, format="tf_saved_model"; `export_onnx` writes ONNX '
+                f"files. Received: {format!r}."
             )
         if self.built:
             check_finite(self, "Answers")
