@@ -12,6 +12,7 @@ may put into one batch with those of others. Needs no TensorFlow, only numpy and
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -72,6 +73,12 @@ def predict(
     return {name: to_array(proto) for name, proto in answer.outputs.items()}
 
 
+def sentence_of(details: str) -> str:
+    """Returns what the model said within what the server made of it."""
+    found = re.search("<tfvae>(.*?)</tfvae>", details, re.DOTALL)
+    return found.group(1) if found else details
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the example."""
     parser = argparse.ArgumentParser(description="Ask TensorFlow Serving for log p(x) of digits.")
@@ -94,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         try:
             predict(stub, options.model, "encode", {"x": np.full_like(drawn["x"], np.nan)})
         except grpc.RpcError as error:
-            print(f"refused, as it should be: {error.details()[:200]}")
+            print(f"refused, as it should be: {sentence_of(error.details())}")
 
 
 if __name__ == "__main__":
