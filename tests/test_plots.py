@@ -83,7 +83,7 @@ def test_figures_need_no_display_and_leave_nothing_behind(vae, tmp_path):
 
 # Every figure of every kind of model.
 
-WITHOUT_PLANE = ["one_latent", "observed_graph", "density", "regression"]
+WITHOUT_PLANE = ["observed_graph", "density", "regression"]
 OF_INFORMATION = ["mutual information in the batch", "marginal KL"]
 PARTS_OF_RATE = {
     "conditional": [],
@@ -115,11 +115,15 @@ def test_figures_of_every_kind_of_model(name):
         assert [image.shape for image in drawn] == [(2, 3)] * len(LABELS)
         assert np.all(np.isfinite(drawn))
     if name in WITHOUT_PLANE:
-        with pytest.raises(ValueError, match="two latents or more"):
+        with pytest.raises(ValueError, match="a model with latents"):
             plots.latent_space(model, data)
     else:
-        (points,) = scattered(plots.latent_space(model, data))
-        assert points.get_offsets().shape == (len(LABELS), 2)
+        figure = plots.latent_space(model, data)
+        if name == "one_latent":
+            assert sum(bar.get_height() for bar in figure.axes[0].patches) == len(LABELS)
+        else:
+            (points,) = scattered(figure)
+            assert points.get_offsets().shape == (len(LABELS), 2)
     names = [metric.name for metric in model.metrics]
     values = {p + n: [1.0, 2.0] for n in names for p in ("", "val_")}
     (legend,) = plots.training_curves(values).legends
@@ -344,9 +348,25 @@ def test_labels_that_do_not_fit(vae):
         plots.latent_space(vae, images(11), np.arange(11))
 
 
-def test_one_latent_has_no_plane():
-    with pytest.raises(ValueError, match=r"two latents or more.*\(4, 1\)"):
-        plots.latent_space(image_vae(latents=1), images(4))
+def test_one_latent_is_counted():
+    vae, x, labels = image_vae(latents=1), images(30), np.arange(30) % 3
+    (axes,) = plots.latent_space(vae, x, labels).axes
+    counts = [[bar.get_height() for bar in group] for group in axes.containers]
+    assert np.sum(counts, axis=1).tolist() == [10, 10, 10]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == list("012")
+    z = np.asarray(vae.encode(x).mean())[:, 0]
+    np.testing.assert_allclose((axes.patches[0].get_x(), z.min()), z.min(), rtol=1e-5)
+    (axes,) = plots.latent_space(vae, x, np.linspace(0.0, 1.0, 30)).axes
+    np.testing.assert_allclose(axes.collections[0].get_offsets()[:, 0], z, rtol=1e-5)
+    plots.latent_space(vae, x[:1])
+
+
+def test_categories_are_spread_around_their_numbers():
+    model, data = kind("codes")
+    (points,) = scattered(plots.latent_space(model, data))
+    found = np.asarray(points.get_offsets())
+    np.testing.assert_array_equal(np.round(found), tfvae.latents.codes(model, data))
+    assert len(np.unique(found, axis=0)) == len(found)
 
 
 # Training curves.
@@ -486,9 +506,10 @@ def test_ledger_of_every_kind_of_model(name):
     (axes,) = plots.ledger(entries).axes
     names = [text.get_text() for text in axes.get_yticklabels()]
     assert names[0] == "distortion"
-    assert names[-3:] == ["-ELBO", "gap", "-log p(x)"]
-    levels = [f"{each.replace('_', ' ')}" for each in entries.level_rates]
-    assert (entries.marginal_kl is None and bool(levels)) == (levels != [] and levels[0] in names)
+    gap = ["gap"] if np.any(entries.gap.per_point) else []
+    assert names[-2 - len(gap) :] == ["-ELBO", *gap, "-log p(x)"]
+    if not model.graph.latents:
+        assert names == ["distortion", "-ELBO", "-log p(x)"]
 
 
 def test_rates_are_in_order_and_idle_dimensions_grey(vae):
@@ -503,7 +524,7 @@ def test_rates_are_in_order_and_idle_dimensions_grey(vae):
     assert axes.patches[2].get_facecolor() != axes.patches[0].get_facecolor()
     joint = dataclasses.replace(report, dimension_rates=None)
     (axes,) = plots.rates(joint, ["a", "b", "c"]).axes
-    assert axes.get_ylabel() == "variance of the posterior mean"
+    assert axes.get_ylabel() == "variance of the mean"
     assert [text.get_text() for text in axes.get_xticklabels()] == ["b", "c", "a"]
 
 
@@ -539,3 +560,12 @@ def test_curves_of_training_fit_into_a_narrow_column():
     assert figure.get_size_inches()[0] < 4.0
     (axes, *_) = plots.training_curves(history(1)).axes
     assert list(axes.get_xticks()) == [1]
+
+
+def test_of_a_rate_that_is_zero_nothing_is_shown():
+    values = history(3)
+    nothing = {n: [0.0] * 3 for n in values if "rate" in n or "kl" in n or "mutual" in n}
+    figure = plots.training_curves({**values, **nothing})
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["ELBO", "distortion"]
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["training", "validation"]

@@ -36,7 +36,6 @@ WITHOUT_LATENTS = {
     "Evidence against draws",
 }
 LEFT_OUT = {
-    "one_latent": {"Latent map"},
     "mixture": {"Latent map", "Evidence against draws"},
     "codes": {"Latent map", "Evidence against draws"},
     "drawn_bits": {"Latent map"},

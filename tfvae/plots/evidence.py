@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfvae.evaluation.collapse import CollapseReport
+from tfvae.evaluation.estimate import Estimate
 from tfvae.evaluation.ledger import Decomposition
 from tfvae.evaluation.likelihood import LogLikelihood
 from tfvae.plots.style import BLUE, FONT_SIZE, GREEN, GREY, ORANGE, PURPLE, new_figure, open_frame
@@ -33,6 +34,7 @@ def ledger(decomposition: Decomposition) -> Figure:
 
     The bars go from zero to -ELBO, and the gap back from there to -log p(x): what a code for x
     costs, first that of x given z, then that of z, less what a perfect posterior would save.
+    Entries that are zero for each point, those of latents in a model without any, are left out.
 
     Args:
         decomposition: What `tfvae.decompose` returned.
@@ -86,8 +88,10 @@ def _bars(entries: Decomposition) -> Iterator[tuple[str, float, float, float, st
         names = ["distortion", "mutual_information", "total_correlation", "dimension_wise_kl"]
     levels = (GREEN, PURPLE, ORANGE)
     end = 0.0
-    for index, name in enumerate(names):
-        entry = entries.level_rates.get(name) or getattr(entries, name)
+    found = {n: entries.level_rates.get(n) or getattr(entries, n) for n in names}
+    for index, (name, entry) in enumerate(found.items()):
+        if _is_nothing(entry):
+            continue
         start, end = end, end + entry.mean
         colour = _COLOURS.get(name) or levels[index % len(levels)]
         yield name, start, end, entry.standard_error, colour
@@ -97,10 +101,17 @@ def _bars(entries: Decomposition) -> Iterator[tuple[str, float, float, float, st
     if entries.gap is not None and entries.log_p_x is not None:
         parts = ["amortisation_gap", "approximation_gap"] if entries.refine_steps else ["gap"]
         for name in parts:
-            start, end = end, end - getattr(entries, name).mean
-            yield name, start, end, getattr(entries, name).standard_error, "#56b4e9"
+            entry = getattr(entries, name)
+            if not _is_nothing(entry):
+                start, end = end, end - entry.mean
+                yield name, start, end, entry.standard_error, "#56b4e9"
         error = entries.log_p_x.standard_error
         yield _TOTALS[1], 0.0, -entries.log_p_x.mean, error, GREY
+
+
+def _is_nothing(entry: Estimate) -> bool:
+    """Whether an entry is zero for each point: those of latents, in a model that has none."""
+    return not np.any(entry.per_point)
 
 
 def rates(report: CollapseReport, names: Sequence[str] | None = None) -> Figure:
@@ -137,7 +148,8 @@ def rates(report: CollapseReport, names: Sequence[str] | None = None) -> Figure:
     step = -(-len(order) // 16)  # as many names as can be read
     axes.set_xticks(range(0, len(order), step), [names[index] for index in order[::step]])
     axes.set_xlabel("dimension of z", fontsize=FONT_SIZE)
-    label = "rate, nats" if known else "variance of the posterior mean"
+    axes.set_xlim(-0.6, max(len(order), 4) - 0.4)
+    label = "rate, nats" if known else "variance of the mean"
     axes.set_ylabel(label, fontsize=FONT_SIZE)
     open_frame(axes)
     return figure

@@ -44,6 +44,10 @@ _CLASS_MARKERS = {
 }
 
 
+# How far points around a whole number are spread.
+_SPREAD = 0.15
+
+
 def latent_space(
     model: LatentVariableModel,
     x: Any,
@@ -55,10 +59,12 @@ def latent_space(
     """Shows the posterior means of data in the plane, coloured by label.
 
     Two latents are shown as they are. Of more, the first two principal components of the posterior
-    means are shown, with the part of their variance that each carries on its axis.
+    means are shown, with the part of their variance that each carries on its axis; of one, how
+    many points lie where. Where all latents are whole numbers, such as categories, points are
+    spread around each by chance, so that none hides another.
 
     Args:
-        model: Any latent variable model with two latents or more.
+        model: Any model with latents.
         x: Data in any form that `fit` takes.
         labels: `[N]`: up to ten classes, each with its colour and marker, or real numbers, shown
             on a colour scale; None shows all points alike.
@@ -71,7 +77,7 @@ def latent_space(
 
     Raises:
         ImportError: matplotlib is not installed.
-        ValueError: The model has one latent, the labels do not fit the data, or there is no such
+        ValueError: The model has no latents, the labels do not fit the data, or there is no such
             node.
 
     Example:
@@ -80,6 +86,8 @@ def latent_space(
     """
     z = codes(model, with_context(x, context), node=node)
     labels = None if labels is None else _check_labels(np.asarray(labels), len(z))
+    if z.shape[1] == 1:
+        return _line(z[:, 0], labels)
     points, names = _plane(z)
     figure = new_figure(4.0, 3.4)
     axes = figure.add_subplot()
@@ -116,6 +124,34 @@ def latent_space(
     axes.set_ylabel(names[1], fontsize=FONT_SIZE)
     # One scale on both axes: distances, and the circle of the prior, keep their shape.
     axes.set_aspect("equal", adjustable="datalim")
+    axes.locator_params(nbins=6)
+    open_frame(axes)
+    # Only then are the limits known, and with them how wide the numbers are.
+    figure.draw_without_rendering()
+    return figure
+
+
+def _line(z: np.ndarray, labels: np.ndarray | None) -> Figure:
+    """Shows one latent `[N]`: counts, of each class on top of another, or real labels against z."""
+    figure = new_figure(4.0, 2.4)
+    axes = figure.add_subplot()
+    if labels is not None and np.issubdtype(labels.dtype, np.floating):
+        axes.scatter(z, labels, c=BLUE, s=float(np.clip(6000 / len(z), 2, 14)), linewidths=0)
+        axes.set_ylabel("label", fontsize=FONT_SIZE)
+    else:
+        classes = [] if labels is None else list(np.unique(labels))
+        parts = [z[labels == label] for label in classes] or [z]
+        looks: dict[str, Any] = {"color": BLUE}
+        if classes:
+            looks = {"color": _CLASS_COLOURS[: len(classes)]}
+            looks["label"] = [plain_text(label) for label in classes]
+        axes.hist(parts, bins=min(40, max(5, len(z) // 10)), stacked=True, **looks)
+        axes.set_ylabel("points", fontsize=FONT_SIZE)
+        if classes:
+            axes.legend(
+                loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=FONT_SIZE
+            )
+    axes.set_xlabel("posterior mean of $z$", fontsize=FONT_SIZE)
     open_frame(axes)
     return figure
 
@@ -124,9 +160,11 @@ def _plane(z: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
     """Returns points `[N, 2]` and the names of the axes, of latents `[N, K]`."""
     if min(z.shape) < 2:
         raise ValueError(
-            "There is no plane to show. Expected a model with two latents or more, and two data "
-            f"points or more. Received: posterior means of shape {z.shape}."
+            "There is no plane to show. Expected a model with latents, and two data points or "
+            f"more. Received: posterior means of shape {z.shape}."
         )
+    if np.all(z == np.round(z)):
+        z = z + np.random.default_rng(0).uniform(-_SPREAD, _SPREAD, z.shape)
     if z.shape[1] == 2:
         return z, ("posterior mean of $z_1$", "posterior mean of $z_2$")
     centred = z - z.mean(axis=0)

@@ -12,6 +12,7 @@ from tfvae._config import check_count
 from tfvae.plots.style import BLUE, FONT_SIZE, GREEN, GREY, ORANGE, PURPLE, new_figure, open_frame
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["check_history", "training_curves"]
@@ -39,6 +40,8 @@ def training_curves(history: Any, *, columns: int = 3) -> Figure:
     from beyond the edge, and the later part can be read. The mutual information is estimated
     within batches, of M points each, and cannot exceed log M there.
 
+    Of a model without latents, whose rate is zero throughout, the rate is left out.
+
     Args:
         history: What `fit` returned, or its dict `history`. Validation is shown where it is there.
         columns: Panels side by side: 3 for a page, 1 for a narrow column.
@@ -62,23 +65,16 @@ def training_curves(history: Any, *, columns: int = 3) -> Figure:
         **_CURVE_COLOURS,
         **dict(zip(parts_of_rate, itertools.cycle(_LEVEL_COLOURS), strict=False)),
     }
-    columns = min(check_count("columns", columns), 3)
-    rows = -(-3 // columns)
-    figure = new_figure(6.8 if columns > 1 else 3.4, 2.5 * rows - 0.5 * (rows - 1))
     epochs = np.arange(1, len(values["elbo"]) + 1)
     style: dict[str, Any] = {"marker": "o" if len(epochs) == 1 else None, "markersize": 3}
     parts = {"": {"label": "training", "linewidth": 0.9, "linestyle": (0, (3, 1.5)), **style}}
     if "val_elbo" in values:
         parts["val_"] = {"label": "validation", "linewidth": 1.4, "linestyle": "solid", **style}
-    panels = {
-        "ELBO": ("elbo",),
-        "distortion": ("distortion",),
-        "rate": ("rate", *parts_of_rate),
-    }
-    all_axes = figure.subplots(rows, columns, squeeze=False).flatten()
-    for axes in all_axes[len(panels) :]:
-        axes.set_axis_off()
-    all_axes = all_axes[: len(panels)]
+    panels: dict[str, tuple[str, ...]] = {"ELBO": ("elbo",), "distortion": ("distortion",)}
+    if any(np.any(np.asarray(values.get(f"{p}rate", 0.0)) != 0.0) for p in parts):
+        panels["rate"] = ("rate", *parts_of_rate)
+    columns = min(check_count("columns", columns), len(panels))
+    figure, all_axes = _empty_panels(len(panels), columns)
     for axes, (title, names) in zip(all_axes, panels.items(), strict=True):
         curves = {(name, prefix): values[prefix + name] for name in names for prefix in parts}
         for (name, prefix), curve in curves.items():
@@ -86,7 +82,7 @@ def training_curves(history: Any, *, columns: int = 3) -> Figure:
         axes.set_ylim(*_range([curve[len(epochs) // 20 :] for curve in curves.values()]))
         axes.set_title(title, fontsize=FONT_SIZE + 1, loc="left")
         axes.set_xlabel("epoch", fontsize=FONT_SIZE)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params(axis="x", integer=True)
         if len(epochs) == 1:
             axes.set_xticks(epochs)
         open_frame(axes)
@@ -94,9 +90,10 @@ def training_curves(history: Any, *, columns: int = 3) -> Figure:
         axes.set_ylabel("nats per data point", fontsize=FONT_SIZE)
     # Below the panels, where no curve can run into it: first the parts of the data, then the terms.
     lines = list(all_axes[0].get_lines())
-    lines += all_axes[-1].get_lines()[:: -len(parts)][::-1]
     texts = [str(line.get_label()) for line in lines[: len(parts)]]
-    texts += ["rate", *parts_of_rate.values()]
+    if "rate" in panels:
+        lines += all_axes[-1].get_lines()[:: -len(parts)][::-1]
+        texts += ["rate", *parts_of_rate.values()]
     figure.legend(
         lines,
         texts,
@@ -108,6 +105,16 @@ def training_curves(history: Any, *, columns: int = 3) -> Figure:
         columnspacing=1.5,
     )
     return figure
+
+
+def _empty_panels(number: int, columns: int) -> tuple[Figure, list[Axes]]:
+    """Returns a figure with so many panels, those beyond them left out."""
+    rows = -(-number // columns)
+    figure = new_figure(0.4 + 2.13 * columns if columns > 1 else 3.4, 2.0 * rows + 0.5)
+    axes = list(figure.subplots(rows, columns, squeeze=False).flatten())
+    for surplus in axes[number:]:
+        surplus.set_axis_off()
+    return figure, axes[:number]
 
 
 def _range(curves: Sequence[Sequence[float]]) -> tuple[float, float]:

@@ -231,8 +231,8 @@ def _map(pages: Pages) -> Section:
         return Section("map", title, left_out="This model has no latents.")
     real = [n for n in graph.latents if not _is_finite(graph.supports[n])]
     size = sum(int(np.prod(graph.shapes[name])) for name in real)
-    if size < 2 or found.num_points < 2:
-        text = "A map takes two real latents or more, and two points of data."
+    if size < 1 or found.num_points < 2:
+        text = "A map takes latents that are real numbers, and two points of data."
         return Section("map", title, left_out=text)
     node = real[0] if len(real) < len(graph.latents) and len(real) == 1 else None
     labels = None if pages.labels is None else pages.labels[: found.num_points]
