@@ -47,7 +47,9 @@ def test_links_lead_to_pages_and_headings(page):
         path, _, anchor = target.partition("#")
         linked = (page.parent / path).resolve() if path else page
         assert linked.is_file(), f"{page.name} links to {target}"
-        if anchor and linked.suffix == ".md":
+        if anchor and linked.parent.name == "reference":
+            assert f"::: {anchor}\n" in linked.read_text(), f"{page.name} links to {target}"
+        elif anchor and linked.suffix == ".md":
             assert anchor in anchors(linked), f"{page.name} links to {target}"
 
 
