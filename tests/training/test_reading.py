@@ -144,16 +144,6 @@ def test_labels_that_are_no_array_are_ignored_and_none_are_read():
 
 
 @pytest.mark.slow
-def test_models_of_one_device_strategies_read_batch_by_batch():
-    with tf.distribute.OneDeviceStrategy("/cpu:0").scope():
-        vae = mlp_vae(seed=3)
-        vae.compile("adam", jit_compile=False)
-    history = vae.fit(X, batch_size=10, verbose=0, validation_data=(X,)).history
-    assert np.isfinite(history["val_elbo"][0])
-    assert int(vae.optimizer.iterations) == 4
-
-
-@pytest.mark.slow
 def test_validation_has_a_batch_size_of_its_own():
     vae, sizes = mlp_vae(seed=3), []
     vae.compile(keras.optimizers.SGD(0.0), run_eagerly=True)

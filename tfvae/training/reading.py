@@ -25,6 +25,7 @@ from tfvae.training.course import (
     with_callbacks,
 )
 from tfvae.training.directions import know_directions
+from tfvae.training.placement import NO_STRATEGY, device_of
 from tfvae.training.rows import Rows, num_batches
 
 __all__ = ["Reader"]
@@ -100,6 +101,7 @@ class Reader:
         num_train = num_batches(source, train, limits[0])
         num_test = None if held_out is None else num_batches(held_out, test, limits[1])
         with self._in_calls_of(given.get("callbacks"), limits, train), contextlib.ExitStack() as on:
+            on.enter_context(device_of(self._model))
             given["x"], given["y"], given["sample_weight"] = source.for_keras()
             if train is not None:
                 given |= {"x": on.enter_context(self._counted(train)), "y": None}
@@ -133,6 +135,7 @@ class Reader:
         if not steps:
             test = self._rows_of(source, "test", given.get("batch_size"))
         with self._in_calls_of(given.get("callbacks"), [steps], test), contextlib.ExitStack() as on:
+            on.enter_context(device_of(self._model))
             given["x"], given["y"], given["sample_weight"] = source.for_keras()
             if test is not None:
                 given |= {"x": on.enter_context(self._counted(test)), "y": None}
@@ -149,7 +152,8 @@ class Reader:
         given = by_name(keras.Model.predict, args, kwargs)
         source = Source.of(x)
         self._check(source, "x")
-        with self._in_calls_of(given.get("callbacks"), [given.get("steps")], None):
+        limits = [given.get("steps")]
+        with self._in_calls_of(given.get("callbacks"), limits, None), device_of(self._model):
             yield {"x": source.x, **given}
 
     def over_rows(
@@ -305,10 +309,9 @@ class Reader:
     ) -> Rows | None:
         """Returns passes over data in memory, None where Keras is to read it batch by batch."""
         model = self._model
-        distributed = model.distribute_strategy is not _OWN_STRATEGY
         if (
             not (source.is_in_memory and model.compiled and self._reads_rows[kind])
-            or distributed
+            or model.distribute_strategy is not NO_STRATEGY
             or keras.config.max_steps_per_epoch()
         ):
             return None
@@ -383,10 +386,6 @@ class Reader:
             steps=steps,
             model=self._model,
         )
-
-
-# What stands for "no strategy".
-_OWN_STRATEGY = tf.distribute.get_strategy()
 
 
 def _number_of(iterator: Any) -> int | None:

@@ -21,6 +21,7 @@ from tfvae.training.arguments import Arguments, shown_as
 from tfvae.training.averages import averaged_weights
 from tfvae.training.compilation import Functions
 from tfvae.training.guard import Guard, check_finite
+from tfvae.training.placement import without_placement
 from tfvae.training.reading import Reader
 from tfvae.training.rows import Loop
 from tfvae.training.step import INFORMATION, TERMS, Step
@@ -112,6 +113,11 @@ class Trainer(keras.Model):
         left_out = () if self.graph.compares_pairs else INFORMATION
         own = [metric for metric in super().metrics if metric.name not in left_out]
         return [*own, *self._step.scheme_state.trackers.values()]
+
+    @property
+    def distribute_strategy(self) -> tf.distribute.Strategy:
+        """What distributes steps, which a strategy of one device does not."""
+        return without_placement(super().distribute_strategy)
 
     def make_seed(self, seed: Seed = None) -> Tensor:
         """Returns `seed` as an int32 pair; None advances the model's seed generator."""
@@ -343,8 +349,6 @@ class Trainer(keras.Model):
         parts = {key: np.asarray(part) for key, part in self.data.named(x).items()}
         self._build_from(parts)
         self.data.check_arrays(parts, name)
-
-    # Private.
 
     def _made_by(self, make: Callable[..., None], name: str) -> Callable[[], Callable[..., Any]]:
         """Returns what Keras sets as an attribute, without setting it."""
