@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def names_of(module: str) -> list[str]:
-    """Returns the public names of a module, from the `__all__` of its file, without importing it."""
+    """Returns the public names of a module, from the `__all__` of its file: nothing is imported."""
     path = ROOT.joinpath(*module.split("."))
     path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     for node in ast.parse(path.read_text()).body:
