@@ -42,6 +42,23 @@ def test_a_program_in_c_says_what_the_model_does(tmp_path):
     assert wrong.stderr.splitlines()[-1].startswith("load: ")
 
 
+@pytest.mark.exhaustive
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
+def test_a_program_in_cpp_draws_rows_by_their_seeds(tmp_path):
+    source = (SERVING / "generate.cc").read_text().replace("\n//", "\n")
+    command = re.search(r"g\+\+ .*?framework\.so\.2", source, re.DOTALL).group()
+    environment = {**os.environ, "TF": os.path.dirname(tf.__file__), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = command.replace("\\\n", " ").replace("-o generate", f"-o {tmp_path / 'generate'}")
+    subprocess.run(command, shell=True, check=True, cwd=ROOT, env=environment)
+    program = [str(tmp_path / "generate"), str(KEPT), "7"]
+    done = subprocess.run(program, capture_output=True, text=True, env=environment, check=True)
+    generate = tf.saved_model.load(str(KEPT)).signatures["generate"]
+    x = generate(num_samples=tf.constant(1), seed=tf.constant([[7, 0], [7, 1]]))["x"].numpy()
+    drawn = ["".join("@@" if pixel else "  " for pixel in row) for row in x[0, ..., 0]]
+    assert [line.split(" | ")[0] for line in done.stdout.splitlines()] == drawn
+
+
 def load(name):
     spec = importlib.util.spec_from_file_location(name, SERVING / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
