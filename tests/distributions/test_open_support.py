@@ -14,6 +14,7 @@ from tfvae.distributions.open_support import (
     OpenLogNormal,
     OpenRelaxedBernoulli,
     OpenRelaxedOneHot,
+    opened,
 )
 
 tfd = tfp.distributions
@@ -89,3 +90,33 @@ def test_faces_of_the_simplex():
     plain = tfd.RelaxedOneHotCategorical(temperature, p.logits)
     inside = np.array([[0.2, 0.3, 0.5], [1e-9, 1e-3, 0.999]], "float32")
     np.testing.assert_allclose(p.log_prob(inside), plain.log_prob(inside), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("family", "settings"),
+    [
+        (tfd.RelaxedBernoulli, {"temperature": 0.01, "logits": [30.0, -30.0]}),
+        (tfd.RelaxedOneHotCategorical, {"temperature": 0.01, "probs": [0.7, 0.3]}),
+        (tfd.Beta, {"concentration1": [1e-3, 1.0], "concentration0": [1e-3, 2.0]}),
+        (tfd.LogNormal, {"loc": [0.0, 80.0], "scale": [1.0, 9.0]}),
+    ],
+)
+def test_families_of_tfp_give_way_to_those_whose_draws_have_densities(family, settings):
+    plain = family(**settings, name="mine")
+    found = opened(plain)
+    assert isinstance(found, family)
+    assert found.name == "mine"
+    draws = found.sample(200, seed=[0, 1])
+    assert np.all(np.isfinite(found.log_prob(draws)))
+    middle = tf.fill(plain.batch_shape + plain.event_shape, 0.5)
+    np.testing.assert_allclose(found.log_prob(middle), plain.log_prob(middle), rtol=1e-5)
+    assert opened(found) is found
+    if plain.event_shape.rank == 0:
+        joint = opened(tfd.Independent(plain, 1))
+        assert isinstance(joint.distribution, type(found))
+        assert joint.event_shape == [2]
+
+
+def test_others_stay_as_they_are():
+    for distribution in (tfd.Normal(0.0, 1.0), tfd.Independent(tfd.Normal([0.0], 1.0), 1)):
+        assert opened(distribution) is distribution

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfvae import layers
@@ -39,3 +40,15 @@ def test_properties_that_are_not_there_are_named():
     layer = layers.IndependentNormal(2, tfd.Bernoulli.logits)
     with pytest.raises(AttributeError, match=r"reads `logits`.*class Independent does not"):
         np.asarray(layer(np.zeros([1, 4], "float32")))
+
+
+def test_methods_of_one_class_read_what_independent_is_made_of():
+    logits = tf.constant([[0.5, -1.0]])
+    layer = layers.IndependentBernoulli(2, tfd.Bernoulli.logits_parameter)
+    np.testing.assert_allclose(tf.convert_to_tensor(layer(logits)), logits)
+    again = layers.IndependentBernoulli.from_config(layer.get_config())
+    np.testing.assert_allclose(tf.convert_to_tensor(again(logits)), logits)
+    with pytest.raises(AttributeError, match="reads `rate_parameter`, which a distribution of cl"):
+        tf.convert_to_tensor(layers.IndependentBernoulli(2, tfd.Poisson.rate_parameter)(logits))
+    with pytest.raises(TypeError, match=r"logits_parameter, which is called with a distribution"):
+        layers.DistributionLambda(tfd.Bernoulli.logits_parameter)

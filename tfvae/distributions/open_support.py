@@ -21,7 +21,7 @@ import tensorflow_probability as tfp
 
 from tfvae._typing import Tensor
 
-__all__ = ["OpenBeta", "OpenLogNormal", "OpenRelaxedBernoulli", "OpenRelaxedOneHot"]
+__all__ = ["OpenBeta", "OpenLogNormal", "OpenRelaxedBernoulli", "OpenRelaxedOneHot", "opened"]
 
 tfd = tfp.distributions
 
@@ -234,3 +234,32 @@ class OpenRelaxedOneHot(tfd.RelaxedOneHotCategorical):
         axes = tf.maximum(tf.reduce_sum(larger, axis=-1) - 1.0, 0.0)
         density = tf.reduce_sum(tf.where(at_low, tf.zeros_like(log_p), log_p - log_x), axis=-1)
         return tf.math.lgamma(axes + 1.0) + axes * tf.math.log(temperature[..., 0]) + density
+
+
+_OPEN = {
+    tfd.Beta: OpenBeta,
+    tfd.LogNormal: OpenLogNormal,
+    tfd.RelaxedBernoulli: OpenRelaxedBernoulli,
+    tfd.RelaxedOneHotCategorical: OpenRelaxedOneHot,
+}
+
+
+def opened(distribution: Any) -> Any:
+    """Returns the distribution of the same parameters whose draws all have finite densities.
+
+    Others than those of this module, and `tfd.Independent` ones of them, come back as they are.
+
+    Example:
+        >>> from tfvae.distributions.open_support import opened
+        >>> type(opened(tfd.Independent(tfd.Beta([1.0], [2.0]), 1)).distribution).__name__
+        'OpenBeta'
+    """
+    kind = type(distribution)
+    if kind is tfd.Independent:
+        inner = opened(distribution.distribution)
+        same = inner is distribution.distribution
+        return distribution if same else distribution.copy(distribution=inner)
+    if kind not in _OPEN:
+        return distribution
+    given = {k: v for k, v in distribution.parameters.items() if k != "force_probs_to_zero_outside"}
+    return _OPEN[kind](**given)

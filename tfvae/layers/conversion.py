@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ import tensorflow_probability as tfp
 from tfvae._config import Configured
 from tfvae._typing import Distribution, Tensor, register
 
-__all__ = ["CONVERSIONS", "ReadProperty", "checked_conversion"]
+__all__ = ["CONVERSIONS", "ReadProperty", "checked_conversion", "is_method"]
 
 CONVERSIONS = ("sample", "mean", "mode", "stddev", "variance")
 
@@ -21,8 +22,10 @@ CONVERSIONS = ("sample", "mean", "mode", "stddev", "variance")
 class ReadProperty(Configured):
     """Reads a property of a distribution, or of the one that `tfd.Independent` is made of.
 
+    A method that takes no arguments will do as well.
+
     Args:
-        name: Name of the property, such as "logits".
+        name: Name of the property, such as "logits" or "logits_parameter".
     """
 
     name: str
@@ -42,7 +45,8 @@ class ReadProperty(Configured):
                 f"{type(distribution).__name__} does not have. Use one of "
                 f"{', '.join(map(repr, CONVERSIONS))}, or a callable."
             )
-        return getattr(owner, self.name)
+        found = getattr(owner, self.name)
+        return found() if inspect.ismethod(found) else found
 
 
 def checked_conversion(
@@ -58,9 +62,22 @@ def checked_conversion(
             return name
     if isinstance(convert, property) and convert.fget is not None:
         return ReadProperty(convert.fget.__name__)
+    if is_method(convert):
+        return ReadProperty(getattr(convert, "__name__", ""))
     if callable(convert):
         return convert
     raise ValueError(
         "`convert_to_tensor_fn` must be a callable or one of "
         f"{', '.join(map(repr, CONVERSIONS))}. Received: {convert!r}"
     )
+
+
+def is_method(convert: Any) -> bool:
+    """Whether something is a method of one class of distributions, such as `logits_parameter`.
+
+    What is called with a distribution of another class, such as an `Independent` of that one, would
+    fail where the method first reads something.
+    """
+    owner, _, name = getattr(convert, "__qualname__", "").rpartition(".")
+    found = getattr(tfp.distributions, owner, None) if owner else None
+    return getattr(found, name, None) is convert

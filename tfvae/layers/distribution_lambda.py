@@ -11,7 +11,9 @@ import tensorflow as tf
 from tfvae._precision import full_precision, uncast
 from tfvae._stored import function_config, function_from_config
 from tfvae._typing import Distribution, register
+from tfvae.distributions.open_support import opened
 from tfvae.layers.base import DistributionLayer, traced_spec
+from tfvae.layers.conversion import is_method
 from tfvae.layers.origin import Origin, with_origin
 from tfvae.layers.tracking import captured_parts, checked_reads
 
@@ -25,6 +27,10 @@ class DistributionLambda(DistributionLayer):
     Keras layers, `keras.Variable`s and `tf.Variable`s that the function uses, those inside a
     `tfp.util.TransformedVariable`, a distribution or a bijector too, become parts of this layer:
     they train and are stored with it.
+
+    Families of TFP's over open sets, whose draws reach ends at which they have no density in
+    float32, give way to those of the same parameters that have one there:
+    `tfd.RelaxedBernoulli`, `tfd.RelaxedOneHotCategorical`, `tfd.Beta`, `tfd.LogNormal`.
 
     Args:
         make_distribution_fn: From the layer's input, a tensor or a structure of tensors, to a
@@ -58,6 +64,12 @@ class DistributionLambda(DistributionLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(None, convert_to_tensor_fn, **kwargs)
+        if is_method(make_distribution_fn):
+            raise TypeError(
+                "`make_distribution_fn` is called with the input of the layer, and has to return a "
+                f"distribution. Received: {make_distribution_fn.__qualname__}, which is called "
+                "with a distribution: pass it as `convert_to_tensor_fn`."
+            )
         self.make_distribution_fn = make_distribution_fn
         self._where = f"`make_distribution_fn` of layer '{self.name}'"
         # What cannot be trained is refused early, and what can is there before the first call.
@@ -121,7 +133,7 @@ class DistributionLambda(DistributionLayer):
             raise TypeError(
                 f"{self._where} must return a tfp distribution. Received: {type(made).__name__}."
             )
-        return made
+        return opened(made)
 
     def _keep_parts(self) -> None:
         """Tracks what the function uses, except models that hold this layer themselves."""

@@ -60,6 +60,23 @@ class Prior(keras.layers.Layer):
         if not self.built:
             self._build(event)
             self.built = True
+            self._check_made_anew()
+
+    def _check_made_anew(self) -> None:
+        """Checks that weights are read by each call of `distribution`, and not once and for all.
+
+        Raises:
+            ValueError: They are not.
+        """
+        is_own = type(self).__module__.startswith("tfvae.")
+        if is_own or self.takes_context or self.needs_model or not self.trainable_weights:
+            return
+        if self.distribution() is self.distribution():
+            raise ValueError(
+                f"The prior '{self.name}' ({type(self).__name__}) returns the same distribution "
+                "each time, made from its weights as they were: it would never train. Make it "
+                "within `distribution`."
+            )
 
     def distribution(self, context: Tensor | None = None) -> Distribution:
         """Returns p(z), batch shape `[]`, event shape `E`, made from the weights as they are.

@@ -17,6 +17,7 @@ from tfvae.terms import Terms
 from tfvae.training.compilation import together
 from tfvae.training.logs import LOSS, Logs
 from tfvae.training.states import ObjectiveState, SchemeState, Skips
+from tfvae.training.weights import Weights
 
 __all__ = ["INFORMATION", "TERMS", "Step"]
 
@@ -57,6 +58,7 @@ class Step:
         self.scheme_state = SchemeState(scheme)
         self.skips, self._does_skip = Skips(skips), skips
         self._scheme_is_checked = scheme_is_checked
+        self._weights = Weights(model)
 
     # What schemes are made of.
 
@@ -73,6 +75,7 @@ class Step:
         with tf.GradientTape() as tape:
             loss, terms = self.scored(batch, sample_weight, training=True)
             scaled_loss = self.model.optimizer.scale_loss(loss)
+        self._weights.check_read(tape)
         return self.concluded(loss, terms, tape.gradient(scaled_loss, weights), weights)
 
     def scored(
@@ -129,6 +132,7 @@ class Step:
         objective, _ = self._compiled()
         optimizer = self.model.optimizer
         iterations = tf.identity(optimizer.iterations)
+        gradients, weights = self._weights.with_gradients(gradients, weights)
         gradients = together(gradients)
 
         def applied() -> Tensor:
@@ -154,17 +158,12 @@ class Step:
         """Checks that there is something to train by this scheme, and makes what that takes.
 
         Raises:
-            ValueError: The model has no weights that can be trained, or the scheme cannot train it.
+            ValueError: The model has no weights that can be trained, or others than when it was
+                compiled, or the scheme cannot train it.
         """
         objective, scheme = self._compiled()
         model = self.model
-        if not model.trainable_weights:
-            raise ValueError(
-                "This model has no weights that can be trained: all of its parts are frozen, or "
-                f"have none. Received: {type(model).__name__} '{model.name}' with "
-                f"{len(model.weights)} weights. Set `trainable = True` on what is to learn, and "
-                "call `compile` again."
-            )
+        self._weights.check()
         if not model.optimizer.built:
             # All at once: a scheme may update some of the weights alone, and made while a step is
             # traced, variables have it traced a second time.
