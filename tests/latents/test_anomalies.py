@@ -54,6 +54,7 @@ def test_anomalies_of_a_known_density():
     assert anomaly_roc(vae, data, anomalies, background=vae, num_samples=5).area == 0.5
 
 
+@pytest.mark.slow
 def test_ratios_are_differences():
     model, x = kind("density")
     other = kind("mixture")[0]

@@ -13,6 +13,7 @@ def test_are_the_posterior_means_in_order_whatever_the_batches():
     np.testing.assert_allclose(found, model.encode(x).mean(), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_contexts_and_nodes_are_taken_apart():
     model, data = kind("levels_apart")
     whole = codes(model, data)

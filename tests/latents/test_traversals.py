@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 
 import tfvae
+from tests.conftest import slow_but
 from tests.kinds import kind
 from tfvae.latents import traversals
 
@@ -51,6 +52,7 @@ def test_what_does_not_move_with_x_is_left_out():
     assert len(traversals(linear_vae(np.eye(3)[:, :2]), x, most=1)) == 1
 
 
+@pytest.mark.slow
 def test_categories_take_all_their_states():
     model, data = kind("semi_supervised")
     ways = {way.name: way for way in traversals(model, data, num_steps=4)}
@@ -63,6 +65,7 @@ def test_categories_take_all_their_states():
     assert len(np.unique(ways["z[0]"].z[:, :3], axis=0)) == 1
 
 
+@pytest.mark.slow
 def test_levels_below_the_one_that_moves_follow_it():
     model, x = kind("hierarchical")
     ways = {way.name: way for way in traversals(model, x, num_steps=4)}
@@ -73,6 +76,7 @@ def test_levels_below_the_one_that_moves_follow_it():
     assert np.ptp(low.z[:, 1:], axis=0) == pytest.approx(0.0)
 
 
+@pytest.mark.slow
 def test_directions_stay_on_the_sphere():
     model, data = kind("directions")
     x = np.concatenate([data, 30 * (data - 0.5)])[:, :6]  # far enough apart to be active
@@ -82,7 +86,9 @@ def test_directions_stay_on_the_sphere():
         np.testing.assert_allclose(np.linalg.norm(way.z, axis=-1), 1.0, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["conditional", "tables", "given_node", "codes"])
+@pytest.mark.parametrize(
+    "name", slow_but("codes", of=["codes", "tables", "conditional", "given_node"])
+)
 def test_contexts_nodes_and_states_come_from_the_starting_point(name):
     model, data = kind(name)
     for way in traversals(model, data, num_steps=3, start=2):

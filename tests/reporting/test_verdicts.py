@@ -10,6 +10,9 @@ from tfvae.evaluation.estimate import Estimate
 from tfvae.reporting.findings import gather
 from tfvae.reporting.verdicts import verdicts
 
+# The first of them makes the numbers that all of them change.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def found():

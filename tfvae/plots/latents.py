@@ -14,7 +14,7 @@ from tfvae.plots.style import BLUE, FONT_SIZE, new_figure, open_frame, plain_tex
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["latent_space"]
+__all__ = ["check_labels", "latent_space"]
 
 # Paul Tol's "muted" scheme, made to be told apart by colour-blind readers, in his order.
 _CLASS_COLOURS = (
@@ -85,7 +85,7 @@ def latent_space(
         >>> figure = tfvae.plots.latent_space(vae, data.x_test, data.y_test)
     """
     z = codes(model, with_context(x, context), node=node)
-    labels = None if labels is None else _check_labels(np.asarray(labels), len(z))
+    labels = None if labels is None else check_labels(np.asarray(labels), len(z))
     if z.shape[1] == 1:
         return _line(z[:, 0], labels)
     points, names = _plane(z)
@@ -177,7 +177,12 @@ def _plane(z: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
     return centred @ directions[:2].T, (first, second)
 
 
-def _check_labels(labels: np.ndarray, size: int) -> np.ndarray:
+def check_labels(labels: np.ndarray, size: int) -> np.ndarray:
+    """Returns labels `[N]` that have a colour each.
+
+    Raises:
+        ValueError: They do not fit the data, or there are more classes than colours.
+    """
     if labels.shape != (size,):
         raise ValueError(
             f"`labels` must hold one label per data point. Expected shape ({size},). "

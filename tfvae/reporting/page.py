@@ -17,6 +17,7 @@ from tfvae.evaluation.streaming import first_rows
 from tfvae.export.folders import file_written_beside
 from tfvae.models import LatentVariableModel
 from tfvae.plots.grid import fitting_shape
+from tfvae.plots.latents import check_labels
 from tfvae.plots.training import check_history
 from tfvae.reporting.embedded import default_look
 from tfvae.reporting.findings import gather
@@ -168,9 +169,4 @@ def _checked_labels(labels: Any, size: int) -> np.ndarray | None:
     if labels is None:
         return None
     labels = np.asarray(labels)
-    if labels.ndim != 1 or len(labels) < size:
-        raise ValueError(
-            f"`labels` must hold one label per data point. Expected shape ({size},) or more. "
-            f"Received: {labels.shape}."
-        )
-    return labels[:size]
+    return check_labels(labels[:size] if labels.ndim else labels, size)
