@@ -13,7 +13,7 @@ from tests.kinds import BITS, KINDS
 from tfvae.callbacks import TensorBoard
 
 
-def events(folder, run="validation"):
+def events(folder, run="held_out"):
     """Returns tag → step → what was written, of one run."""
     found = {}
     for path in sorted((folder / run).glob("events.*")):
@@ -32,29 +32,33 @@ def fitted(folder, model, data, epochs=3, **settings):
     history = model.fit(
         data, validation_data=(data,), epochs=epochs, batch_size=12, verbose=0, callbacks=[board]
     )
-    return history.history, board
+    return history.history
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("logs")
     model = mlp_vae()
-    history, board = fitted(folder, model, BITS, image_shape=(2, 3), num_images=5, every=2)
-    return events(folder), events(folder, "train"), history, model, board
+    history = fitted(folder, model, BITS, image_shape=(2, 3), num_images=5, every=2)
+    runs = {run: events(folder, run) for run in ("held_out", "train", "validation")}
+    for run in runs:  # TensorBoard follows one growing file of a folder
+        assert len(list((folder / run).glob("events.*"))) == 1
+    return runs, history, model
 
 
 @pytest.mark.slow
 def test_terms_are_those_of_the_history(written):
-    held_out, training, history, *_ = written
+    runs, history, _ = written
     for name in ("elbo", "distortion", "rate", "mutual_information", "marginal_kl"):
-        for found, prefix in ((training, ""), (held_out, "val_")):
-            values = found[f"epoch_{name}"]
+        for run, prefix in (("train", ""), ("validation", "val_")):
+            values = runs[run][f"epoch_{name}"]
             np.testing.assert_allclose([values[e] for e in range(3)], history[prefix + name])
 
 
 @pytest.mark.slow
 def test_latents_are_those_of_the_model(written):
-    found, _, _, model, _ = written
+    runs, _, model = written
+    found = runs["held_out"]
     terms = model.terms(BITS, seed=0)
     assert set(found["latents/active_units"]) == {0, 2}  # every second epoch
     rates = np.asarray(terms.dimension_rates).mean(axis=0)
@@ -69,7 +73,8 @@ def test_latents_are_those_of_the_model(written):
 
 @pytest.mark.slow
 def test_images_are_data_and_what_becomes_of_it(written):
-    found, _, _, model, _ = written
+    runs, _, model = written
+    found = runs["held_out"]
     width, height, *encoded = found["reconstructions"][2]
     pixels = tf.io.decode_png(encoded[0]).numpy()
     side = 11  # three columns of 11 pixels make 32 or more

@@ -32,7 +32,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
 
     Keras writes the terms that `fit` logs, `epoch_elbo`, `epoch_distortion`, `epoch_rate` and the
     others, for training and validation. After the first epoch, and each `every` from there, this
-    adds to the run `validation`, from held-out data:
+    writes as the run `held_out`, from held-out data:
 
         latents/active_units            scalar: dimensions whose posterior mean moves with x
         latents/rate_...                scalar: of each level, or latent node
@@ -99,7 +99,8 @@ class TensorBoard(keras.callbacks.TensorBoard):
         if self._data is not None:
             self.model.check_data(self._data, "data")
             self._rows = first_rows(self.model, self._data, _MOST_POINTS)
-        self._writer = tf.summary.create_file_writer(os.path.join(self.log_dir, "validation"))
+        # A folder of its own: of two files that grow in one, TensorBoard follows the younger alone.
+        self._writer = tf.summary.create_file_writer(os.path.join(self.log_dir, "held_out"))
         super().on_train_begin(logs)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
