@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 __all__ = [
+    "BUSY",
     "Contender",
     "Worker",
     "describe_machine",
@@ -34,6 +35,7 @@ __all__ = [
     "negative_elbo",
     "print_table",
     "ratios",
+    "refusal",
     "serve",
     "summarise",
     "take_turns",
@@ -42,6 +44,8 @@ __all__ = [
 
 # What an idle contender's threads may still be doing when another one starts.
 SETTLE_SECONDS = 0.2
+# Load average above which figures say more of others than of the contenders.
+BUSY = 0.3
 
 
 class Contender(Protocol):
@@ -229,6 +233,21 @@ def describe_machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     }
+
+
+def refusal(machine: Mapping[str, Any]) -> str | None:
+    """Returns why figures of a machine are not to be kept, None where it was quiet.
+
+    Args:
+        machine: What `describe_machine` said before the first turn.
+    """
+    load = machine["load_average"]
+    if load is None or load <= BUSY:
+        return None
+    return (
+        f"Not written: the machine was busy (load average {load}, at most {BUSY} counts). "
+        "Wait for a quiet hour, or pass `--anyway`."
+    )
 
 
 def _cpu_name() -> str:

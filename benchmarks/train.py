@@ -25,9 +25,6 @@ from tqdm import tqdm
 
 SUBJECT = "tfvae"
 
-# Load average above which figures say more of others than of the contenders.
-BUSY = 0.3
-
 
 @dataclasses.dataclass(frozen=True)
 class Case:
@@ -242,12 +239,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for case in result["cases"].values():
         for subject in case["ratios"]:
             paired.print_table(paired.to_table(case, subject))
-    load = result["machine"]["load_average"]
-    if load is not None and load > BUSY and not settings.anyway:
-        print(
-            f"Not written: the machine was busy (load average {load}, at most {BUSY} counts). "
-            "Wait for a quiet hour, or pass `--anyway`."
-        )
+    refusal = paired.refusal(result["machine"])
+    if refusal and not settings.anyway:
+        print(refusal)
         return
     settings.output.parent.mkdir(parents=True, exist_ok=True)
     settings.output.write_text(json.dumps(result, indent=2) + "\n")

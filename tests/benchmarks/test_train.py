@@ -146,7 +146,7 @@ def test_small_run_end_to_end(tmp_path, monkeypatch, capsys):
     size = ["--points", "200", "--batch", "20", "--rounds", "2", "--threads", "1"]
     options = [*size, "--cases", "2 epochs", "--output", str(output)]
     # Figures of a busy machine are shown, and not kept.
-    monkeypatch.setattr(train, "BUSY", -1.0)
+    monkeypatch.setattr(train.paired, "BUSY", -1.0)
     train.main([*options, "--contenders", "xla"])
     assert "Not written: the machine was busy" in capsys.readouterr().out
     assert not output.exists()
