@@ -569,3 +569,29 @@ def test_of_a_rate_that_is_zero_nothing_is_shown():
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["ELBO", "distortion"]
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["training", "validation"]
+
+
+# Traversals.
+
+
+@pytest.mark.slow
+def test_traversals_have_a_row_for_each_dimension(vae):
+    ways = tfvae.latents.traversals(vae, 4 * images(30), num_steps=4)
+    figure = plots.traversals(ways)
+    shown = pixels(figure)
+    assert len(shown) == 4 * len(ways) > 0
+    np.testing.assert_array_equal(shown[1], ways[0].means["x"][1, ..., 0])
+    assert [text.get_text() for text in figure.axes[0].texts] == [way.name for way in ways]
+    with pytest.raises(ValueError, match="no dimension of z is active"):
+        plots.traversals([])
+
+
+@pytest.mark.slow
+def test_traversals_of_several_nodes_and_states():
+    model, data = kind("tables")
+    ways = tfvae.latents.traversals(model, data, num_steps=4)
+    assert len(pixels(plots.traversals(ways))) == sum(len(way.values) for way in ways)
+    with pytest.raises(ValueError, match="`size` is not image-shaped"):
+        plots.traversals(ways, node="size")
+    flat = tfvae.latents.traversals(*kind("plain"), num_steps=3)
+    assert pixels(plots.traversals(flat, image_shape=(2, 3)))[0].shape == (2, 3)

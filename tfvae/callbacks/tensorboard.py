@@ -60,6 +60,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
         TypeError: When training begins: the model is none of `tfvae`.
 
     Example:
+        >>> from tfvae.demo import vae, x
         >>> board = tfvae.callbacks.TensorBoard("logs", x)
         >>> history = vae.fit(x, epochs=2, verbose=0, callbacks=[board])
     """

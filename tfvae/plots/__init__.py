@@ -7,7 +7,7 @@ Nothing here needs a display or leaves a figure behind in `matplotlib.pyplot`: w
 from tfvae.plots.columns import columns
 from tfvae.plots.evidence import evidence_curve, ledger, rates
 from tfvae.plots.latents import latent_space
-from tfvae.plots.pictures import images, reconstructions, samples
+from tfvae.plots.pictures import images, reconstructions, samples, traversals
 from tfvae.plots.training import training_curves
 
 __all__ = [
@@ -20,4 +20,5 @@ __all__ = [
     "reconstructions",
     "samples",
     "training_curves",
+    "traversals",
 ]

@@ -12,14 +12,15 @@ from tfvae._typing import Seed
 from tfvae.data.spec import with_context
 from tfvae.distributions.statistics import centre
 from tfvae.evaluation.streaming import first_rows
+from tfvae.latents.traversals import Traversal
 from tfvae.models import DirectedModel, LatentVariableModel
 from tfvae.plots.grid import GAP, as_images, draw_image, fitting_shape, image_axes, limits_of
-from tfvae.plots.style import FONT_SIZE
+from tfvae.plots.style import FONT_SIZE, plain_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["images", "reconstructions", "samples"]
+__all__ = ["images", "reconstructions", "samples", "traversals"]
 
 
 def reconstructions(
@@ -166,6 +167,48 @@ def samples(
     node = _chosen_node(node, {name: drawn[name].shape[1:] for name in nodes}, image_shape)
     shown = np.asarray(drawn[f"{node}_mean" if mean else node])
     return images(as_images(shown, "sample", image_shape), columns=columns)
+
+
+def traversals(
+    ways: Sequence[Traversal],
+    *,
+    image_shape: Sequence[int] | None = None,
+    node: str | None = None,
+) -> Figure:
+    """Shows what moves in images with each dimension of z: a row for each, from end to end.
+
+    Args:
+        ways: What `tfvae.latents.traversals` returned.
+        image_shape: See `reconstructions`.
+        node: See `reconstructions`.
+
+    Returns:
+        Figure.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: There are no ways, they are not image-shaped, or there is no such node.
+
+    Example:
+        >>> from tfvae.demo import data, vae
+        >>> ways = tfvae.latents.traversals(vae, data.x_test)
+        >>> figure = tfvae.plots.traversals(ways)
+    """
+    if not ways:
+        raise ValueError("There is nothing to show: no dimension of z is active.")
+    shapes = {name: part.shape[1:] for name, part in ways[0].means.items()}
+    node = _chosen_node(node, shapes, image_shape)
+    shown = [as_images(way.means[node], node, image_shape) for way in ways]
+    limits = limits_of(np.concatenate(shown))
+    columns = max(map(len, shown))
+    axes = image_axes(columns, len(ways) * (1 + GAP) - GAP, left=0.9)
+    for row, (way, images) in enumerate(zip(ways, shown, strict=True)):
+        top = row * (1 + GAP)
+        for column, image in enumerate(images):
+            draw_image(axes, image, column, top, limits)
+        style: dict[str, Any] = {"ha": "right", "va": "center", "fontsize": FONT_SIZE}
+        axes.text(-GAP, top + 0.5, plain_text(way.name), **style)
+    return axes.figure  # pyright: ignore[reportReturnType]
 
 
 def _observed_nodes(model: LatentVariableModel) -> tuple[str, ...]:
