@@ -108,7 +108,7 @@ class Calibration:
             {"z": (("chain", "draw", "dimension"), self.shares[None])},
             {"chain": [0], "draw": np.arange(len(self.ranks)), "dimension": self.names},
         )
-        if hasattr(arviz, "InferenceData"):  # before ArviZ 1.0
+        if int(arviz.__version__.split(".")[0]) < 1:
             return arviz.InferenceData(prior_sbc=found)
         return xarray.DataTree.from_dict({"prior_sbc": found})
 
