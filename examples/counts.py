@@ -1,8 +1,8 @@
 """Which likelihood do counts of genes in cells ask for, and does z earn its place?
 
 Draws counts as single cells give them: programs of genes that cells mix, noise beyond Poisson's,
-and cells read more or less often. The logarithm of a cell's total is the context that all models are
-told. Compares by the held-out log-likelihood of a cell, in nats:
+and cells read more or less often. The logarithm of a cell's total is the context that all models
+are told. Compares by the held-out log-likelihood of a cell, in nats:
 
     genes apart   a negative binomial of each gene by its moments, no z: from outside, by SciPy
     poisson       a VAE with Poisson counts
