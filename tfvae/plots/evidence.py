@@ -11,7 +11,17 @@ from tfvae.evaluation.collapse import CollapseReport
 from tfvae.evaluation.estimate import Estimate
 from tfvae.evaluation.ledger import Decomposition
 from tfvae.evaluation.likelihood import LogLikelihood
-from tfvae.plots.style import BLUE, FONT_SIZE, GREEN, GREY, ORANGE, PURPLE, new_figure, open_frame
+from tfvae.plots.style import (
+    BLUE,
+    FONT_SIZE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    new_figure,
+    open_frame,
+    plain_text,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -146,7 +156,10 @@ def rates(report: CollapseReport, names: Sequence[str] | None = None) -> Figure:
     colours = [BLUE if active[index] else GREY for index in order]
     axes.bar(range(len(order)), values[order], color=colours, width=0.8)
     step = -(-len(order) // 16)  # as many names as can be read
-    axes.set_xticks(range(0, len(order), step), [names[index] for index in order[::step]])
+    shown = [plain_text(names[index]) for index in order[::step]]
+    axes.set_xticks(range(0, len(order), step), shown)
+    if max(map(len, shown), default=0) > 3:
+        axes.tick_params(axis="x", labelrotation=90)
     axes.set_xlabel("dimension of z", fontsize=FONT_SIZE)
     axes.set_xlim(-0.6, max(len(order), 4) - 0.4)
     label = "rate, nats" if known else "variance of the mean"
