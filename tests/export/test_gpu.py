@@ -40,7 +40,7 @@ def without_kernel(function, specs):
     }
 
 
-@pytest.mark.parametrize("name", slow_but(of=list(SERVED), always=["plain", "counts"]))
+@pytest.mark.parametrize("name", slow_but(of=list(SERVED)))
 def test_operations_have_kernels(name):
     model, _ = served(name)
     for signature, (function, specs) in signatures(model, offered(model)).items():
