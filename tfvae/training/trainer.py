@@ -17,7 +17,7 @@ from tfvae.graph.description import describe
 from tfvae.learning import Remedy, Scheme
 from tfvae.objectives import Objective
 from tfvae.terms import Terms
-from tfvae.training.arguments import Arguments, shown_as
+from tfvae.training.arguments import Arguments, check_strategy, shown_as
 from tfvae.training.averages import averaged_weights
 from tfvae.training.compilation import Functions
 from tfvae.training.guard import Guard, check_finite
@@ -162,9 +162,9 @@ class Trainer(keras.Model):
         Raises:
             TypeError: `objective` is no objective, `scheme` no scheme, `when_not_finite` no remedy,
                 or an argument such as `loss` is not for this kind of model.
-            ValueError: An argument is none that can be taken, the gradients of `objective` cannot
-                come to the parameters of the posterior, or `scheme` cannot train this model; of a
-                model that is not built yet the first step says so. The model stays as it was.
+            ValueError: An argument is none that can be taken, a strategy has several devices, the
+                gradients of `objective` cannot come to the parameters of the posterior, or `scheme`
+                cannot train this model; of one that is not built yet the first step says so.
         """
         # All that can fail comes before all that changes: a model stays as it was compiled before.
         given = Arguments.of(
@@ -176,6 +176,7 @@ class Trainer(keras.Model):
             steps_per_execution,
             jit_compile,
         )
+        check_strategy(self.distribute_strategy)
         optimizer, objective, scheme, remedy = given
         if self.built:
             self._check_objective(objective)
