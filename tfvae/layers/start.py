@@ -324,7 +324,8 @@ def _zero_inflated_negative_binomial(layer: ZeroInflatedNegativeBinomial, x: np.
 def _levels(layer: Any, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns loc and scale of a logistic variable that has the mean of data when it is rounded."""
     found, step = _Moments.of(x), (layer.high - layer.low) / (layer.levels - 1)
-    scale = np.maximum(found.deviation / _LOGISTIC, step / 4.0)
+    # A pixel that never changes keeps next to all of its mass on its level.
+    scale = np.maximum(np.sqrt(found.variance) / _LOGISTIC, step / 4.0)
     edges = layer.low + step * (np.arange(layer.levels - 1) + 0.5)
 
     def mean(loc: np.ndarray) -> np.ndarray:
@@ -332,10 +333,9 @@ def _levels(layer: Any, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         above = (loc[..., None] - edges) / scale[..., None]
         return layer.low + step * (0.5 * (1.0 + np.tanh(above / 2.0))).sum(axis=-1)
 
-    width = layer.high - layer.low
+    width = step * (layer.levels - 1)
     target = np.where(found.count > 0, found.mean, (layer.low + layer.high) / 2.0)
-    reach = width + 40.0 * scale
-    margin = width * found.least
+    reach, margin = width + 40.0 * scale, width * found.least
     target = np.clip(target, layer.low + margin, layer.high - margin)
     return _root(mean, target, layer.low - reach, layer.high + reach), scale
 
