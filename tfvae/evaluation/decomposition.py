@@ -205,15 +205,16 @@ class _Gaps:
             found = {name: value.numpy()[:count] for name, value in refine(batch, seed).items()}
             own = {"params": found.pop("params")}
         values = self._evidence(batch, count, own, fold_in(seed, 1))
-        left = values["log_p_x"] - values.pop("elbo")
-        if not self._refines:
-            return {**values, "gap": left}
-        return {
-            **values,
-            "gap": values["log_p_x"] - found["others"],
-            "amortisation_gap": found["refined"] - elbo,
-            "approximation_gap": left,
-        }
+        with np.errstate(invalid="ignore"):  # infinite scores
+            left = values["log_p_x"] - values.pop("elbo")
+            if not self._refines:
+                return {**values, "gap": left}
+            return {
+                **values,
+                "gap": values["log_p_x"] - found["others"],
+                "amortisation_gap": found["refined"] - elbo,
+                "approximation_gap": left,
+            }
 
     def _evidence(
         self, batch: dict[str, Tensor], count: int, own: dict[str, np.ndarray], seed: Tensor
