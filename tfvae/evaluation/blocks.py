@@ -44,6 +44,7 @@ class Blocks(NamedTuple):
             num_points: Points of a batch, B.
 
         Example:
+            >>> from tfvae.evaluation.blocks import Blocks
             >>> Blocks.within(1.0, 50_000, 100), Blocks.within(1.0, 2_000_000, 100)
             (Blocks(points=100, draws=50), Blocks(points=100, draws=5))
             >>> Blocks.within(0.1, 2_000_000, 100)
@@ -75,6 +76,7 @@ def bytes_per_draw(score: Callable[..., Any], **point: Any) -> tuple[int, Any]:
         **point: Its other arguments, as `tf.TensorSpec`s.
 
     Example:
+        >>> from tfvae.evaluation.blocks import bytes_per_draw
         >>> def score(num_samples, x):
         ...     return tf.square(tf.zeros([num_samples, 1, 3]) + x)
         >>> bytes_per_draw(score, x=tf.TensorSpec([1, 3]))[0]  # zeros, a sum and a square

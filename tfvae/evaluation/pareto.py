@@ -36,6 +36,7 @@ def largest_k(num_samples: int) -> float:
     more draws, what counts is that above 0.7 their number would have to grow too fast.
 
     Example:
+        >>> from tfvae.evaluation.pareto import largest_k
         >>> [round(largest_k(number), 2) for number in (100, 1000, 5000)]
         [0.5, 0.67, 0.7]
 

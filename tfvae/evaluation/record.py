@@ -40,6 +40,8 @@ class Record:
         OSError: It cannot be written.
 
     Example:
+        >>> from tfvae.demo import vae
+        >>> from tfvae.evaluation.record import Record
         >>> data = {"x": np.zeros([2, 3])}
         >>> record = Record("found.npz", vae, {"num_samples": 9})
         >>> record.holds(data, 2)

@@ -35,6 +35,7 @@ class Unit:
             gives probabilities.
 
     Example:
+        >>> from tfvae.evaluation.units import Unit
         >>> decoder = keras.Sequential([keras.Input((1,)), keras.layers.Dense(6),
         ...                             tfvae.layers.IndependentNormal(3)])
         >>> encoder = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2),

@@ -50,6 +50,7 @@ class Raise(Remedy):
     They are those of at most 200 updates before, or of the call that makes more at once.
 
     Example:
+        >>> from tfvae.demo import vae
         >>> vae.compile("adam", when_not_finite=tfvae.learning.Raise())
     """
 
@@ -76,6 +77,7 @@ class Skip(Remedy):
             were.
 
     Example:
+        >>> from tfvae.demo import vae
         >>> vae.compile("adam", when_not_finite=tfvae.learning.Skip(5))
 
     Reference: Mixed Precision Training (Micikevicius et al., 2018),
@@ -141,6 +143,7 @@ class GoBack(Remedy):
         ValueError: An argument is none that can be taken.
 
     Example:
+        >>> from tfvae.demo import vae
         >>> vae.compile("adam", when_not_finite=tfvae.learning.GoBack(3, factor=0.1))
 
     Reference: PaLM: Scaling Language Modeling with Pathways (Chowdhery et al., 2022), section 5.1,
