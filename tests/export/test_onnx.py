@@ -63,6 +63,8 @@ def test_what_cannot_be_is_refused_and_leaves_no_file(tmp_path):
     model, _ = kind("directions")
     with pytest.raises(NotPortable, match="by trial and error"):
         model.export_onnx(tmp_path / "new", signatures=["portable_elbo"])
+    with pytest.raises(ValueError, match=r"must name some of portable_encode, .*\['encode'\]"):
+        model.export_onnx(tmp_path / "new", signatures=["encode"])
     (tmp_path / "file").write_text("mine")
     with pytest.raises(ValueError, match=r"must name a folder .* Received: .*file"):
         model.export_onnx(tmp_path / "file")

@@ -13,7 +13,8 @@ import tensorflow as tf
 from tfvae._protocols import Served
 from tfvae.export.folders import file_written_beside
 from tfvae.export.portable import PORTABLE, NotPortable, Twin, is_close, twin
-from tfvae.export.targets import local_target
+from tfvae.export.signatures import checked_names
+from tfvae.export.targets import check_built, local_target
 
 __all__ = ["export_onnx"]
 
@@ -51,6 +52,7 @@ def export_onnx(
         RuntimeError: A file answers other numbers than the model.
         ValueError: `filepath` is a file, or there is no signature of a name.
     """
+    check_built(model)
     convert = _installed("tf2onnx")
     folder = local_target(filepath)
     if folder.is_file():
@@ -77,7 +79,7 @@ def export_onnx(
 
 def _twins(model: Served, names: Iterable[str] | None) -> dict[str, Twin]:
     found = {}
-    for name in PORTABLE if names is None else names:
+    for name in PORTABLE if names is None else checked_names(names, PORTABLE):
         try:
             found[name] = twin(model, name)
         except NotPortable:

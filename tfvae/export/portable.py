@@ -5,7 +5,8 @@ so for all others. Whatever is drawn from normal and uniform numbers, and not by
 one element after the other, is drawn so. Their few operations are those that ONNX, LiteRT, OpenVINO
 and TensorFlow.js know (`tests/export/test_portable.py`). They check nothing: data is that of the
 model, and has a row at least. Several observed or latent nodes are one `x` and one `z`, as in
-`terms`.
+`terms`. `impute` draws in a loop, as many as are asked for, and has no such signature; nor has
+`interpolate`, which draws nothing: decode the way between two latents.
 
 | signature | inputs | outputs |
 |---|---|---|

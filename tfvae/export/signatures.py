@@ -42,7 +42,7 @@ Parameters have TFP's names after that of the node, of a mixture `x_mixture_logi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -55,7 +55,7 @@ from tfvae.export.portable import PORTABLE, twin
 from tfvae.export.requests import checked_request, end_of, latent_inputs
 from tfvae.export.rows import COUNTS, answered
 
-__all__ = ["FURTHER", "STANDARD", "Endpoint", "offered", "signatures"]
+__all__ = ["FURTHER", "STANDARD", "Endpoint", "checked_names", "offered", "signatures"]
 
 STANDARD = ("serving_default", "encode", "decode", "generate", "elbo", "log_prob")
 FURTHER = ("sample_posterior", "interpolate", "anomaly_score", "impute", "responsibilities")
@@ -90,7 +90,7 @@ def signatures(model: Served, names: Iterable[str] = STANDARD) -> dict[str, Endp
         ValueError: There is no signature of a name, or the model lacks it.
         RuntimeError: A portable one says other things than the one that takes a seed.
     """
-    answers, names = Answers(model), _checked_names(names)
+    answers, names = Answers(model), checked_names(names)
     for name in [name for name in names if name not in PORTABLE]:
         reason = answers.lacks(name)
         if reason is not None:
@@ -101,10 +101,18 @@ def signatures(model: Served, names: Iterable[str] = STANDARD) -> dict[str, Endp
     return {name: _endpoint(model, answers, name) for name in names}
 
 
-def _checked_names(names: Iterable[str]) -> list[str]:
+def checked_names(
+    names: Iterable[str], known: Sequence[str] = (*STANDARD, *FURTHER, *PORTABLE)
+) -> list[str]:
+    """Returns names of signatures, each of which is among those that are known.
+
+    Raises:
+        TypeError: They are not several.
+        ValueError: One is not known, or stands there twice, or there is none.
+    """
     if isinstance(names, str) or not isinstance(names, Iterable):
         raise TypeError(f"`signatures` must be a list of names. Received: {names!r}")
-    names, known = list(names), (*STANDARD, *FURTHER, *PORTABLE)
+    names = list(names)
     unknown = [name for name in names if name not in known]
     if unknown or not names or len(set(names)) < len(names):
         raise ValueError(

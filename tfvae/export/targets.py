@@ -1,11 +1,26 @@
-"""Where exports go: folders of this machine."""
+"""What is exported, a built model, and where it goes, to folders of this machine."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-__all__ = ["local_target"]
+from tfvae._protocols import Served
+
+__all__ = ["check_built", "local_target"]
+
+
+def check_built(model: Served) -> None:
+    """Checks that a model has weights.
+
+    Raises:
+        ValueError: It has none yet.
+    """
+    if not model.built:
+        raise ValueError(
+            "Only a built model can be exported. Build it, `model.build((None, *x.shape[1:]))`, "
+            "or fit it."
+        )
 
 
 def local_target(filepath: str | Path) -> Path:

@@ -14,7 +14,7 @@ from tfvae.export.card import EXTRA, own_files, write_card
 from tfvae.export.folders import written_beside
 from tfvae.export.naming import GRAPH, is_export, name_outputs
 from tfvae.export.signatures import STANDARD, Endpoint, signatures
-from tfvae.export.targets import local_target
+from tfvae.export.targets import check_built, local_target
 from tfvae.export.verification import check_answers, example_inputs
 from tfvae.export.warm_up import write_warm_up_requests
 
@@ -69,11 +69,7 @@ def export_saved_model(
         >>> sorted(encode(x=tf.constant(x[:2])))
         ['z_loc', 'z_mean', 'z_scale_diag', 'z_stddev']
     """
-    if not model.built:
-        raise ValueError(
-            "Only a built model can be exported. Build it, `model.build((None, *x.shape[1:]))`, "
-            "or fit it."
-        )
+    check_built(model)
     target = local_target(filepath)
     _check_replaceable(target)
     endpoints = signatures(model, names)
