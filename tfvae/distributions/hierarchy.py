@@ -73,10 +73,8 @@ class Hierarchy(tfd.Distribution, Composed):
             for factor in factors
             if not self._parents(factor)
         }
-        reparameterised = reparameterised and all(
-            root.distribution.reparameterization_type == tfd.FULLY_REPARAMETERIZED
-            for root in self._roots.values()
-        )
+        kinds = [root.distribution.reparameterization_type for root in self._roots.values()]
+        reparameterised = reparameterised and all(k == tfd.FULLY_REPARAMETERIZED for k in kinds)
         super().__init__(
             dtype=dtype,
             reparameterization_type=(
