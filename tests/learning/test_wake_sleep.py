@@ -8,7 +8,7 @@ import tensorflow_probability as tfp
 
 import tfvae
 from tests import analytic
-from tests.conftest import binary_data, mlp_encoder, mlp_vae
+from tests.conftest import binary_data, mlp_decoder, mlp_encoder, mlp_vae
 from tests.models import test_context as context
 from tfvae.learning import WakeSleep
 from tfvae.learning.wake_sleep import dream
@@ -103,3 +103,15 @@ def test_what_cannot_dream_is_refused():
     vae = mlp_vae(prior=Prior())
     with pytest.raises(ValueError, match=r"takes draws of prior.*Received: no draws of this one"):
         vae.compile("adam", scheme=WakeSleep())
+
+
+@pytest.mark.parametrize("head", [tfvae.layers.RelaxedBernoulli, tfvae.layers.IndependentLogNormal])
+def test_priors_whose_draws_the_posterior_never_has_are_refused(head):
+    encoder = keras.Sequential(
+        [keras.Input((6,)), keras.layers.Dense(head.params_size(2)), head(2)]
+    )
+    vae = tfvae.VAE(encoder, mlp_decoder(), seed=0)
+    with pytest.raises(ValueError, match="draws values that the posterior never has"):
+        vae.compile("adam", scheme=tfvae.learning.WakeSleep())
+    same = tfvae.VAE(encoder, mlp_decoder(), tfvae.priors.Parametric(head(2)), seed=0)
+    same.compile("adam", scheme=tfvae.learning.WakeSleep())

@@ -337,3 +337,13 @@ def test_images_of_bernoulli_need_their_event_shape():
     """The usual slip: parameters of all pixels, and a likelihood over one of them."""
     with pytest.raises(ValueError, match=r"`IndependentBernoulli` with event_shape=\(\) reads 1"):
         keras.Sequential([keras.Input((2,)), keras.layers.Dense(16), IndependentBernoulli()])
+
+
+@pytest.mark.parametrize("prior", [None, tfvae.priors.Normal()])
+def test_states_are_not_compared_with_a_density(prior):
+    encoder = keras.Sequential(
+        [keras.Input((6,)), keras.layers.Dense(2), tfvae.layers.IndependentBernoulli(2)]
+    )
+    said = r"`encoder` draws states, and `prior` has a density.* of Bernoulli and a prior"
+    with pytest.raises(ValueError, match=said):
+        tfvae.VAE(encoder, mlp_decoder(), prior)

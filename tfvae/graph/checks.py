@@ -53,11 +53,18 @@ def check_same_kind(q_z: Distribution, p_z: Distribution) -> None:
     """Checks that densities are not compared with the probabilities of a few states.
 
     Raises:
-        ValueError: The posterior is over a continuum, the prior over whole numbers.
+        ValueError: One of posterior and prior is over a continuum, the other over whole numbers.
     """
-    kinds = tf.nest.flatten(q_z.reparameterization_type)
-    states = support_of(p_z)
-    if states.whole and all(kind == tfd.FULLY_REPARAMETERIZED for kind in kinds):
+    states, own = support_of(p_z), support_of(q_z)
+    if own.whole and _is_continuous(p_z):
+        raise ValueError(
+            "`encoder` draws states, and `prior` has a density: probabilities are no densities, "
+            f"and their KL is infinite. Received: a posterior over states of {own.likelihood} and "
+            f"a prior {type(p_z).__name__}. Pass a prior over the same states, such as "
+            "`priors.Parametric` of the layer that ends the encoder, `priors.Categorical` or "
+            "`priors.OneHot`; or end the encoder with a family of densities."
+        )
+    if states.whole and _is_continuous(q_z):
         raise ValueError(
             "`encoder` draws from a continuum, of which `prior` knows single points only: their "
             f"KL is infinite. Received: a posterior {type(q_z).__name__} and a prior over states "
@@ -66,6 +73,12 @@ def check_same_kind(q_z: Distribution, p_z: Distribution) -> None:
             "`ELBO(gradient=Relaxed())` relaxes their draws for the gradient alone. Or choose a "
             "continuous prior."
         )
+
+
+def _is_continuous(distribution: Distribution) -> bool:
+    """Whether a distribution has a density for sure: draws that follow its parameters say so."""
+    kinds = tf.nest.flatten(distribution.reparameterization_type)
+    return all(kind == tfd.FULLY_REPARAMETERIZED for kind in kinds)
 
 
 def check_missing(encode: Callable[[Tensor], Distribution], x: Tensor, weights: list[Any]) -> None:

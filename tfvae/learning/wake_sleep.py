@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import tensorflow as tf
 
 from tfvae._protocols import Stepped, Trained
 from tfvae._tracing import outputs_of
 from tfvae._typing import Tensor, register
+from tfvae.distributions.support import Support, support_of
 from tfvae.learning.base import Scheme, Update, check_encoder
 from tfvae.objectives import Objective
 
@@ -33,8 +35,8 @@ class WakeSleep(Scheme):
     Decoder and prior may be frozen: the encoder then learns to invert a given simulator.
 
     Raises:
-        ValueError: At `compile`, the model has no weights of q(z|x), or p(z) or p(x|z) cannot be
-            drawn from.
+        ValueError: At `compile`, the model has no weights of q(z|x), p(z) or p(x|z) cannot be drawn
+            from, or p(z) has values that q(z|x) never has.
 
     Example:
         >>> from tfvae.demo import vae, x
@@ -54,9 +56,14 @@ class WakeSleep(Scheme):
         check_encoder(self, model)
         specs = {name: x for name, x in model.data.batch_specs().items() if name == "context"}
 
+        supports: list[tuple[Support, Support]] = []
+
         def score(**context: Tensor) -> Tensor:
             batch, z = dream(model, 2, tf.constant([0, 0]), **context)
-            return model.encode(**batch).log_prob(z)
+            asked: Any = model
+            q_z = asked.encode(**batch)
+            supports.append((support_of(q_z), support_of(asked.prior_of(batch))))
+            return q_z.log_prob(z)
 
         try:
             outputs_of(score, **specs)
@@ -65,6 +72,14 @@ class WakeSleep(Scheme):
                 "`WakeSleep` trains the encoder on z ~ p(z) and x ~ p(x|z), which takes draws of "
                 f"prior and likelihood, and log q(z|x) at them. Received: {error}"
             ) from error
+        for own, of_prior in supports:
+            if _leaves(of_prior, own):
+                raise ValueError(
+                    "`WakeSleep` scores draws of the prior by the posterior, and this prior draws "
+                    f"values that the posterior never has. Received: a posterior over values of "
+                    f"{own.likelihood}, and a prior over those of {of_prior.likelihood}. Pass a "
+                    "prior of the same family, such as `priors.Parametric`, or another posterior."
+                )
 
     def update(
         self,
@@ -123,3 +138,10 @@ def _gradients(tape: tf.GradientTape, loss: Tensor, weights: list) -> dict:
     """Returns gradient and weight by a key of the weight, where there is a gradient."""
     pairs = zip(tape.gradient(loss, weights), weights, strict=True)
     return {id(weight): (found, weight) for found, weight in pairs if found is not None}
+
+
+def _leaves(draws: Support, support: Support) -> bool:
+    """Whether values of one support may lie outside of another."""
+    below = support.lower is not None and (draws.lower is None or draws.lower < support.lower)
+    above = support.upper is not None and (draws.upper is None or draws.upper > support.upper)
+    return below or above or (support.norm is not None and draws.norm != support.norm)
