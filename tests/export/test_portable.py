@@ -17,7 +17,7 @@ SHAPES = {"Const", "Placeholder", "Pack", "Reshape"}
 NETWORKS = {"MatMul", "BiasAdd", "Tanh", "Split", "Softplus", "AddV2", "Abs"}
 DENSITIES = {"Log", "Sub", "Mul", "RealDiv", "SquaredDifference", "Sum", "BroadcastTo", "Neg"}
 WEIGHTS = {"Square", "Max", "Maximum", "Minimum", "Greater", "IsFinite", "SelectV2", "ZerosLike"}
-WEIGHTS |= {"DivNoNan", "Sqrt", "Exp", "Cast", "Fill"}
+WEIGHTS |= {"DivNoNan", "Sqrt", "Exp", "Cast", "Fill", "Equal"}
 OPS = {
     "portable_encode": SHAPES | NETWORKS,
     "portable_decode": {"Placeholder", "MatMul", "BiasAdd", "Sigmoid"},
@@ -27,7 +27,7 @@ OPS = {
     "portable_log_prob": {*SHAPES, *NETWORKS, *DENSITIES, *WEIGHTS},
     "portable_anomaly_score": {*SHAPES, *NETWORKS, *DENSITIES, *WEIGHTS, "Mean"},
 }
-MOST = {"portable_encode": 16, "portable_decode": 6, "portable_generate": 22, "portable_elbo": 73}
+MOST = {"portable_encode": 16, "portable_decode": 6, "portable_generate": 22, "portable_elbo": 76}
 
 
 @pytest.mark.slow
@@ -36,7 +36,7 @@ def test_operations_are_few_and_plain(name):
     found = twin(kind("plain")[0], name)
     found.check()
     assert set(found.ops) <= OPS[name]
-    assert sum(found.ops.values()) <= MOST.get(name, 125)
+    assert sum(found.ops.values()) <= MOST.get(name, 135)
 
 
 @pytest.mark.slow

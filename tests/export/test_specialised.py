@@ -41,13 +41,14 @@ def test_shapes_become_constants_and_what_is_no_work_goes():
     graph = specialised(function)
     assert graph.ops == {
         "Placeholder": 3,
-        "Mul": 1,
-        "Const": 3,
+        "Mul": 3,
+        "Const": 4,
         "Pack": 1,
         "Fill": 1,
         "ConcatV2": 1,
         "Exp": 1,
-        "Sub": 1,
+        "Tanh": 1,
+        "AddV2": 1,
     }
     x = tf.random.stateless_normal([4, 3], (0, 2))
     weight.assign(3.0)  # Weights are read, and not kept.
@@ -67,3 +68,16 @@ def test_numbers_that_depend_on_values_are_no_sizes():
     np.testing.assert_array_equal(found["best"], [1, 0])
     np.testing.assert_array_equal(found["one"], [[0, 1, 0], [1, 0, 0]])
     assert found["count"] == 4
+
+
+def test_small_numbers_keep_their_digits():
+    small = tf.constant([[1e-9, -3e-6, 0.0], [2e-4, -0.5, 40.0], [-1.0, 1.0, -30.0]])
+
+    def function(x_0):
+        return {"expm1": tf.math.expm1(x_0), "log1p": tf.math.log1p(tf.maximum(x_0, -1.0))}
+
+    graph = specialised(function)
+    assert not {"Expm1", "Log1p"} & set(graph.ops)
+    found, expected = asked(graph, small), function(small)
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-6)

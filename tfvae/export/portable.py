@@ -4,9 +4,8 @@
 so for all others. Whatever is drawn from normal and uniform numbers, and not by trial and error or
 one element after the other, is drawn so. Their few operations are those that ONNX, LiteRT, OpenVINO
 and TensorFlow.js know (`tests/export/test_portable.py`). They check nothing: data is that of the
-model, and has a row at least. Several observed or latent nodes are one `x` and one `z`, as in
-`terms`. `impute` draws in a loop, as many as are asked for, and has no such signature; nor has
-`interpolate`, which draws nothing: decode the way between two latents.
+model, and has a row at least. `impute` draws in a loop, as many as are asked for, and has no such
+signature; nor has `interpolate`, which draws nothing: decode the way between two latents.
 
 | signature | inputs | outputs |
 |---|---|---|
@@ -138,7 +137,7 @@ def twin(model: Served, name: str) -> Twin:
         raise NotPortable(f"This model has no signature `{name}`: {lacking}.")
     specs = _given(model, kind)
     counts = kind not in ("encode", "decode") and (kind != "generate" or not specs)
-    traced = _traced(_answer(model, kind), specs, counts=counts)
+    traced = _traced(model, kind, specs, counts=counts)
     rows = "B" if kind == "generate" else "S"
 
     examples = example_inputs(model, rows=max(run["B"] for run in RUNS))
@@ -183,18 +182,24 @@ def is_close(value: np.ndarray, expected: np.ndarray) -> bool:
 
 
 def _given(model: Served, kind: str) -> list[tf.TensorSpec]:
-    """Returns data or latents that a twin takes: of several parts the batch, as one `x`."""
-    batch = model.data.batch_specs()
-    shapes = {name: spec.shape[1:] for name, spec in batch.items()}
-    if kind in ("decode", "generate"):
-        shapes = {name: shape for name, shape in shapes.items() if name == CONTEXT}
+    """Returns data or latents that a twin takes, by node."""
+    specs = model.data.specs()
+    context = [specs[CONTEXT]] if CONTEXT in specs else []
     if kind == "decode":
-        dtype = next(iter(latent_inputs(model).values())).dtype
-        return [
-            tf.TensorSpec([None, *model.latent_shape], dtype, name="z"),
-            *(tf.TensorSpec([None, *s], batch[n].dtype, name=n) for n, s in shapes.items()),
-        ]
-    return [tf.TensorSpec([None, *s], batch[n].dtype, name=n) for n, s in shapes.items()]
+        return [*latent_inputs(model).values(), *context]
+    return context if kind == "generate" else list(specs.values())
+
+
+def _packed(model: Served, kind: str, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Returns data as a batch, and latents as one `z`."""
+    parts = {name: value for name, value in given.items() if name in model.data.specs()}
+    if kind == "generate":
+        return parts
+    if kind != "decode":
+        return model.data.as_batch(parts)
+    nodes = {name: given[name] for name in latent_inputs(model)}
+    z = model.graph.join(nodes) if len(nodes) > 1 else next(iter(nodes.values()))
+    return {"z": z, **({CONTEXT: given[CONTEXT]} if CONTEXT in given else {})}
 
 
 def _answer(model: Served, kind: str) -> Callable[..., dict[str, Tensor]]:
@@ -220,11 +225,15 @@ def _answer(model: Served, kind: str) -> Callable[..., dict[str, Tensor]]:
     return log_prob
 
 
-def _traced(answer: Callable[..., Any], specs: list[tf.TensorSpec], *, counts: bool) -> Any:
-    def seeded(**inputs: Tensor) -> dict[str, Tensor]:
-        return answer(seed=tf.constant(_SEED), **inputs) if draws else answer(**inputs)
+def _traced(model: Served, kind: str, specs: list[tf.TensorSpec], *, counts: bool) -> Any:
+    answer = _answer(model, kind)
 
-    draws = answer.__name__ not in ("encode", "decode")
+    def seeded(**inputs: Tensor) -> dict[str, Tensor]:
+        others: dict[str, Any] = {n: inputs[n] for n in ("num_samples",) if n in inputs}
+        if kind not in ("encode", "decode"):
+            others["seed"] = tf.constant(_SEED)
+        return answer(**_packed(model, kind, inputs), **others)
+
     named = {str(spec.name): spec for spec in specs}
     if counts:
         named["num_samples"] = tf.TensorSpec([], tf.int32, name="num_samples")

@@ -352,17 +352,33 @@ class Specialised:
 
 
 def _one(graph: Specialised, node: Any) -> str:
-    return graph.constant(np.array(1.0, tf.as_dtype(node.attr["T"].type).as_numpy_dtype))
+    return graph.constant(np.array(1.0, _type(node)))
+
+
+def _type(node: Any) -> Any:
+    return tf.as_dtype(node.attr["T"].type).as_numpy_dtype
 
 
 def _expm1(graph: Specialised, node: Any, inputs: list[str]) -> str:
-    raised = graph.add("Exp", f"{node.name}/exp", inputs, node)
-    return graph.add("Sub", node.name, [raised, _one(graph, node)], node)
+    """exp(x) - 1 = tanh(x / 2) (exp(x) + 1), to all digits for small x too."""
+    name, half = node.name, graph.constant(np.array(0.5, _type(node)))
+    raised = graph.add("Exp", f"{name}/exp", inputs, node)
+    more = graph.add("AddV2", f"{name}/more", [raised, _one(graph, node)], node)
+    halved = graph.add("Mul", f"{name}/half", [*inputs, half], node)
+    return graph.add("Mul", name, [graph.add("Tanh", f"{name}/tanh", [halved], node), more], node)
 
 
 def _log1p(graph: Specialised, node: Any, inputs: list[str]) -> str:
-    more = graph.add("AddV2", f"{node.name}/more", [*inputs, _one(graph, node)], node)
-    return graph.add("Log", node.name, [more], node)
+    """log(u) x / (u - 1) with u = 1 + x as it is rounded, to all digits for small x too."""
+    name, one = node.name, _one(graph, node)
+    more = graph.add("AddV2", f"{name}/more", [*inputs, one], node)
+    less = graph.add("Sub", f"{name}/less", [more, one], node)
+    rest = graph.add("DivNoNan", f"{name}/rest", [*inputs, less], node)
+    log = graph.add("Log", f"{name}/log", [more], node)
+    product = graph.add("Mul", f"{name}/product", [log, rest], node)
+    zero = graph.constant(np.array(0.0, _type(node)))
+    is_small = graph.add("Equal", f"{name}/small", [less, zero], node)
+    return graph.add("SelectV2", name, [is_small, *inputs, product], node)
 
 
 _PLAIN: dict[str, Callable[[Specialised, Any, list[str]], str]] = {

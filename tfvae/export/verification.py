@@ -26,8 +26,7 @@ _TOLERANCE = 1e-5
 
 
 def example_inputs(model: Served, rows: int = _ROWS) -> dict[str, Tensor]:
-    """Returns valid inputs of all signatures by name, two rows of data where they take data; and of
-    several nodes the batch `x` and the latents `z`.
+    """Returns valid inputs of all signatures by name, two rows of data where they take data.
 
     Data is drawn from the model itself, with a fixed seed. A context is a row of zeros and one of
     ones in turn, which are numbers, categories and places in a table alike.
@@ -50,8 +49,6 @@ def example_inputs(model: Served, rows: int = _ROWS) -> dict[str, Tensor]:
     latents = {name: tf.cast(nodes[name], spec.dtype) for name, spec in expected.items()}
     end = {end_of(model): tf.reverse(parts[model.data.observed[0]], axis=[0])}
     return {
-        **batch,
-        "z": z,
         **latents,
         **parts,
         **end,
