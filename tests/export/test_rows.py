@@ -26,6 +26,17 @@ def test_noise_without_a_seed_is_that_of_every_row():
     np.testing.assert_allclose(y - x, np.tile(noise(x[:1], [0, 1])["y"] - x[:1], [3, 1]), rtol=1e-5)
 
 
+def test_counts_are_those_of_all_rows():
+    def answer(x, num_steps):
+        steps = tf.cast(tf.range(num_steps), x.dtype)
+        return {"y": noise(x, [0, 1])["y"] + steps[None]}
+
+    x = tf.constant([[1.0], [2.0]])
+    y = answered(answer, {"x": x, "num_steps": tf.constant(3)})["y"]
+    np.testing.assert_allclose(y[:, 1] - y[:, 0], [1.0, 1.0], rtol=1e-6)
+    np.testing.assert_allclose(y[1] - y[0], np.ones(3), rtol=1e-6)
+
+
 def test_the_row_that_stands_in_is_that_of_no_request():
     asked = []
 

@@ -143,7 +143,7 @@ def _all_alike(traced: Any) -> Answer:
     """
 
     def answer(**inputs: Tensor) -> dict[str, Tensor]:
-        found: Any = tf.vectorized_map(_of_one(traced, inputs), inputs)
+        found: Any = tf.vectorized_map(_of_one(traced, inputs), _with_rows(inputs))
         return found
 
     return answer
