@@ -127,27 +127,29 @@ class Functions:
         self._known: dict[Any, Any] = {}
         self._without = Compiler(False, run_eagerly)
         self._is_open = jit_compile == "auto"
-        # Whether XLA pays for steps; None until a `fit` says how many there are. It then stands:
-        # under XLA the same seeds draw other numbers.
-        self.pays: bool | None = None
+        # How many steps there were to take, and whether XLA pays for them: None until a `fit` says
+        # how many there are, and for good once it does: under XLA the same seeds draw other numbers.
+        self.steps, self.pays = 0, None
 
     def expect(self, steps: int, work: float) -> None:
-        """Decides once whether compiling by XLA pays for the steps of training.
+        """Decides whether compiling by XLA pays for the steps of training, of all calls together.
 
         Args:
             steps: How many are to come.
             work: Of each, the product of the numbers of weights and of rows.
         """
-        if self.pays is None and self._is_open:
-            self.pays = xla_pays(steps, work)
+        if self._is_open and not self.pays:
+            self.steps += steps
+            self.pays = xla_pays(self.steps, work)
 
     def __call__(self, key: Any, make: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
         """Returns the function made by `make`, compiled as `compile` says, once per `key`."""
+        kind = key[0] if isinstance(key, tuple) else key
+        plain = self._is_open and self.pays is False and kind in _STEPS
+        key = (key, plain)
         found = self._made.get(key)
         if found is None:
             layers = self._model._flatten_layers(include_self=False)
-            kind = key[0] if isinstance(key, tuple) else key
-            plain = self._is_open and self.pays is False and kind in _STEPS
             compiler = self._without if plain else self._compiler
             # Of several threads all get the function of the first.
             found = self._made.setdefault(key, compiler(make(), layers))

@@ -153,9 +153,9 @@ class Trainer(keras.Model):
             steps_per_execution: Updates per call of the compiled function: callbacks for batches
                 run between such calls. "auto" makes several at once, which takes less time, where
                 no callback asks for batches.
-            jit_compile: True compiles the steps with XLA, False does not, "auto" where the first
-                `fit` has so many steps to take that it pays, and all parts allow it; it warns once
-                where one does not.
+            jit_compile: True compiles the steps with XLA, False does not, "auto" from the
+                call of `fit` on whose steps, with those of calls before, are so many that it pays,
+                where all parts allow it; it warns once where one does not.
             auto_scale_loss: As in `keras.Model.compile`.
             **unsupported: Caught, to explain what to pass instead.
 
@@ -219,15 +219,15 @@ class Trainer(keras.Model):
             "objective": keras.saving.serialize_keras_object(self._reader.asked),
             "scheme": keras.saving.serialize_keras_object(self.scheme),
             **self._compile_arguments,
-            "xla_pays": self.functions.pays,
+            "xla_pays": [self.functions.pays, self.functions.steps],
         }
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles with the output of `get_compile_config`; training goes on as it was."""
-        config, pays = dict(config), config.get("xla_pays")
-        config.pop("xla_pays", None)
+        config = dict(config)
+        pays, steps = config.pop("xla_pays", (None, 0))
         self.compile(**keras.saving.deserialize_keras_object(config))
-        self.functions.pays = pays
+        self.functions.pays, self.functions.steps = pays, steps
 
     @shown_as(keras.Model.fit)
     def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
