@@ -128,7 +128,7 @@ class Functions:
         self._without = Compiler(False, run_eagerly)
         self._is_open = jit_compile == "auto"
         # How many steps there were to take, and whether XLA pays for them: None until a `fit` says
-        # how many there are, and for good once it does: under XLA the same seeds draw other numbers.
+        # how many there are; for good once it does: under XLA the same seeds draw other numbers.
         self.steps, self.pays = 0, None
 
     def expect(self, steps: int, work: float) -> None:
