@@ -127,8 +127,12 @@ class _FixedNoise(tfd.MultivariateNormalDiag):
     def _sample_and_log_prob(self, sample_shape, seed, **kwargs):
         del seed, kwargs
         dtype = self.dtype.as_numpy_dtype
-        number = tf.convert_to_tensor(sample_shape)[0]  # known when it runs
-        noise = tf.numpy_function(lambda n: self._noise(int(n)).astype(dtype), [number], self.dtype)
+        shape = tf.get_static_value(sample_shape)
+        if shape is None:  # Known when it runs.
+            noise = lambda shape: self._noise(int(shape[0])).astype(dtype)  # noqa: E731
+            noise = tf.numpy_function(noise, [sample_shape], dtype)
+        else:
+            noise = tf.constant(self._noise(int(shape[0])), dtype)
         noise = tf.ensure_shape(noise, [None, *self.event_shape])  # [S, K]
         z = self.mean() + noise[:, None, :] * self.stddev()
         return z, self.log_prob(z)

@@ -152,6 +152,14 @@ compilation.xla_pays = lambda *given: _test_uses_xla or _pays(*given)
 _libc = ctypes.CDLL("libc.so.6") if sys.platform == "linux" else None
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef, request):
+    """What several tests share is made from the same state, whichever of them comes first."""
+    if fixturedef.scope != "function":
+        keras.utils.set_random_seed(20_240_229)
+    return (yield)
+
+
 @pytest.fixture(autouse=True)
 def fixed_seed():
     """Every test starts from the same state of all generators, whatever ran before it."""

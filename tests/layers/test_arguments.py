@@ -118,6 +118,10 @@ OTHERS = {
         lambda: symbolic(3),
     ),
     "VariableLayer": (lambda: layers.VariableLayer([4]), lambda: symbolic(3)),
+    "ImageParameters": (
+        lambda: layers.ImageParameters(layers.IndependentNormal([2, 2, 1])),
+        lambda: symbolic(2, 2, 2),
+    ),
     "KLDivergenceAddLoss": (
         lambda: layers.KLDivergenceAddLoss(tfd.MultivariateNormalDiag([0.0, 0.0])),
         lambda: layers.MultivariateNormalDiag(2)(symbolic(4)),
@@ -146,5 +150,5 @@ def test_every_layer_takes_training_on_symbolic_inputs():
             found = layer(inputs, training=training)
             assert (found.shape, found.dtype) == (expected.shape, expected.dtype), name
         seen.add(name)
-    abstract = {"DistributionLayer", "IndependentLayer", "KLDivergenceRegularizer"}
+    abstract = {"DistributionLayer", "IndependentLayer", "KLDivergenceRegularizer", "start_of"}
     assert seen == set(layers.__all__) - abstract

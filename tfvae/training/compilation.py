@@ -146,7 +146,7 @@ class Functions:
         """Returns the function made by `make`, compiled as `compile` says, once per `key`."""
         kind = key[0] if isinstance(key, tuple) else key
         plain = self._is_open and self.pays is False and kind in _STEPS
-        key = (key, plain)
+        key = (key, "without XLA") if plain else key
         found = self._made.get(key)
         if found is None:
             layers = self._model._flatten_layers(include_self=False)
