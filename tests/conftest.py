@@ -16,6 +16,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.autograph.core import config
+from tensorflow.python.autograph.impl import conversion
 
 import tfvae
 from tfvae.export import writer
@@ -38,6 +40,19 @@ _test_uses_xla = False
 # test and saves none. So it does in tests that are about compiled functions alone, marked `xla` or
 # `rewriting`.
 _rewrites = True
+
+
+# The functions of TensorFlow in tests rewrite the Python that they call as well, all of this
+# package, which takes longer than to trace it: so only where the test is about it.
+_converts = False
+
+
+class _AsItStands(config.DoNotConvert):
+    def get_action(self, module):
+        return config.Action.NONE if _converts else super().get_action(module)
+
+
+config.CONVERSION_RULES = (_AsItStands("tfvae"), *config.CONVERSION_RULES)
 
 
 # An export is loaded and asked before it is kept, which is half of its time: in tests of exports
@@ -71,6 +86,10 @@ def pytest_addoption(parser):
     )
 
 
+# Whose slow tests run programs from end to end.
+_PROGRAMS = {"examples", "benchmarks"}
+
+
 def _place(case):
     """Where a case stands among those of its test, whatever order they run in."""
     return tuple(case.callspec.indices.values())
@@ -81,13 +100,18 @@ def pytest_collection_modifyitems(config, items):
     """Marks further cases `exhaustive`, and leaves them out where no mark or name asks for them.
 
     Of a test's slow cases the first is what shows the law, where no quick one does; the cases of a
-    test marked `each_case` are laws of their own.
+    test marked `each_case` are laws of their own. Programs that use the package are tried by
+    continuous integration.
     """
     tests = collections.defaultdict(list)
     for item in items:
         tests[item.nodeid.split("[")[0]].append(item)
     for cases in tests.values():
         slow = [case for case in cases if case.get_closest_marker("slow")]
+        if cases[0].path.parent.name in _PROGRAMS:
+            for case in slow:
+                case.add_marker("exhaustive")
+            continue
         if len(cases) == 1 or cases[0].get_closest_marker("each_case"):
             continue
         if len(slow) == len(cases):
@@ -110,10 +134,14 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item):
-    global _test_uses_xla, _rewrites, _verifies
+    global _test_uses_xla, _rewrites, _converts, _verifies
     _verifies = item.path.parent.name == "export"
     _test_uses_xla = item.get_closest_marker("xla") is not None
-    rewrites = _test_uses_xla or item.get_closest_marker("rewriting") is not None
+    rewriting = item.get_closest_marker("rewriting") is not None
+    if rewriting != _converts:
+        conversion._ALLOWLIST_CACHE = type(conversion._ALLOWLIST_CACHE)()  # What was decided.
+        _converts = rewriting
+    rewrites = _test_uses_xla or rewriting
     if rewrites != _rewrites:
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not rewrites})
         _rewrites = rewrites

@@ -99,6 +99,7 @@ def test_pipelines_searches_and_pickles(fitted):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_parts_of_ones_own_are_copied_and_trained():
     likelihood = tfvae.layers.IndependentBernoulli(4)
     rows = np.random.default_rng(0).integers(0, 2, (50, 4))

@@ -164,12 +164,14 @@ def test_a_run_that_was_cut_ends_as_one_that_was_not(name, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_how_many_steps_a_call_takes_is_no_part_of_it(tmp_path):
     assert run({}, tmp_path / "run", 1, steps=3) is None
     assert_equal(run({}, tmp_path / "run", steps="auto"), run({}, steps=1))
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_run_goes_on_from_the_epochs_that_it_keeps(tmp_path):
     expected = run({}, epochs=5)
     kept = io.StringIO()

@@ -79,6 +79,7 @@ def test_monitor_tells_once_and_leaves_training_alone():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_monitor_says_nothing_of_a_model_in_use():
     exact = analytic.LinearGaussian.with_exact_posterior()
     vae, x = exact.vae(), exact.draw(100)
@@ -146,6 +147,7 @@ def test_early_stopping_knows_its_direction_and_so_do_those_of_keras(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_pass_of_a_stream_ends_at_its_last_step(capfd):
     vae, x = mlp_vae(), binary_data(32)
     vae.compile("adam")

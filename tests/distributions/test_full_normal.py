@@ -28,6 +28,7 @@ def scored(cls, loc, tril, x):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.xla
 def test_densities_and_gradients_are_those_of_tfp():
     loc, tril = factors(5)

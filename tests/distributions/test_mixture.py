@@ -12,6 +12,7 @@ tfd = tfp.distributions
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.xla
 @pytest.mark.parametrize("layer", [layers.MixtureNormal(4, 3), layers.MixtureLogistic(4)])
 def test_draws_and_gradients_are_those_of_tfp(layer):

@@ -189,6 +189,7 @@ BITS = np.random.default_rng(0).integers(0, 2, (20, 6)).astype("float32")
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("make", [by_observed_node, in_levels, finite, of_integers])
 def test_information_given_the_condition_keeps_its_bounds(make):
     model, given = make()

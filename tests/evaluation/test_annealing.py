@@ -28,6 +28,7 @@ FEW = {"num_chains": 8, "num_leapfrog_steps": 3, "verbose": False}
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("start", [None, Encoder(), Defensive(0.5)])
 def test_mean_weight_is_p_x(start):
     """Many estimates of one p(x), with so few temperatures that chains lag behind."""
@@ -99,6 +100,7 @@ def test_every_kind_of_model(name, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_batches_and_datasets_change_nothing_and_seeds_do():
     x, vae = MODEL.draw(10), MODEL.vae()
     of_four = tf.data.Dataset.from_tensor_slices(x).batch(4)
@@ -114,6 +116,7 @@ def test_batches_and_datasets_change_nothing_and_seeds_do():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_starts_of_their_own_points_and_numbers_of_temperatures_share_a_program():
     vae, x = mlp_vae(), binary_data(6)
     refinement = refine(vae, x, steps=2, verbose=False)
@@ -161,6 +164,7 @@ def test_arguments_out_of_range_are_refused():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.xla
 def test_compiles_with_xla():
     vae, x = MODEL.vae(), MODEL.draw(5)

@@ -53,6 +53,7 @@ def test_the_gap_closes_around_log_p_x_with_temperatures():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_single_latent_lies_between_the_bounds(monkeypatch):
     """By quadrature over z."""
     monkeypatch.setattr(chains, "_FEWEST_MOVES", 10)

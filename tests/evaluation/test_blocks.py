@@ -51,6 +51,7 @@ def test_a_pass_is_as_large_as_memory_allows():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_budgets_do_not_change_what_is_estimated():
     """Down to one draw of one point at a time."""
     model = analytic.LinearGaussian.with_exact_posterior()

@@ -67,6 +67,7 @@ def test_a_path_that_goes_nowhere_has_one_weight():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("number", "scale"), [(2, 1.0), (40, 0.02)])
 def test_steps_find_the_width_of_each_density(number, scale):
     path, _ = gaussians(scale)
@@ -81,6 +82,7 @@ def test_steps_find_the_width_of_each_density(number, scale):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_one_temperature_moves_nothing():
     path, _ = gaussians(0.5)
     betas = tf.constant(temperatures(1))

@@ -107,6 +107,7 @@ def test_a_model_that_uses_its_latents_is_left_alone():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_part_that_says_nothing_is_told_in_its_own_words():
     vae, x = two_levels(), binary_data(60)
     top = vae.posteriors[1].layers[-2]
@@ -130,6 +131,7 @@ def test_a_part_that_says_nothing_is_told_in_its_own_words():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_activity_is_that_of_means_where_there_are_none():
     """Flows have no mean, and numbered categories none that says anything."""
     flow = tfvae.layers.TransformedDistribution(
@@ -158,6 +160,7 @@ def test_activity_is_that_of_means_where_there_are_none():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_labels_and_contexts_are_kept_with_their_points():
     model, data = labelled_tables(), table_data()
     model.compile("adam", jit_compile=False)

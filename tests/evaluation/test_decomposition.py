@@ -64,6 +64,7 @@ def test_every_entry_matches_its_closed_form_in_one_dimension():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_entries_of_several_dimensions_and_chunks():
     model = analytic.LinearGaussian.random()
     x = model.draw(23)

@@ -71,6 +71,7 @@ def test_means_and_evidence_by_quadrature_are_the_exact_ones():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_sampled_means_and_draws_agree_with_the_closed_form():
     model = analytic.LinearGaussian.random(seed=4, dims=5, latents=2)
     x = gappy(model.draw(6), seed=2)
@@ -154,6 +155,7 @@ def test_categories_get_the_most_probable_one_over_all_latents():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.xla
 def test_any_form_of_data_and_family():
     """Draws of this family do not compile, and entries of this table are whole."""

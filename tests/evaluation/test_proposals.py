@@ -239,6 +239,7 @@ def test_proposals_from_outside_and_equal_ones_share_a_program():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.xla
 def test_compiles_with_xla():
     vae, x = mlp_vae(), binary_data(5)

@@ -99,6 +99,7 @@ tfvae.log_likelihood(vae, binary_data(8), 30_000, batch_size=3, resume=sys.argv[
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_killed_process_leaves_what_the_next_one_goes_on_from(tmp_path):
     path = tmp_path / "evidence.npz"
     command = [sys.executable, "-c", _KILLED, str(path)]
@@ -119,6 +120,7 @@ def test_a_killed_process_leaves_what_the_next_one_goes_on_from(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_annealing_goes_on_too(monkeypatch, tmp_path):
     model = analytic.LinearGaussian.random()
     vae, x, path = model.vae(), model.draw(5), tmp_path / "annealed"

@@ -88,6 +88,7 @@ def test_ledger_splits_the_gap():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_finite_latents_reach_the_exact_responsibilities():
     """A table for each point can hold any posterior over three states: nothing is left."""
     vae, x = finite_vae(), binary_data(12)
@@ -116,6 +117,7 @@ def test_a_graph_of_one_latent_node():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_contexts_half_precision_and_datasets():
     vae = conditional()
     found = refine(vae, context.DATA, steps=30, num_samples=4)

@@ -18,6 +18,7 @@ def sampler_of(model, num_samples, memory_gib=1.0):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", ["plain", "semi_supervised", "mixture"])
 def test_watched_or_not_the_numbers_are_those_of_one_loop(name):
     """Drawn, drawn beside sums over states, and summed."""
@@ -63,6 +64,7 @@ def test_pieces_hold_every_point_once():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.xla
 def test_numbers_of_draws_share_one_executable():
     vae, x = mlp_vae(), binary_data(4)

@@ -85,6 +85,7 @@ def test_data_that_cannot_be_read_again_and_again_is_refused():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "number", slow_but("float32", of={"float": 4.0, "int64": np.int64(4), "float32": np.float32(4)})
 )

@@ -311,6 +311,7 @@ KILLED_AT_A_FILE = """
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_killed_process_leaves_the_file_and_the_next_one_its_folder_clean(tmp_path):
     target = tmp_path / "model.keras"
     target.write_text("old")

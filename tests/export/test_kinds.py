@@ -106,6 +106,7 @@ def test_every_kind_of_model_is_kept_refuses_and_answers_row_by_row(name, tmp_pa
         assert_rows_know_nothing_of_each_other(ask, num_samples, takes_seeds=takes_seeds)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.rewriting
 @pytest.mark.parametrize("name", slow_but(of=list(SERVED)))
 def test_signatures_that_are_asked_for_answer_row_by_row_too(name, tmp_path):

@@ -93,6 +93,7 @@ def test_what_a_layer_does_for_some_sizes_alone_is_found_out():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_portable_signatures_are_served_beside_others(tmp_path):
     model, x = kind("plain")
     names = ["encode", "portable_encode", "portable_generate"]

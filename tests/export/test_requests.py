@@ -104,6 +104,7 @@ def images():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_client_without_this_package_is_refused(tmp_path):
     images().export(tmp_path / "1", verbose=False)
     program = [sys.executable, "-c", textwrap.dedent(CLIENT), str(tmp_path / "1")]

@@ -97,6 +97,7 @@ class Noise(keras.layers.Layer):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_draws_without_a_seed_are_found(tmp_path):
     tf.random.set_seed(None)  # TensorFlow makes one of this and of the place in the graph.
     encoder = keras.Sequential(

@@ -29,7 +29,7 @@ def x():
 def exported(vae, tmp_path):
     """Returns a new export of `vae`."""
     target = tmp_path / "model" / "1"
-    vae.export(target, verbose=False)
+    vae.export(target, verbose=False, signatures=["encode"])
     return target
 
 
@@ -51,7 +51,7 @@ def test_a_version_is_replaced(vae, x, exported):
     np.testing.assert_allclose(served(exported, x), z_mean(vae, x), rtol=1e-5)
     model = other()
     assert np.abs(z_mean(model, x) - z_mean(vae, x)).max() > 0.01
-    model.export(exported, verbose=False)
+    model.export(exported, verbose=False, signatures=["encode"])
     np.testing.assert_allclose(served(exported, x), z_mean(model, x), rtol=1e-5)
     assert os.listdir(exported.parent) == ["1"]
     assert exported.stat().st_mode == exported.parent.stat().st_mode
@@ -79,10 +79,10 @@ def test_a_write_that_fails_leaves_the_old_version(vae, x, exported, monkeypatch
     write = tf.saved_model.save
     monkeypatch.setattr(tf.saved_model, "save", save)
     with pytest.raises(type(error), match="No space left"):
-        other().export(exported, verbose=False)
+        other().export(exported, verbose=False, signatures=["encode"])
     np.testing.assert_allclose([*found, served(exported, x)], [z_mean(vae, x)] * 2, rtol=1e-5)
     with pytest.raises(type(error), match="No space left"):
-        other().export(exported.parent / "2", verbose=False)
+        other().export(exported.parent / "2", verbose=False, signatures=["encode"])
     assert os.listdir(exported.parent) == ["1"]
 
 
@@ -131,7 +131,7 @@ def test_what_others_made_is_not_replaced(vae, tmp_path, make, found):
     with pytest.raises(
         ValueError, match="`filepath` must name a new folder, .*Received: .*" + found
     ):
-        vae.export(target, verbose=False)
+        vae.export(target, verbose=False, signatures=["encode"])
     assert sorted(target.parent.rglob("*")) == before
 
 
@@ -149,7 +149,7 @@ def test_files_of_others_in_an_export_are_not_lost(vae, exported, place, monkeyp
     monkeypatch.setattr(tf.saved_model, "save", save)
     for _ in range(2):
         with pytest.raises(ValueError, match=r"a folder with (requests|assets\.extra/requests)\. "):
-            vae.export(exported, verbose=False)
+            vae.export(exported, verbose=False, signatures=["encode"])
         assert (exported / place / "requests").read_text() == "mine"
         monkeypatch.undo()
 
@@ -158,11 +158,11 @@ def test_files_of_others_in_an_export_are_not_lost(vae, exported, place, monkeyp
 def test_the_path_is_understood(vae, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    vae.export("~/home/1")
+    vae.export("~/home/1", signatures=["encode"])
     assert "Exported to ~/home/1," in capsys.readouterr().out
-    vae.export("here/1/", verbose=False)
+    vae.export("here/1/", verbose=False, signatures=["encode"])
     (tmp_path / "link").symlink_to("here/1")
-    vae.export("link", verbose=False)
+    vae.export("link", verbose=False, signatures=["encode"])
     assert (tmp_path / "link").is_symlink()
     assert sorted(os.listdir(tmp_path)) == ["here", "home", "link"]
     for folder in ("home", "here"):
@@ -180,7 +180,7 @@ def test_the_path_is_understood(vae, tmp_path, monkeypatch, capsys):
 def test_paths_that_name_no_folder_are_refused(vae, tmp_path, monkeypatch, path, message):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=message):
-        vae.export(path, verbose=False)
+        vae.export(path, verbose=False, signatures=["encode"])
     assert os.listdir(tmp_path) == []
 
 
@@ -195,7 +195,7 @@ KILLED = """
         os.kill(os.getpid(), signal.SIGKILL)
 
     write, tf.saved_model.save = tf.saved_model.save, save
-    mlp_vae().export(sys.argv[1], verbose=False)
+    mlp_vae().export(sys.argv[1], verbose=False, signatures=["encode"])
 """
 
 
@@ -208,7 +208,7 @@ def test_a_killed_process_leaves_the_old_version(vae, x, exported):
     np.testing.assert_allclose(served(exported, x), z_mean(vae, x), rtol=1e-5)
     (left,) = [name for name in os.listdir(exported.parent) if name != "1"]
     assert (exported.parent / left / "new" / "saved_model.pb").is_file()
-    other().export(exported, verbose=False)
+    other().export(exported, verbose=False, signatures=["encode"])
     np.testing.assert_allclose(served(exported, x), z_mean(other(), x), rtol=1e-5)
     assert os.listdir(exported.parent) == ["1"]
 
@@ -232,6 +232,6 @@ def test_whoever_sees_a_new_version_can_load_it(vae, x, tmp_path, monkeypatch):
     os_rename = os.rename
     monkeypatch.setattr(os, "rename", rename)
     for version in ("1", "2"):
-        vae.export(model / version, verbose=False)
+        vae.export(model / version, verbose=False, signatures=["encode"])
     # The first look of each is for a version to replace, which is not there.
     assert found == [[], [], ["1"], ["1"], ["1"], ["1", "2"]]

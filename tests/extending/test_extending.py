@@ -107,6 +107,7 @@ def test_densities_are_those_of_scipy():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_data_outside_the_support_is_refused_in_the_words_of_the_family(model):
     vae, x, _ = model
     message = "support of the Weibull likelihood.* at least 0.0, ends excluded.*Add a small const"

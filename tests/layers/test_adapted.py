@@ -116,6 +116,7 @@ def test_the_recipe_of_tables_is_right_for_ages_and_incomes(model, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.xla
 def test_trains_under_xla(model):
     vae, x = model

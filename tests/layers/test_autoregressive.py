@@ -232,6 +232,7 @@ def test_fit_recovers_any_distribution_given_its_context(make):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_without_a_context_in_stock_keras(tmp_path):
     """A model of x alone: the input holds nothing but the batch."""
     layer = dense((3,), context_size=None)
@@ -356,6 +357,7 @@ def test_precision_policies():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_vae_with_a_pixelcnn(tmp_path):
     """From fit to the exported file: where a mean is asked for, a draw stands in."""
     shape, x = (4, 4, 1), binary_data(16, (4, 4, 1))
@@ -404,6 +406,7 @@ def standard_normal(t):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_documented_transform():
     """TFP's example of `AutoregressiveTransform`."""
     n, generator = 2000, np.random.default_rng(0)

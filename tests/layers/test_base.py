@@ -235,6 +235,7 @@ def test_eager_graph_and_xla_agree():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.xla
 def test_draws_compile_where_the_table_of_layers_says_so():
     rows = (Path(__file__).parents[2] / "docs" / "layers.md").read_text().splitlines()
@@ -359,6 +360,7 @@ class AllFamilies(keras.Model):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.xla
 def test_fit_reaches_the_likelihood_of_known_parameters():
     """By Wilks' theorem twice the surplus over the true parameters is chi-squared, and positive."""

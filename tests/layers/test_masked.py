@@ -124,6 +124,7 @@ def test_whole_rows_and_whole_columns_may_be_missing():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_complete_data_has_the_density_of_the_layer_itself():
     for family in CASES.values():
         case = family[0]

@@ -33,6 +33,7 @@ class Head(keras.Model):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_every_family_passes_through_a_subclassed_model():
     inputs = keras.Input((3,))
     for family in CASES.values():

@@ -161,6 +161,7 @@ def test_no_closed_form_is_made_up():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.xla
 def test_eager_graph_and_xla_agree():
     classes = (flows.RealNVP, flows.InverseAutoregressive)  # all are compiled in tests/flows
@@ -292,6 +293,7 @@ def posterior_vae(cls, seed=1):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_life_of_a_vae_with_a_flow_as_posterior(tmp_path):
     x = binary_data(32)
     vae = posterior_vae(flows.InverseAutoregressive)
@@ -320,6 +322,7 @@ def test_life_of_a_vae_with_a_flow_as_posterior(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_flow_reaches_posteriors_that_a_gaussian_does_not():
     """The posterior of x = z_1**2 + z_2 + noise is bent; a grid gives log p(x)."""
     x, noise = np.array([[0.5], [2.0], [4.0]], "float32"), 0.3

@@ -86,6 +86,7 @@ def test_turns_end_when_the_information_stops_rising():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_after_that_updates_are_joint():
     vae = mlp_vae()
     # Information cannot rise at a learning rate of zero, but for the noise of one draw.

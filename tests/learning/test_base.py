@@ -175,6 +175,7 @@ def test_resumes_to_the_bit(scheme, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.xla
 def test_loss_scaling_keeps_the_turns():
     keras.config.set_dtype_policy("mixed_float16")

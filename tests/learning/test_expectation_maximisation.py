@@ -99,6 +99,7 @@ def any_other():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("component", ["bernoulli", "network"])
 def test_em_learns_the_weights_of_every_prior(component):
     make, x = COMPONENTS[component]

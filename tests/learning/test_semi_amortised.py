@@ -108,6 +108,7 @@ def test_decoder_learns_at_the_refined_posterior():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_many_steps_leave_the_approximation_gap_alone():
     model, vae, x = linear(3)
     scheme = SemiAmortised(120, 0.05, backpropagate=False)

@@ -144,6 +144,7 @@ def test_large_batches_of_half_precision_are_finite(binary_vae):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_all_numbers_train_like_floats_to_the_bit():
     x = binary_data(12)
     vae = mlp_vae()

@@ -60,6 +60,7 @@ MODELS = {
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.xla
 @pytest.mark.parametrize("name", MODELS)
 def test_trains_under_xla(name):

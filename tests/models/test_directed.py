@@ -212,6 +212,7 @@ def test_sums_have_the_mean_of_draws_and_their_gradient():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_holds_the_plain_vae():
     """The same networks under both names give the same numbers, to the last bit."""
     encoder, decoder = normal("z_1", "x"), bernoulli("z_1")
@@ -222,6 +223,7 @@ def test_holds_the_plain_vae():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_holds_the_conditional_vae_and_the_density_of_its_context():
     """Given as a context or as an observed node, c does the same; as a node it has a density."""
     encoder, decoder = normal("z_1", "x", "context"), bernoulli("z_1", "context")
@@ -271,6 +273,7 @@ def test_holds_the_conditional_vae_and_the_density_of_its_context():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("top_down", [True, False])
 def test_holds_the_hierarchical_vae(top_down):
     posteriors = (
@@ -401,6 +404,7 @@ def table_data(num=20):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.xla
 def test_trains_under_xla():
     assert_trains_under_xla(labelled_tables(), table_data(), ELBO() + 5.0 * Supervised())

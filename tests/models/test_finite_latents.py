@@ -72,6 +72,7 @@ def test_bound_evidence_and_ledger_are_exact(name):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.xla
 @pytest.mark.parametrize("name", MODELS)
 def test_trains_under_xla(name):

@@ -322,6 +322,7 @@ def test_scores_are_those_of_the_joint_distributions(kind):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.xla
 @pytest.mark.parametrize("kind", ["top_down", "ladder"])
 def test_three_levels_train_under_xla(kind):
@@ -347,6 +348,7 @@ def test_three_levels_train_and_are_stored(kind, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_three_levels_are_served_by_tensorflow_alone(tmp_path):
     vae, x = three_levels("ladder"), binary_data(5)
     vae.export(tmp_path / "export", verbose=False)
@@ -406,6 +408,7 @@ def gradient_of():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "objective",
     [
@@ -451,6 +454,7 @@ def test_contexts_enter_where_networks_name_them():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_levels_may_be_discrete():
     """A mixture of Gaussian latents: p(y) p(z|y) p(x|z), q(y|x) q(z|x, y)."""
     vae = tfvae.HierarchicalVAE(

@@ -51,6 +51,7 @@ def data(graph, names, known):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("names", [["y"], ["c"], ["c", "y"]], ids=str)
 @pytest.mark.parametrize("name", ["two causes", "chain, q apart", "chain, q a chain"])
 def test_of_finite_latents(name, names):
@@ -86,6 +87,7 @@ def test_of_finite_latents(name, names):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", slow_but("styles, q a chain", of=list(MIXED)))
 def test_of_finite_and_gaussian_latents(name):
     graph, names = Graph(*MIXED[name], scale=0.6), ["y", "z"]

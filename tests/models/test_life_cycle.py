@@ -275,6 +275,7 @@ def test_all_weights_get_a_finite_gradient(make):
 
 @pytest.mark.slow
 @pytest.mark.xla
+@pytest.mark.rewriting
 @over_all_models
 def test_eager_graph_and_xla_agree_at_given_latents(make):
     vae, x = make(seed=1)
@@ -363,6 +364,7 @@ def test_terms_score_one_draw_under_all_densities():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_every_form_of_validation_data():
     vae, x = mlp_vae(), binary_data(8)
     vae.compile(keras.optimizers.SGD(0.0), jit_compile=False)
@@ -388,6 +390,7 @@ def test_every_form_of_validation_data():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_tuples_are_unpacked_like_batches():
     vae, x = mlp_vae(), binary_data(8)
     vae.compile("adam", jit_compile=False)
@@ -517,6 +520,7 @@ class Toll(keras.layers.Layer):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_losses_of_layers_enter_the_loss_but_not_the_elbo():
     encoder = keras.Sequential(
         [
@@ -603,6 +607,7 @@ def test_training_learns():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_compiled_model_is_stored_before_its_first_fit(tmp_path):
     vae = mlp_vae()
     vae.compile("adam")

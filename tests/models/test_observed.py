@@ -124,6 +124,7 @@ def test_trains_under_xla(name):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", DENSITIES)
 def test_life_of_a_density(name, tmp_path):
     density, x = DENSITIES[name]()

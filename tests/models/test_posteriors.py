@@ -134,6 +134,7 @@ over_families_of_their_own = pytest.mark.parametrize(
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.xla
 @over_families_of_their_own
 def test_trains_under_xla(family):
@@ -143,6 +144,7 @@ def test_trains_under_xla(family):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @over_families_of_their_own
 def test_life_of_a_model(family, tmp_path):
     vae = vae_with(family)

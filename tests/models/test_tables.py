@@ -133,6 +133,7 @@ def test_rows_that_do_not_belong_are_unlikely(trained):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_everything_else_takes_missing_entries(trained, tmp_path):
     vae, _ = trained
     x = with_gaps(table(40, seed=6))
@@ -174,6 +175,7 @@ def small():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.xla
 def test_batches_may_lack_whole_columns_and_rows():
     x = with_gaps(table(40, seed=6))
@@ -187,6 +189,7 @@ def test_batches_may_lack_whole_columns_and_rows():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_complete_data_of_any_type_trains_too(careful):
     x = np.round(np.abs(table(20, seed=0))) + 1.0
     x[:, 3] = np.minimum(x[:, 3], 2)
@@ -368,6 +371,7 @@ def test_images_with_missing_pixels():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_pseudo_inputs_of_a_prior_may_lack_entries_too():
     x = with_gaps(table(40, seed=6))
     encoder, decoder = small().encoder, small().decoder

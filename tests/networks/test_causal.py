@@ -122,6 +122,7 @@ def test_generated_images_are_those_of_whole_passes(shape, options, compiled):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_generation_has_gradients():
     net, context = network(1, (2, 3, 2), context_size=2, filters=6), tf.constant(normal(2, 2))
     net.build((None, 2, 3, 2), (None, 2))

@@ -203,6 +203,7 @@ def test_relaxed_gradients_are_those_of_the_relaxed_draw():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.xla
 def test_xla_computes_the_same_gradients():
     model = Gaussian(7, loc=[0.3, -0.2], log_scale=[0.2, -0.1])

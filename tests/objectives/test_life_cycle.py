@@ -177,6 +177,7 @@ def data_of(make):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.xla
 @pytest.mark.parametrize("make", [mlp_vae, two_levels, conditional_vae, finite_vae])
 def test_gradients_under_xla(make):

@@ -140,6 +140,7 @@ def _own(objective, state):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.xla
 def test_plateau_in_a_model(tmp_path):
     """At a learning rate of zero nothing rises but noise: the weight climbs, and is stored."""

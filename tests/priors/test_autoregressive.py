@@ -78,6 +78,7 @@ def vae_of(one_hot, **kwargs):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.xla
 @both_forms
 @pytest.mark.parametrize("context_size", [None, 2])
@@ -198,6 +199,7 @@ def gradients(vae, x, objective, num, seed):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_gradients_of_draws():
     """Against that of the exact sum: leave-one-out has its mean, and so has the straight-through
     rate where log p(z) is linear in each draw, as it is for independent variables."""
@@ -233,6 +235,7 @@ BY_DRAWS = {
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.xla
 @both_forms
 def test_trains_under_xla(one_hot):
@@ -241,6 +244,7 @@ def test_trains_under_xla(one_hot):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @both_forms
 def test_trains_by_draws_too(one_hot, tmp_path):
     x = binary_data(32)
@@ -268,6 +272,7 @@ def test_trains_by_draws_too(one_hot, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.xla
 def test_trains_under_xla_given_a_context():
     vae = tfvae.VAE(encoder(False), decoder(False), make(context_size=2), seed=0)
@@ -276,6 +281,7 @@ def test_trains_under_xla_given_a_context():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_life_with_a_context(tmp_path):
     prior = make(context_size=2)
     vae = tfvae.VAE(encoder(False), decoder(False), prior, seed=0)
@@ -299,6 +305,7 @@ def test_life_with_a_context(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_codes_may_have_any_shape_and_be_the_data():
     grid = priors.Autoregressive(4, (2, 3), hidden_units=[8]).distribution()
     assert grid.log_prob(grid.sample(5, seed=[1, 2])).shape == (5,)

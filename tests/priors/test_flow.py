@@ -120,6 +120,7 @@ def test_wrong_parts_are_explained():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_life_of_a_vae(tmp_path):
     x, prior = binary_data(32), priors.MaskedAutoregressive(hidden_units=[8])
     vae = tfvae.VAE(mlp_encoder(), mlp_decoder(), prior, seed=1)

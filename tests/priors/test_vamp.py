@@ -95,6 +95,7 @@ def test_pseudo_inputs_are_data_of_every_likelihood_at_the_start_and_after_any_s
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_prior_of_the_rows_of_a_table_trains_by_the_data_encoder():
     columns = {
         "real": tfvae.layers.IndependentNormal(2),

@@ -239,6 +239,7 @@ def test_steps_are_taken_together_where_no_callback_asks_for_batches(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_steps_taken_together_stop_at_the_limit_that_is_asked_for():
     vae, data = mlp_vae(), tf.data.Dataset.from_tensors(binary_data(4)).repeat()
     vae.compile("adam")

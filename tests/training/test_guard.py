@@ -52,6 +52,7 @@ class Exploding(keras.callbacks.Callback):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("steps", [1, 7])
 def test_the_state_that_training_goes_back_to_is_at_most_200_updates_old(steps):
     vae, same = (exploding(1e-3, steps_per_execution=steps) for _ in range(2))

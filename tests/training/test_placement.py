@@ -20,6 +20,7 @@ def trained(strategy, **settings):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_model_of_one_device_is_any_model():
     one, one_logs = trained(tf.distribute.OneDeviceStrategy("/cpu:0"))
     other, other_logs = trained(NO_STRATEGY)

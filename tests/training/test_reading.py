@@ -28,6 +28,7 @@ class Meddler(keras.callbacks.Callback):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_callbacks_may_evaluate_other_data_between_steps():
     meddler = Meddler()
     vaes = []
@@ -93,6 +94,7 @@ class Interrupting(keras.callbacks.Callback):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_pass_that_was_cut_short_begins_anew():
     vae = mlp_vae(seed=3)
     vae.compile(keras.optimizers.SGD(0.0), run_eagerly=True)
@@ -132,6 +134,7 @@ def test_calls_within_calls_trace_nothing_twice():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_labels_that_are_no_array_are_ignored_and_none_are_read():
     found = []
     for labels in (None, [X, X], {"a": X}, np.zeros(37)):
@@ -144,6 +147,7 @@ def test_labels_that_are_no_array_are_ignored_and_none_are_read():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_validation_has_a_batch_size_of_its_own():
     vae, sizes = mlp_vae(seed=3), []
     vae.compile(keras.optimizers.SGD(0.0), run_eagerly=True)

@@ -177,6 +177,7 @@ def test_rows_are_batches_of_a_dataset(scheme):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_stored_model_goes_on_in_the_order_that_it_would_have_taken(tmp_path):
     """The order of an epoch comes from the seed of the model, which is stored with it."""
     whole, half = mlp_vae(seed=3), mlp_vae(seed=3)

@@ -30,6 +30,7 @@ class Counting(Objective):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_state_enters_the_bound_and_the_logs(tmp_path):
     vae, x = mlp_vae(), binary_data(8)
     vae.compile(keras.optimizers.SGD(0.01), Counting(), jit_compile=False)
@@ -59,6 +60,7 @@ def test_state_enters_the_bound_and_the_logs(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_other_objectives_leave_it_behind(tmp_path):
     vae, x = mlp_vae(), binary_data(8)
     vae.compile("adam", 2.0 * Counting() + ELBO(), jit_compile=False)
