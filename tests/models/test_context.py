@@ -113,7 +113,7 @@ def test_life_of_a_conditional_model(name, tmp_path):
         vae.sample(5, seed=1, context=context[:1]),
         vae.sample(5, seed=1, context=np.repeat(context[:1], 5, axis=0)),
     )
-    vae.export(tmp_path / "export", verbose=False)
+    vae.export(tmp_path / "export", verbose=False, signatures=["generate", "log_prob"])
     served = tf.saved_model.load(str(tmp_path / "export")).signatures
     drawn = served["generate"](seed=tf.constant([1, 2]), context=tf.constant(context[:4]))
     np.testing.assert_array_equal(

@@ -454,7 +454,9 @@ def test_life_of_a_model_of_several_nodes(tmp_path):
     context = data["context"][:5]
     drawn = model.sample(5, seed=0, context=context)
     assert {n: v.shape for n, v in drawn.items()} == {"image": (5, 2, 3), "size": (5,)}
-    model.export(tmp_path / "export", verbose=False)
+    model.export(
+        tmp_path / "export", verbose=False, signatures=["serving_default", "generate", "log_prob"]
+    )
     served = tf.saved_model.load(tmp_path / "export").signatures
     request = {name: tf.constant(value, tf.float32) for name, value in data.items()}
     request["y"] = tf.where(request["y"] < 0, np.nan, request["y"])

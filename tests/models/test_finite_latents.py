@@ -91,7 +91,7 @@ def test_life_of_a_model_with_finite_latents(name, tmp_path):
     vae.save(tmp_path / "vae.keras")
     loaded = keras.models.load_model(tmp_path / "vae.keras")
     np.testing.assert_array_equal(loaded.terms(x).log_w, vae.terms(x).log_w)
-    vae.export(tmp_path / "export", verbose=False)
+    vae.export(tmp_path / "export", verbose=False, signatures=["log_prob"])
     served = tf.saved_model.load(str(tmp_path / "export")).signatures["log_prob"]
     log_prob = served(x=tf.constant(x), num_samples=tf.constant(3), seed=tf.constant([0, 1]))
     np.testing.assert_allclose(log_prob["log_prob"], vae.exact_log_p_x(x), rtol=1e-5)

@@ -88,7 +88,7 @@ def test_classifier_is_a_conditional_model(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded.exact_log_p_x(**data), model.exact_log_p_x(**data))
-    model.export(tmp_path / "export", verbose=False)
+    model.export(tmp_path / "export", verbose=False, signatures=["log_prob"])
     served = tf.saved_model.load(str(tmp_path / "export")).signatures["log_prob"]
     log_prob = served(
         x=tf.constant(labels),
@@ -144,7 +144,7 @@ def test_life_of_a_density(name, tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded.exact_log_p_x(x), model.exact_log_p_x(x))
-    model.export(tmp_path / "export", verbose=False)
+    model.export(tmp_path / "export", verbose=False, signatures=["log_prob", "generate"])
     served = tf.saved_model.load(str(tmp_path / "export")).signatures
     log_prob = served["log_prob"](
         x=tf.constant(x), num_samples=tf.constant(1), seed=tf.constant([0, 0])

@@ -158,7 +158,7 @@ def test_life_of_a_model(family, tmp_path):
     vae.save(tmp_path / "vae.keras")
     loaded = keras.models.load_model(tmp_path / "vae.keras")
     np.testing.assert_array_equal(loaded.terms(X, 3, 5).log_w, vae.terms(X, 3, 5).log_w)
-    vae.export(tmp_path / "export", verbose=False)
+    vae.export(tmp_path / "export", verbose=False, signatures=["elbo", "generate"])
     served = tf.saved_model.load(str(tmp_path / "export")).signatures
     request = {"x": tf.constant(X), "num_samples": tf.constant(5), "seed": tf.constant([3, 4])}
     elbo = served["elbo"](**request)["elbo"]

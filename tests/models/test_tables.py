@@ -159,7 +159,7 @@ def test_everything_else_takes_missing_entries(trained, tmp_path):
     assert loaded.data.support == vae.data.support
     np.testing.assert_array_equal(loaded.terms(x, 2, 3).log_w, vae.terms(x, 2, 3).log_w)
 
-    vae.export(tmp_path / "export", verbose=False)
+    vae.export(tmp_path / "export", verbose=False, signatures=["log_prob", "encode"])
     served = tf.saved_model.load(tmp_path / "export").signatures
     seed = tf.constant([0, 1])
     count = tf.constant(100)

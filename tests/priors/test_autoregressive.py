@@ -261,7 +261,7 @@ def test_trains_by_draws_too(one_hot, tmp_path):
     vae.save(tmp_path / "vae.keras")
     loaded = keras.models.load_model(tmp_path / "vae.keras")
     np.testing.assert_array_equal(loaded.terms(x, 3, 5).log_w, vae.terms(x, 3, 5).log_w)
-    vae.export(tmp_path / "export", verbose=False)
+    vae.export(tmp_path / "export", verbose=False, signatures=["generate", "elbo"])
     served = tf.saved_model.load(str(tmp_path / "export")).signatures
     drawn = served["generate"](num_samples=tf.constant(4), seed=tf.constant([1, 2]))["z"]
     assert drawn.shape == (4, *vae.latent_shape)

@@ -175,7 +175,7 @@ def test_life_in_a_model(cls, tmp_path):
     ledger = tfvae.decompose(vae, x, num_samples=200, evidence_samples=200, verbose=False)
     for name, residual in ledger.residuals.items():
         assert abs(residual.mean) <= 5 * residual.standard_error + 1e-4, name
-    vae.export(tmp_path / "export", verbose=False)
+    vae.export(tmp_path / "export", verbose=False, signatures=["log_prob", "generate"])
     served = tf.saved_model.load(str(tmp_path / "export")).signatures
     log_p_x = served["log_prob"](
         x=tf.constant(x), num_samples=tf.constant(5), seed=tf.constant([3, 4], tf.int32)

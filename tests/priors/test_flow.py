@@ -143,7 +143,7 @@ def test_life_of_a_vae(tmp_path):
     estimate = tfvae.log_likelihood(vae, x, num_samples=200, verbose=False, seed=0)
     again = tfvae.log_likelihood(loaded, x, num_samples=200, verbose=False, seed=0)
     assert str(estimate) == str(again)
-    vae.export(tmp_path / "export", verbose=False)
+    vae.export(tmp_path / "export", verbose=False, signatures=["generate", "elbo"])
     served = tf.saved_model.load(str(tmp_path / "export")).signatures
     seed = tf.constant([0, 1])
     elbo = served["elbo"](x=x, num_samples=tf.constant(5), seed=seed)["elbo"]
