@@ -23,6 +23,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import _quiet  # noqa: F401  # before all that imports TensorFlow
+
+# isort: split
 import keras
 import numpy as np
 import tensorflow as tf

@@ -75,3 +75,23 @@ def test_seeds_add_their_variance():
     assert found.mean == 3.0
     assert found.standard_error == pytest.approx(np.hypot(points, seeds))
     assert Estimate.of_seeds(values[:1]).standard_error == pytest.approx(stats.sem([1.0, 3.0]))
+
+
+def test_splits_share_rows():
+    """Of very many splits there remains the noise of the rows, as of one number."""
+    values = np.array([1.0, 2.0, 3.0, 6.0])
+    found = Estimate.of_splits(values, held_out=0.2)
+    assert found.mean == 3.0
+    assert found.standard_error == pytest.approx(np.std(values, ddof=1) * np.sqrt(1 / 4 + 1 / 4))
+    many = Estimate.of_splits(np.tile(values, 10_000), held_out=0.5)
+    assert many.standard_error == pytest.approx(np.std(values), rel=1e-4)
+    with pytest.raises(ValueError, match=r"between 0 and 1\. Received: 1\.0"):
+        Estimate.of_splits(values, held_out=1.0)
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [("", "0.500 ± 0.500"), (".2f", "0.50 ± 0.50"), ("+.1f", "+0.5 ± 0.5"), (".0%", "50% ± 50%")],
+)
+def test_mean_and_error_take_the_format_of_a_number(spec, expected):
+    assert format(Estimate.of(np.array([0.0, 1.0])), spec) == expected

@@ -11,13 +11,15 @@ def example():
 
 
 @pytest.mark.slow
-def test_prints_one_row_for_each_density(example, capsys):
-    names = ["kernel density", "autoregressive", "VAE"]
-    example.main(["--epochs", "1", "--num-samples", "3", "--models", *names])
+def test_prints_one_row_for_each_density(example, capsys, tmp_path):
+    names = ["kernel density", "autoregressive", "VAE", "scikit-learn"]
+    arguments = ["--epochs", "1", "--num-samples", "3", "--seeds", "1", "--output", str(tmp_path)]
+    example.main([*arguments, "--models", *names])
     printed = capsys.readouterr().out
     rows = [line for line in printed.splitlines() if line.startswith("│ ")]
-    assert [row.split("│")[1].strip() for row in rows] == names
-    assert max(map(len, printed.splitlines())) <= 80
+    assert [row.split("│")[1].strip() for row in rows] == ["Gaussian", *names]
+    assert max(map(len, printed.splitlines()[:-1])) <= 80
+    assert (tmp_path / "draws.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.slow

@@ -21,7 +21,10 @@ SIGNATURES = {"serving_default", "encode", "decode", "generate", "elbo", "log_pr
 def load_example(name):
     spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TF_CPP_MIN_LOG_LEVEL", "2")  # which they set, for this process alone
+        patch.syspath_prepend(ROOT / "examples")
+        spec.loader.exec_module(module)
     return module
 
 

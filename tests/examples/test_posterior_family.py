@@ -28,7 +28,7 @@ def scores(example, **means):
 @pytest.mark.slow
 def test_prints_one_row_for_each_family_and_draws_them(example, capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(example, "FAMILIES", ("diagonal", "full"))
-    arguments = ["--epochs", "1", "--hidden", "8", "--num-samples", "4"]
+    arguments = ["--epochs", "1", "--hidden", "8", "--num-samples", "4", "--seeds", "1"]
     example.main([*arguments, "--output", str(tmp_path)])
     printed = capsys.readouterr().out
     assert "447 held-out digits, 1 training of each" in printed

@@ -16,7 +16,7 @@ def test_prints_all_methods_and_draws(example, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert max(len(line) for line in printed.splitlines() if "/tables" not in line) <= 80
     rows = [line.split("│")[1:-1] for line in printed.splitlines() if line.startswith("│ ")]
-    cells = {row[0].strip(): [float(cell) for cell in row[1:]] for row in rows}
+    cells = {row[0].strip(): float(row[1]) for row in rows}
     assert list(cells) == [
         "VAE, tfvae.impute",
         "SimpleImputer",
@@ -28,10 +28,10 @@ def test_prints_all_methods_and_draws(example, tmp_path, capsys):
         "LocalOutlierFactor",
     ]
     # Means are off by about one standard deviation; neighbours of 118 rows know better.
-    assert 0.8 < cells["SimpleImputer"][0] < 1.2
-    assert cells["KNNImputer"][0] < cells["SimpleImputer"][0]
-    assert cells["from 8 columns each"][0] < cells["SimpleImputer"][0]
-    assert cells["IsolationForest"][0] > 0.9
+    assert 0.8 < cells["SimpleImputer"] < 1.2
+    assert cells["KNNImputer"] < cells["SimpleImputer"]
+    assert cells["from 8 columns each"] < cells["SimpleImputer"]
+    assert cells["IsolationForest"] > 0.9
     assert (tmp_path / "tables.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -42,3 +42,14 @@ def test_cultivars_become_columns_and_numbers_again(example):
     np.testing.assert_array_equal(example.gathered(spread[:3]), table[:3])
     shares = np.array([[0.0, 0.2, 0.3], [0.0, 0.5, 0.1]])
     np.testing.assert_array_equal(example.gathered(shares)[:, 1], [2.0, 0.0])
+
+
+def test_methods_are_compared_on_the_same_splits(example):
+    hard = np.array([10.0, 20.0, 30.0])
+    numbers = {"VAE": hard, "other": hard + np.array([1.0, 2.0, 3.0])}
+    # Half as many rows held out as trained on: 1 / 3 + 1 / 2 times the variance.
+    error = np.sqrt(1.0 / 3.0 + 1.0 / 2.0)
+    assert example.against(numbers, "other", ".2f") == ["22.00", f"+2.00 ± {error:.2f}"]
+    assert example.against(numbers, "VAE", ".2f") == ["20.00", ""]
+    one = {name: values[:1] for name, values in numbers.items()}
+    assert example.against(one, "other", ".2f") == ["11.00", "+1.00"]

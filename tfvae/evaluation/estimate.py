@@ -61,6 +61,35 @@ class Estimate(Shown):
         seeds = cls.of(values.mean(axis=1)).standard_error if len(values) > 1 else 0.0
         return cls(points.per_point, points.mean, float(np.hypot(points.standard_error, seeds)))
 
+    @classmethod
+    def of_splits(cls, values: np.ndarray, held_out: float) -> Estimate:
+        """Summarises values `[splits]` of random splits of the same rows.
+
+        Splits share rows, so that their values are closer to each other than those of new rows:
+        the variance of the mean over J splits is taken as (1 / J + held_out / (1 - held_out)) times
+        that of the values, and does not vanish however many splits there are.
+
+        Args:
+            values: One number of each split, such as the difference of two methods.
+            held_out: Share of the rows on which a split is measured.
+
+        Example:
+            >>> gains = [0.1, 0.2, 0.3, 0.2]
+            >>> print(tfvae.evaluation.Estimate.of_splits(gains, held_out=0.2))
+            0.200 ± 0.058
+
+        References:
+            Inference for the Generalization Error (Nadeau and Bengio, 2003), Machine Learning 52.
+        """
+        if not 0.0 < held_out < 1.0:
+            raise ValueError(
+                "`held_out` is the share of the rows on which a split is measured, between 0 and "
+                f"1. Received: {held_out}."
+            )
+        plain = cls.of(np.asarray(values, np.float64))
+        shared = np.sqrt(1.0 + len(plain.per_point) * held_out / (1.0 - held_out))
+        return cls(plain.per_point, plain.mean, float(plain.standard_error * shared))
+
     def minus(self, other: Estimate) -> Estimate:
         """Returns the difference to an estimate over the same points, each compared with itself.
 
@@ -89,6 +118,13 @@ class Estimate(Shown):
 
     def __str__(self) -> str:
         return f"{self.mean:.3f} ± {self.standard_error:.3f}"
+
+    def __format__(self, spec: str) -> str:
+        """Returns mean and error, both as the format of a number says: `f"{gain:+.2f}"`."""
+        if not spec:
+            return str(self)
+        error = format(self.standard_error, spec.replace("+", ""))
+        return f"{format(self.mean, spec)} ± {error}"
 
     def to_dict(self) -> dict[str, float]:
         """Returns mean and standard error."""
