@@ -1,5 +1,6 @@
 """Distributions, and questions to distributions, that TFP lacks; no Keras in here."""
 
+from tfvae.distributions.aggregated import AggregatedPosterior, EntropyEstimate
 from tfvae.distributions.autoregressive import Autoregressive
 from tfvae.distributions.discretized_logistic import DiscretizedLogistic
 from tfvae.distributions.factors import as_factors
@@ -26,8 +27,10 @@ from tfvae.distributions.support import Support, support_of
 from tfvae.distributions.zero_inflated import ZeroInflated
 
 __all__ = [
+    "AggregatedPosterior",
     "Autoregressive",
     "DiscretizedLogistic",
+    "EntropyEstimate",
     "FullNormal",
     "Heterogeneous",
     "Hierarchy",

@@ -15,6 +15,7 @@ from tensorflow_probability.python.distributions.distribution import (
 
 from tfvae._shapes import with_event
 from tfvae._typing import Shape, Tensor
+from tfvae.distributions.pairwise import aggregated_log_prob
 from tfvae.distributions.squares import pairwise_squares
 
 __all__ = ["KernelDensity"]
@@ -161,10 +162,8 @@ class KernelDensity(AutoCompositeTensorDistribution):
 
     def _from_squares(self, squares: Tensor, bandwidth: Any) -> Tensor:
         h = tf.cast(bandwidth, tf.float64)
-        count = tf.cast(tf.shape(self._points)[0], tf.float64)
         constant = self._size() * (tf.math.log(h) + 0.5 * math.log(2 * math.pi))
-        total = tf.reduce_logsumexp(-0.5 * squares / tf.square(h), axis=-1)
-        return total - constant - tf.math.log(count)
+        return aggregated_log_prob(-0.5 * squares / tf.square(h)) - constant
 
     def _event(self) -> Shape:
         return tuple(self._points.shape[1:])  # pyright: ignore[reportReturnType]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import tensorflow as tf
@@ -13,7 +12,7 @@ from tensorflow_probability.python.distributions.distribution import (
 
 from tfvae._shapes import with_event
 from tfvae._typing import Shape, Tensor
-from tfvae.distributions.squares import pairwise_squares
+from tfvae.distributions.pairwise import pairwise_log_prob_exact
 
 __all__ = ["NormalMixture"]
 
@@ -105,15 +104,10 @@ class NormalMixture(AutoCompositeTensorDistribution):
         dtype: Any = self.dtype
         z = tf.convert_to_tensor(z, dtype)
         event: Shape = tuple(self._loc.shape[1:])  # pyright: ignore[reportAssignmentType]
-        size = math.prod(event)
-        rows = tf.cast(tf.reshape(z, [-1, size]), tf.float64)  # [N, K]
-        loc = tf.cast(tf.reshape(self._loc, [-1, size]), tf.float64)  # [M, K]
-        scale = tf.cast(tf.reshape(self._scale, [-1, size]), tf.float64)
-        squares = pairwise_squares(rows, loc, tf.math.reciprocal(tf.square(scale)))
-        constant = tf.reduce_sum(tf.math.log(scale) + 0.5 * math.log(2 * math.pi), axis=-1)
-        log_weights = tf.nn.log_softmax(tf.cast(self._logits, tf.float64))
-        each = tf.cast(-0.5 * squares - constant + log_weights, dtype)
-        return with_event(each, each.shape[1:], axes=len(event), like=z)
+        components = tfd.Independent(tfd.Normal(self._loc, self._scale), len(event))
+        each = pairwise_log_prob_exact(components, tf.reshape(z, [1, -1, *event]))[0]  # [N, M]
+        log_weights = tf.nn.log_softmax(self._logits)
+        return with_event(each + log_weights, each.shape[1:], axes=len(event), like=z)
 
     def _event_shape(self) -> tf.TensorShape:
         return self._loc.shape[1:]

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfvae._config import Configured, check_amount, check_count
 from tfvae._typing import Distribution, Tensor, register
 from tfvae.distributions.factors import as_factors
-from tfvae.distributions.pairwise import pairwise_log_prob_of_elements
+from tfvae.distributions.pairwise import log_sums
 from tfvae.objectives.base import Expectation
 from tfvae.objectives.gradients import GradientEstimator, check_following_gradient
 from tfvae.terms import Terms
@@ -129,14 +129,12 @@ def split_rate(terms: Terms, dataset_size: int, weights: BatchWeights) -> RatePa
     Reference: Isolating Sources of Disentanglement in VAEs (Chen et al., 2018),
     https://arxiv.org/abs/1802.04942
     """
-    each = pairwise_log_prob_of_elements(terms.q_z, terms.z)  # [S, B, B, K]
-    if each is None:
+    log_weights = weights(tf.shape(terms.z)[1], dataset_size)  # [B, B]
+    log_q, log_q_each = log_sums(terms.q_z, terms.z, log_weights)  # [S, B], [S, B, K]
+    if log_q_each is None:
         raise ValueError(_message("posterior", terms.q_z))
     if as_factors(terms.p_z) is None:
         raise ValueError(_message("prior", terms.p_z))
-    log_weights = tf.cast(weights(tf.shape(each)[1], dataset_size), each.dtype)  # [B, B]
-    log_q = tf.reduce_logsumexp(tf.reduce_sum(each, axis=3) + log_weights, axis=2)  # [S, B]
-    log_q_each = tf.reduce_logsumexp(each + tf.expand_dims(log_weights, -1), axis=2)  # [S, B, K]
     independent = tf.reduce_sum(log_q_each, axis=2)
     parts = (terms.log_q_z - log_q, log_q - independent, independent - terms.log_p_z)
     return RateParts(*(terms.expect(part) for part in parts))

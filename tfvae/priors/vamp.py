@@ -13,6 +13,7 @@ import tensorflow_probability as tfp
 
 from tfvae._config import check_count
 from tfvae._typing import Distribution, Shape, Tensor, register
+from tfvae.distributions.aggregated import AggregatedPosterior
 from tfvae.distributions.gaussian import as_diagonal_normal
 from tfvae.distributions.normal_mixture import NormalMixture
 from tfvae.distributions.support import Support
@@ -95,7 +96,7 @@ class VampPrior(Prior):
         """Returns the mixture, batch shape `[]`, event shape `E`.
 
         A `tfvae.distributions.NormalMixture` for diagonal Gaussian posteriors, whose cost is that
-        of two matrix products; a `tfd.MixtureSameFamily` for others.
+        of two matrix products; an `AggregatedPosterior` for others.
         """
         self.known_event_shape()
         if self._encode is None:
@@ -108,7 +109,7 @@ class VampPrior(Prior):
         normal = as_diagonal_normal(q_u)
         if normal is not None:
             return NormalMixture(logits, normal.loc, normal.scale)
-        return tfd.MixtureSameFamily(tfd.Categorical(logits=logits), q_u)
+        return AggregatedPosterior(q_u, tfd.Categorical(logits=logits))
 
     def connect(
         self, encode: Callable[[Tensor], Distribution] | None, event_shape: Shape, support: Support
