@@ -24,6 +24,8 @@ FAMILIES = {
     "scalar": lambda: tfd.Normal(LOC[:, 0], SCALE[:, 0]),
     "matrix": lambda: tfd.Independent(tfd.Normal(LOC[..., None], SCALE[..., None]), 2),
     "bits": lambda: tfd.Independent(tfd.Bernoulli(logits=LOC, dtype=tf.float32), 1),
+    "states": lambda: tfd.Categorical(logits=LOC),
+    "positive": lambda: tfd.Independent(tfd.LogNormal(LOC, SCALE, validate_args=True), 1),
     "flow": lambda: tfd.TransformedDistribution(
         tfd.MultivariateNormalDiag(LOC, SCALE), tfp.bijectors.Shift(1.0)
     ),
@@ -52,8 +54,11 @@ def test_densities_are_those_of_the_mixture_in_blocks_of_any_size(name, monkeypa
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("elements", [2**24, 1])
 @pytest.mark.parametrize("name", ["diagonal", "full", "laplace", "scalar", "bits"])
-def test_draws_are_those_of_the_mixture(name):
+def test_draws_are_those_of_the_mixture(name, elements, monkeypatch):
+    """All components at once, and pass by pass."""
+    monkeypatch.setattr(aggregated, "_ELEMENTS_AT_ONCE", elements)
     components, num = FAMILIES[name](), 20_000
     logits = np.array([0.0, 1.0, -2.0, 0.5, -np.inf, 0.3, 0.1], "float32")
     q = AggregatedPosterior(components, tfd.Categorical(logits=logits))
@@ -72,8 +77,10 @@ def test_draws_are_those_of_the_mixture(name):
     assert q.sample(0, seed=[0, 1]).shape == (0, *components.event_shape)
 
 
-def test_draws_of_one_component_are_independent():
+@pytest.mark.parametrize("elements", [2**24, 1])
+def test_draws_of_one_component_are_independent(elements, monkeypatch):
     """No draw of a component is given away twice."""
+    monkeypatch.setattr(aggregated, "_ELEMENTS_AT_ONCE", elements)
     loc = np.array([[0.0], [1e6]], "float32")
     q = AggregatedPosterior(tfd.Independent(tfd.Laplace(loc, 1.0), 1))
     draws = q.sample(1000, seed=[5, 6]).numpy()[:, 0]
@@ -105,7 +112,9 @@ def test_densities_far_from_zero_keep_their_digits():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["plain", "hierarchical", "flow", "full_covariance", "codes"])
+@pytest.mark.parametrize(
+    "name", ["plain", "hierarchical", "flow", "full_covariance", "codes", "mixture", "directions"]
+)
 def test_any_posterior_of_the_package_and_the_ledger_agree(name):
     """Its mean log-density at the draws of the ledger is minus the entropy of the ledger."""
     model, data = kind(name)
@@ -135,20 +144,63 @@ def test_stays_what_it_is_through_a_graph():
     assert as_factors(q) is None  # a mean of products is no product
 
 
-def test_has_gradients_in_blocks(monkeypatch):
+@pytest.mark.parametrize("family", [tfd.Laplace, tfd.LogNormal])
+def test_has_gradients_in_blocks(family, monkeypatch):
+    """Of values that are all there are: zero has no density of a positive number."""
     monkeypatch.setattr(aggregated, "_ELEMENTS_AT_ONCE", 7 * 3 * 4)
     loc = tf.Variable(LOC)
 
     def gradient(make):
         with tf.GradientTape() as tape:
-            value = tf.reduce_sum(make(tfd.Independent(tfd.Laplace(loc, SCALE), 1)))
+            value = tf.reduce_sum(make(tfd.Independent(family(loc, SCALE), 1)))
         return tape.gradient(value, loc)
 
-    z = tf.constant(RNG.normal(size=(6, 3)), tf.float32)
+    z = tf.exp(tf.constant(RNG.normal(size=(6, 3)), tf.float32))
     one = tfd.Categorical(tf.zeros(7))
     found = gradient(lambda q: AggregatedPosterior(q).log_prob(z))
     expected = gradient(lambda q: tfd.MixtureSameFamily(one, q).log_prob(z))
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("elements", [2**24, 1])
+def test_draws_carry_the_gradient_of_their_component(elements, monkeypatch):
+    """d mean z / d loc of each component: the share of the draws that came from it."""
+    monkeypatch.setattr(aggregated, "_ELEMENTS_AT_ONCE", elements)
+    loc = tf.Variable([[0.0], [1e6], [2e6]])
+    with tf.GradientTape() as tape:
+        q = AggregatedPosterior(tfd.Independent(tfd.Laplace(loc, 1.0), 1))
+        z = q.sample(60, seed=[0, 1])
+        mean = tf.reduce_mean(z)
+    shares = np.bincount(np.round(z[:, 0] / 1e6).astype(int), minlength=3) / 60
+    np.testing.assert_allclose(tape.gradient(mean, loc)[:, 0], shares, rtol=1e-5)
+
+
+def test_is_made_again_by_a_copy_and_draws_without_a_seed():
+    q = AggregatedPosterior(FAMILIES["laplace"]())
+    other = q.copy(name="other")
+    assert type(other) is AggregatedPosterior
+    assert other.name.startswith("other")
+    np.testing.assert_array_equal(other.log_prob(LOC), q.log_prob(LOC))
+    assert q.sample(4).shape == (4, 3)
+    found = q.estimate_entropy(1)
+    assert np.isfinite(found.entropy)
+    assert np.isnan(found.standard_error)
+    with pytest.raises(ValueError, match="Received: num_samples=0"):
+        q.estimate_entropy(0)
+
+
+def test_of_one_posterior_is_that_and_of_none_is_refused():
+    one = tfd.MultivariateNormalTriL(LOC[:1], tf.eye(3)[None])
+    q = AggregatedPosterior(one)
+    np.testing.assert_allclose(q.log_prob(LOC), one.log_prob(LOC), rtol=1e-6)
+    assert q.sample(5, seed=[0, 1]).shape == (5, 3)
+    with pytest.raises(ValueError, match=r"N >= 1.*Received: batch shape \(0,\)"):
+        AggregatedPosterior(tfd.MultivariateNormalDiag(LOC[:0], SCALE[:0]))
+
+
+def test_of_latents_without_elements_is_zero():
+    q = AggregatedPosterior(tfd.MultivariateNormalDiag(tf.zeros([4, 0]), tf.ones([4, 0])))
+    np.testing.assert_array_equal(q.log_prob(tf.zeros([3, 0])), np.zeros(3))
 
 
 def test_what_is_no_batch_of_posteriors_is_refused():
@@ -160,8 +212,11 @@ def test_what_is_no_batch_of_posteriors_is_refused():
 
 @pytest.mark.slow
 @pytest.mark.xla
-def test_trains_as_a_prior_under_xla():
+@pytest.mark.parametrize("objective", [None, tfvae.objectives.MMD()], ids=["elbo", "mmd"])
+def test_trains_as_a_prior_under_xla(objective):
     encoder = network(tfvae.layers.MultivariateNormalTriL(2), x=(6,))
     vae = tfvae.VAE(encoder, mlp_decoder(), tfvae.priors.VampPrior(3), seed=0)
     assert isinstance(vae.prior_distribution(), AggregatedPosterior)
-    assert_trains_under_xla(vae, binary_data(12))
+    if objective is not None:
+        objective = tfvae.objectives.ELBO() + objective  # whose draws of the prior have gradients
+    assert_trains_under_xla(vae, binary_data(12), objective)

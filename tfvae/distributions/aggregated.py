@@ -9,7 +9,7 @@ import tensorflow_probability as tfp
 
 from tfvae._random import fold_in, stateless_seed
 from tfvae._shapes import with_event
-from tfvae._typing import Distribution, Seed, Tensor
+from tfvae._typing import Distribution, Seed, Tensor, whole_number
 from tfvae.distributions.gaussian import as_diagonal_normal
 from tfvae.distributions.pairwise import log_sum, pairwise_log_prob_exact
 
@@ -41,7 +41,8 @@ class AggregatedPosterior(tfd.MixtureSameFamily):
     A `tfd.MixtureSameFamily` in bounded memory, for many components: densities are taken of as many
     values at once as make 16 million elements with all components and dimensions, of one at least,
     and draws are those of all components together, some at a time. Of diagonal Gaussians, densities
-    are products of float64 matrices, and draws cost no more than of one. Draws carry no gradients.
+    are products of float64 matrices, and draws cost no more than of one. Gradients of draws are
+    those of the component that each came from, and none of the weights.
 
     Args:
         components_distribution: The posteriors, batch shape `[N]`, event shape `E`, as
@@ -75,22 +76,22 @@ class AggregatedPosterior(tfd.MixtureSameFamily):
         allow_nan_stats: bool = True,
         name: str = "AggregatedPosterior",
     ) -> None:
+        parameters = dict(locals())
         batch = components_distribution.batch_shape
-        if batch.rank != 1:
+        if batch.rank != 1 or batch[0] == 0:
             raise ValueError(
-                "`components_distribution` must be posteriors of batch shape [N], such as "
+                "`components_distribution` must be posteriors of batch shape [N], N >= 1, such as "
                 f"`model.encode(x)`. Received: batch shape {batch}"
             )
         if mixture_distribution is None:
-            shape = components_distribution.batch_shape_tensor()
-            zeros = tf.zeros(shape if batch[0] is None else batch, components_distribution.dtype)
-            mixture_distribution = tfd.Categorical(logits=zeros)
+            shape = components_distribution.batch_shape_tensor() if batch[0] is None else batch
+            dtype = _score_dtype(components_distribution)
+            mixture_distribution = tfd.Categorical(logits=tf.zeros(shape, dtype))
         elif mixture_distribution.batch_shape.rank != 0:
             raise ValueError(
                 "`mixture_distribution` must be one distribution over all posteriors, of batch "
                 f"shape []. Received: batch shape {mixture_distribution.batch_shape}"
             )
-        parameters = dict(locals())
         super().__init__(
             mixture_distribution,
             components_distribution,
@@ -98,6 +99,7 @@ class AggregatedPosterior(tfd.MixtureSameFamily):
             allow_nan_stats=allow_nan_stats,
             name=name,
         )
+        parameters["mixture_distribution"] = mixture_distribution
         self._parameters = self._no_dependency(parameters)
 
     @classmethod
@@ -108,64 +110,95 @@ class AggregatedPosterior(tfd.MixtureSameFamily):
         """Returns the entropy, by draws: that of a mixture has no closed form.
 
         Args:
-            num_samples: Number of draws, two or more.
+            num_samples: Number of draws; of one there is no standard error.
             seed: Int or pair of ints.
+
+        Raises:
+            ValueError: `num_samples` is smaller than 1.
         """
+        num_samples = whole_number("num_samples", num_samples)
         seed = None if seed is None else stateless_seed(seed)
         scores = -tf.cast(self.log_prob(self.sample(num_samples, seed=seed)), tf.float64)
-        spread = tf.sqrt(tf.math.reduce_variance(scores) / (num_samples - 1))
-        return EntropyEstimate(float(tf.reduce_mean(scores)), float(spread))
+        # Of one draw that is 0 / 0.
+        variance = tf.math.reduce_variance(scores) / tf.cast(num_samples - 1, tf.float64)
+        return EntropyEstimate(float(tf.reduce_mean(scores)), float(tf.sqrt(variance)))
 
     def _log_prob(self, value: Tensor) -> Tensor:
         components = self.components_distribution
         event = components.event_shape
         value = tf.cast(value, components.dtype)
-        size, rank = event.num_elements() or 1, event.rank or 0
-        rows = tf.reshape(value, [-1, *event])  # [R, *E]
-        shares = _log_weights(self.mixture_distribution)
-        number = components.batch_shape[0] or tf.shape(shares)[0]
-        at_once = tf.maximum(1, _ELEMENTS_AT_ONCE // (number * size))
-        known = tf.get_static_value(at_once), rows.shape[0]
+        leading = value.shape.rank - event.rank
+        known: Any = value.shape[:leading].num_elements()
+        count = tf.reduce_prod(tf.shape(value)[:leading]) if known is None else known
+        rows = tf.reshape(value, [count, *event])  # [R, *E]
+        shares = tf.nn.log_softmax(self.mixture_distribution.logits_parameter())  # [N]
+        at_once = tf.maximum(1, _ELEMENTS_AT_ONCE // self._num_elements())
 
         def score(rows: Tensor) -> Tensor:
-            return log_sum(pairwise_log_prob_exact(components, rows[None])[0], shares)
+            log_q = pairwise_log_prob_exact(components, rows[None])[0]  # [R, N]
+            return tf.cast(log_sum(log_q, shares), _score_dtype(components))
 
-        whole = None not in known and known[1] <= known[0]
-        found = score(rows) if whole else _in_blocks(score, rows, at_once)
-        return with_event(found, [], axes=rank, like=value)
+        most: Any = tf.get_static_value(at_once)
+        whole = most is not None and known is not None and known <= most
+        found = score(rows) if whole else _in_blocks(score, rows, at_once, _score_dtype(components))
+        return with_event(found, [], axes=event.rank, like=value)
+
+    def _num_elements(self) -> Any:
+        """Returns how many elements a draw of each component has, as an int where it is known."""
+        return self._num_components() * max(1, self.event_shape.num_elements())
+
+    def _num_components(self) -> Any:
+        components = self.components_distribution
+        return components.batch_shape[0] or components.batch_shape_tensor()[0]
 
     def _sample_n(self, n: Tensor, seed: Any = None) -> Tensor:
         components = self.components_distribution
-        which_seed, noise = tfp.random.split_seed(stateless_seed(seed), n=2)
+        which_seed, noise = tfp.random.split_seed(seed, n=2)
         which = self.mixture_distribution.sample(n, seed=which_seed)  # [n]
         normal = as_diagonal_normal(components)
         if normal is not None:
             loc, scale = (tf.gather(part, which) for part in (normal.loc, normal.scale))
             return tfd.Normal(loc, scale).sample(seed=noise)
-        turn = _turns(which)
-        # About as many draws in all of a pass as are asked for.
-        at_once = -(-n // tf.maximum(1, components.batch_shape_tensor()[0]))
-        known: Any = tf.get_static_value(at_once)
-        at_once = tf.maximum(1, at_once) if known is None else max(1, int(known))
+        known: Any = tf.get_static_value(n), tf.get_static_value(self._num_elements())
+        if None not in known and int(known[0]) * int(known[1]) <= _ELEMENTS_AT_ONCE:
+            each = components.sample(n, seed=noise)  # [n, N, *E]
+            return tf.gather(each, which, axis=1, batch_dims=1)
+        return self._one_of_each(which, noise)
+
+    def _one_of_each(self, which: Tensor, seed: Tensor) -> Tensor:
+        """Returns a draw of each of these components `[n, *E]`, by passes over all components.
+
+        A pass draws about as often in all as is asked for, m times of each component; the draw that
+        is the t-th of its component takes the (t mod m)-th of pass t // m.
+        """
+        components, turn = self.components_distribution, _turns(which)
+        number = self._num_components()
+        num_each = tf.maximum(1, -(-tf.shape(which)[0] // number))  # m
+        known: Any = tf.get_static_value(num_each)
+        num_each = num_each if known is None else int(known)
 
         def draw(index: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
-            each = components.sample(at_once, seed=fold_in(noise, index))  # [m, N, *E]
-            own = tf.gather_nd(each, tf.stack([turn % at_once, which], axis=1))
-            now = with_event(turn // at_once == index, [1] * (drawn.shape.rank - 1), axes=0)
+            each = components.sample(num_each, seed=fold_in(seed, index))  # [m, N, *E]
+            own = tf.gather_nd(each, tf.stack([turn % num_each, which], axis=1))
+            now = with_event(turn // num_each == index, [1] * (drawn.shape.rank - 1), axes=0)
             return index + 1, tf.where(now, own, drawn)
 
-        shape = tf.concat([[n], components.event_shape_tensor()], axis=0)
+        shape = tf.concat([tf.shape(which), components.event_shape_tensor()], axis=0)
         start = tf.ensure_shape(tf.zeros(shape, components.dtype), [None, *components.event_shape])
-        last = tf.reduce_max(tf.concat([turn // at_once, [-1]], axis=0))
+        last = tf.reduce_max(tf.concat([turn // num_each, [-1]], axis=0))
         _, drawn = tf.while_loop(
-            lambda index, _: index <= last, draw, [tf.constant(0), start], parallel_iterations=1
+            lambda index, _: index <= last,
+            draw,
+            (tf.constant(0), start),
+            parallel_iterations=1,
+            maximum_iterations=number,  # n / m at most; XLA asks for it where gradients are taken
         )
         return drawn
 
 
-def _log_weights(mixture: Distribution) -> Tensor:
-    """Returns the logarithms of the weights of a mixture `[N]`."""
-    return tf.nn.log_softmax(mixture.logits_parameter())
+def _score_dtype(components: Distribution) -> Any:
+    """Returns the type of log-densities: that of draws, which may also be whole numbers."""
+    return components.dtype if components.dtype.is_floating else tf.float32
 
 
 def _turns(which: Tensor) -> Tensor:
@@ -183,16 +216,19 @@ def _turns(which: Tensor) -> Tensor:
     return tf.scatter_nd(order[:, None], within, tf.shape(which))
 
 
-def _in_blocks(score: Any, rows: Tensor, at_once: Tensor) -> Tensor:
+def _in_blocks(score: Any, rows: Tensor, at_once: Tensor, dtype: Any) -> Tensor:
     """Returns scores `[R]` of rows `[R, ...]`, some at a time."""
     number = tf.shape(rows)[0]
     num_blocks = -(-number // at_once)
-    missing = num_blocks * at_once - number
-    padding = [[0, missing], *([[0, 0]] * (rows.shape.rank - 1))]
-    shape = tf.concat([[num_blocks, at_once], tf.shape(rows)[1:]], axis=0)
-    blocks = tf.reshape(tf.pad(rows, padding), shape)
-    static = [None, tf.get_static_value(at_once), *rows.shape[1:]]
-    blocks = tf.ensure_shape(blocks, static)
-    spec = tf.TensorSpec(static[1:2], rows.dtype)
-    found = tf.map_fn(score, blocks, fn_output_signature=spec, parallel_iterations=1)
+    # Filled up with the last row: zeros may be no values at all, and have no gradient.
+    places = tf.minimum(tf.range(num_blocks * at_once), number - 1)
+    places = tf.reshape(places, tf.stack([num_blocks, at_once]))
+    places = tf.ensure_shape(places, [None, tf.get_static_value(at_once)])
+    spec = tf.TensorSpec(places.shape[1:], dtype)
+    found = tf.map_fn(
+        lambda block: score(tf.gather(rows, block)),
+        places,
+        fn_output_signature=spec,
+        parallel_iterations=1,
+    )
     return tf.reshape(found, [-1])[:number]

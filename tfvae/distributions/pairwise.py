@@ -121,9 +121,12 @@ def aggregated_log_prob(log_q: Tensor) -> Tensor:
     return tf.reduce_logsumexp(log_q, axis=-1) - tf.math.log(size)
 
 
-def log_sum(log_q: Tensor, log_shares: Tensor) -> Tensor:
-    """Returns log sum_j share[..., j] q_j `[...]`, from log-densities and shares `[..., M]`."""
-    return tf.reduce_logsumexp(log_q + tf.cast(log_shares, log_q.dtype), axis=-1)
+def log_sum(log_q: Tensor, log_shares: Tensor, axis: int = -1) -> Tensor:
+    """Returns log sum_j share[..., j] q_j `[...]`, from log-densities and shares `[..., M]`.
+
+    The axis of M may be another one than the last.
+    """
+    return tf.reduce_logsumexp(log_q + tf.cast(log_shares, log_q.dtype), axis=axis)
 
 
 def log_sums(
@@ -164,7 +167,7 @@ def log_sums(
     if each is None:
         return log_sum(pairwise_log_prob(q_z, z), log_shares), None
     total = log_sum(tf.reduce_sum(each, axis=3), log_shares)
-    return total, log_sum(tf.transpose(each, [0, 1, 3, 2]), tf.expand_dims(log_shares, 1))
+    return total, log_sum(each, tf.expand_dims(log_shares, -1), axis=2)
 
 
 def _log_sums_of_ratios(

@@ -189,7 +189,7 @@ def _(distribution: Distribution, temperature: float) -> Distribution:
 @tempered.register(MixtureSameFamily)
 def _(distribution: Distribution, temperature: float) -> Distribution:
     components = tempered(distribution.components_distribution, temperature)
-    return tfd.MixtureSameFamily(distribution.mixture_distribution, components)
+    return distribution.copy(components_distribution=components)
 
 
 @tempered.register(tfd.TransformedDistribution)
