@@ -41,7 +41,7 @@ from tfvae.evaluation import CollapseReport, Estimate, measure_collapse, render_
 
 IMAGE = (8, 8, 1)
 LATENTS = 8
-HIDDEN = 128
+HIDDEN, STRONG = 128, 768
 KINDS = ("plain", "warm-up", "cyclical", "free bits", "target rate", "blind")
 
 
@@ -53,7 +53,7 @@ def build_vae(kind: str, seed: int) -> tfvae.VAE:
         likelihood = [keras.layers.Dense(size), layers.IndependentBernoulli(IMAGE)]
     else:
         pixel = layers.IndependentBernoulli()
-        likelihood = [layers.PixelCNN(IMAGE, pixel, HIDDEN, filters=16, first_kernel_size=5)]
+        likelihood = [layers.Autoregressive(IMAGE, pixel, HIDDEN, hidden_units=[STRONG])]
     encoder = keras.Sequential(
         [
             keras.Input(IMAGE),
@@ -123,7 +123,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Returns the options of the command line."""
     parser = argparse.ArgumentParser(description="Reproduce posterior collapse, and cure it.")
     add = parser.add_argument
-    add("--epochs", type=int, default=20, help="epochs of training")
+    add("--epochs", type=int, default=15, help="epochs of training")
     add("--nats", type=float, default=4.0, help="free nats in all, and the target rate")
     add("--num-samples", type=int, default=50, help="draws per digit for the log-likelihood")
     add("--kinds", nargs="+", choices=KINDS[1:], default=KINDS[1:], help="beside plain training")

@@ -114,20 +114,20 @@ def train(vae: tfvae.VAE, data: datasets.Dataset, epochs: int) -> None:
 
 
 def score(vae: tfvae.VAE, x: np.ndarray, num_samples: int, seed: int) -> dict[str, np.ndarray]:
-    """Returns log p(x) of `x` `[N, 8, 8, 1]`, and the rate and its parts, each `[N]`, nats."""
+    """Returns log p(x) `[N]` of `x` `[N, 8, 8, 1]`, and means of the rate and its parts, nats."""
     evidence = tfvae.log_likelihood(vae, x, num_samples, seed=seed, verbose=False)
-    ledger = tfvae.decompose(vae, x, num_samples=10, evidence_samples=1, seed=seed, verbose=False)
+    logs = vae.evaluate(x, batch_size=len(x), verbose=0, return_dict=True)
     found = {"log_p_x": evidence.per_point.astype("float64")}
-    return found | {name: getattr(ledger, name).per_point for name in PARTS}
+    return found | {name: np.array(logs[name]) for name in PARTS}
 
 
 def stacked(scores: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Returns the scores of several trainings, each `[seeds, N]`."""
+    """Returns the scores of several trainings, with a leading axis of seeds."""
     return {name: np.stack([each[name] for each in scores]) for name in scores[0]}
 
 
 def row(name: str, scores: dict[str, np.ndarray], baseline: dict[str, np.ndarray]) -> list[str]:
-    """Returns a row of the table, from scores `[seeds, N]`, the difference paired over points."""
+    """Returns a row of the table, from scores by seed, the difference paired over points."""
     gain = Estimate.of_seeds(scores["log_p_x"] - baseline["log_p_x"])
     difference = "" if scores is baseline else f"{gain:+.2f}"
     mean = f"{scores['log_p_x'].mean():.2f}"

@@ -9,7 +9,7 @@ from tensorflow.python.framework.func_graph import FuncGraph
 import tfvae
 from tests.conftest import slow_but
 from tests.kinds import KINDS
-from tfvae._tracing import outputs_of
+from tfvae._tracing import noting_graphs, outputs_of
 
 
 def graphs() -> dict[int, str]:
@@ -40,3 +40,19 @@ def test_a_model_that_is_gone_leaves_no_graph(make):
     left = [name for key, name in graphs().items() if key not in before]
     # Others are functions that TFP makes once for the whole process.
     assert not {"_update", "_build_parts", "_explore", "<lambda>", "check"} & set(left)
+
+
+def test_functions_of_many_models_are_not_taken_for_one_that_is_traced_often(caplog):
+    """TensorFlow warns at the fifth tracing of one function, told apart by its code."""
+
+    def of_a_model(number):
+        def advance(x):
+            return x + number
+
+        return advance
+
+    functions = [tf.function(noting_graphs(of_a_model(n), [])) for n in range(8)]
+    with caplog.at_level("WARNING", logger="tensorflow"):
+        found = [int(function(tf.constant(1))) for function in functions]
+    assert found == list(range(1, 9))
+    assert "retracing" not in caplog.text

@@ -48,6 +48,9 @@ def noting_graphs(function: Callable[..., Any], graphs: list[Any]) -> Callable[.
         finally:  # Not before, while another thread could take it for finished.
             graphs.append(tf.compat.v1.get_default_graph())
 
+    # TensorFlow counts tracings by the code that is wrapped, which is one for all models, and warns
+    # of "excessive" ones where each model is traced once. A partial function has no code to show.
+    traced.__wrapped__ = functools.partial(function)
     return traced
 
 
