@@ -1,6 +1,7 @@
 """Entries that are left out, and entries from some of the points."""
 
 import dataclasses
+import sys
 
 import numpy as np
 import pytest
@@ -55,6 +56,91 @@ def test_says_so_where_points_are_sampled(ledgers):
     assert max(map(len, str(ledgers[2]).splitlines())) <= 80
     assert "drawn at random" not in str(ledgers[1])
     assert ledgers[2].to_dict()["num_compared"] == SOME
+
+
+@pytest.fixture(scope="module")
+def full(ledgers):
+    """A ledger with all entries that there can be, of images of many pixels."""
+
+    def entry(mean):
+        return tfvae.evaluation.Estimate.of(mean + np.linspace(-50.0, 50.0, NUM))
+
+    exact = dict.fromkeys(("ess", "per_point_standard_error"), np.zeros(NUM))
+    known = {"k_hat": np.full(NUM, -np.inf), "curve": None, "num_samples": 1, "num_dimensions": 5.0}
+    return dataclasses.replace(
+        ledgers[0],
+        log_p_x=tfvae.evaluation.LogLikelihood(**vars(entry(-23456.7)), **exact, **known),
+        elbo=entry(-23500.1),
+        distortion=entry(23400.0),
+        gap=entry(43.4),
+        amortisation_gap=entry(20.0),
+        approximation_gap=entry(23.4),
+        level_rates={"rate_1": entry(60.0), "rate_2": entry(40.1)},
+        conditions=("context",),
+    )
+
+
+TREE = """\
+log_p_x
+├ elbo
+│ ├ distortion
+│ └ rate
+│   ├ mutual_information
+│   ├ marginal_kl
+│   │ ├ total_correlation
+│   │ └ dimension_wise_kl
+│   ├ rate_1
+│   └ rate_2
+└ gap
+  ├ amortisation_gap
+  └ approximation_gap"""
+
+
+@pytest.mark.slow
+def test_prints_as_a_tree_in_eighty_columns(full, ledgers):
+    assert "\n".join(guide + name for guide, name, *_ in full.tree()) == TREE
+    lines = str(full).splitlines()
+    assert max(map(len, lines)) <= 80
+    for row, (guide, name, entry, note) in zip(lines[4 : 4 + 13], full.tree(), strict=True):
+        assert row.startswith(f"│ {guide}{name} ")
+        assert f" {entry.mean:.3f} " in row
+        assert f" {note} " in row
+    # Columns stand below each other.
+    assert len({line.rindex("│") for line in lines[4 : 4 + 13]}) == 1
+    names = [name for _, name, *_ in ledgers[0].tree()]
+    assert names[0] == "elbo"
+    assert set(names) <= set(ledgers[0].to_dict())
+
+
+@pytest.mark.slow
+def test_a_frame_has_all_entries_and_what_they_are_parts_of(full, monkeypatch):
+    frame = full.to_frame()
+    entries = full.to_dict()
+    for name, row in frame.iterrows():
+        assert row["mean"] == entries[name]["mean"]
+        assert row["standard_error"] == entries[name]["standard_error"]
+    assert set(frame.index) == {n for n, v in entries.items() if isinstance(v, dict)} - {
+        "residuals"
+    }
+    for part, whole in (
+        ("gap", "log_p_x"),
+        ("rate_2", "rate"),
+        ("total_correlation", "marginal_kl"),
+    ):
+        assert frame["part_of"][part] == whole
+    assert frame["part_of"][["log_p_x", "entropy_z"]].isna().all()
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match=r'pip install "tfvae\[tables\]"'):
+        full.to_frame()
+
+
+@pytest.mark.slow
+def test_its_plot_is_the_one_of_plots(full):
+    bars, expected = (
+        [(bar.get_x(), bar.get_width()) for bar in figure.axes[0].patches]
+        for figure in (full.plot(), tfvae.plots.ledger(full))
+    )
+    assert bars == expected
 
 
 @pytest.mark.slow

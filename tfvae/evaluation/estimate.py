@@ -6,15 +6,16 @@ import html
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Estimate", "OfDraws", "Shown", "render_table"]
+__all__ = ["Estimate", "OfDraws", "Shown", "data_frame", "render_table"]
 
 
 class Shown:
@@ -199,6 +200,30 @@ def render_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str
     with console.capture() as capture:
         console.print(table)
     return "\n".join(line.rstrip() for line in capture.get().rstrip().splitlines())
+
+
+def data_frame(rows: Sequence[Mapping[str, Any]], index: str) -> Any:
+    """Returns rows as a `pandas.DataFrame`, with the values of one column as names of the rows.
+
+    Raises:
+        ImportError: pandas is not installed.
+
+    Example:
+        >>> from tfvae.evaluation.estimate import data_frame
+        >>> data_frame([{"model": "VAE", "nats": 1.5}, {"model": "IWAE", "nats": 12.5}], "model")
+               nats
+        model
+        VAE     1.5
+        IWAE   12.5
+    """
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise ImportError(
+            "Frames are made by pandas, which cannot be imported. "
+            'Run `pip install "tfvae[tables]"`.'
+        ) from error
+    return pd.DataFrame(list(rows)).set_index(index)
 
 
 def _is_number(cell: str) -> bool:

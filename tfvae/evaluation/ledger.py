@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfvae.evaluation.aggregation import Aggregated
-from tfvae.evaluation.estimate import Estimate, Shown, render_table
+from tfvae.evaluation.estimate import Estimate, Shown, data_frame, render_table
 from tfvae.evaluation.likelihood import LogLikelihood
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["Decomposition", "balanced"]
 
@@ -114,31 +118,78 @@ class Decomposition(Shown):
 
     @property
     def notes(self) -> dict[str, str]:
-        """What each entry is, in a few words, by name; in their order as a tree is read."""
-        ceiling = "mean log N_c" if self.conditions else "log N"
-        given = f"|{','.join(self.conditions)}" if self.conditions else ""
-        parts = "= mutual_information + marginal_kl"
-        notes = {
+        """What each entry of the tree is, in a few words, by name; in their order as it is read."""
+        ceiling = "E log N_c" if self.conditions else "log N"
+        given = "|c" if self.conditions else ""
+        compared = self.mutual_information is not None
+        return {
             "log_p_x": "= elbo + gap",
-            "gap": "KL(q(z|x) || p(z|x))",
-            "amortisation_gap": "part of gap: the encoder's",
-            "approximation_gap": "the rest of gap: the family's",
             "elbo": "= -(distortion + rate)",
             "distortion": "-E log p(x|z)",
-            "rate": f"at least I[x;z{given}]" if self.mutual_information is None else parts,
+            "rate": "KL(q(z|x) || p(z))" if compared else f"at least I[x;z{given}]",
             "mutual_information": f"at most {ceiling} = {self.information_ceiling:.3f}",
             "marginal_kl": f"KL(q(z{given}) || p(z{given}))",
-            "total_correlation": "part of marginal_kl",
-            "dimension_wise_kl": "the rest of marginal_kl",
+            "total_correlation": "KL(q(z) || prod q(z_k))",
+            "dimension_wise_kl": "sum KL(q(z_k) || p(z_k))",
+            **dict.fromkeys(self.level_rates, "part of rate"),
+            "gap": "KL(q(z|x) || p(z|x))",
+            "amortisation_gap": "of gap: the encoder's",
+            "approximation_gap": "of gap: the family's",
         }
-        return {**notes, **dict.fromkeys(self.level_rates, "part of rate")}
+
+    def tree(self) -> Iterator[tuple[str, str, Estimate, str]]:
+        """Yields the guide, the name, the estimate and the note of each entry, as a tree is read.
+
+        Example:
+            >>> from tfvae.demo import vae, x
+            >>> ledger = tfvae.decompose(vae, x, evidence_samples=50)
+            >>> [guide + name for guide, name, *_ in ledger.tree()][:4]
+            ['log_p_x', '├ elbo', '│ ├ distortion', '│ └ rate']
+        """
+        entries, notes = self._entries(), self.notes
+        root = "log_p_x" if "log_p_x" in entries else "elbo"
+
+        def below(name: str, guide: str, before: str) -> Iterator[tuple[str, str, Estimate, str]]:
+            yield guide, name, entries[name], notes[name]
+            parts = [part for part in self._parts_of(name) if part in entries]
+            for part in parts:
+                last = part == parts[-1]
+                deeper = before + ("  " if last else "│ ")
+                yield from below(part, before + ("└ " if last else "├ "), deeper)
+
+        return below(root, "", "")
+
+    def to_frame(self) -> Any:
+        """Returns a `pandas.DataFrame`: a row for each entry, in nats, and what it is a part of.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        entries = self._entries()
+        whole = {part: name for name in entries for part in self._parts_of(name)}
+        names = [name for _, name, *_ in self.tree()]
+        names += [name for name in entries if name not in names]
+        rows = [
+            {
+                "entry": name,
+                "mean": entries[name].mean,
+                "standard_error": entries[name].standard_error,
+                "part_of": whole.get(name),
+            }
+            for name in names
+        ]
+        return data_frame(rows, "entry")
+
+    def plot(self) -> Figure:
+        """Returns a picture of what the ELBO is made of, see `tfvae.plots.ledger`."""
+        from tfvae import plots
+
+        return plots.ledger(self)
 
     def __str__(self) -> str:
-        entries = self._entries()
         rows = [
-            [name, f"{entries[name].mean:.3f}", f"{entries[name].standard_error:.3f}", note]
-            for name, note in self.notes.items()
-            if name in entries
+            [guide + name, f"{entry.mean:.3f}", f"{entry.standard_error:.3f}", note]
+            for guide, name, entry, note in self.tree()
         ]
         title = f"ELBO ledger of {self.num_points} points, nats per point"
         ledger = render_table(title, ["entry", "mean", "± s.e.", ""], rows)
@@ -148,7 +199,7 @@ class Decomposition(Shown):
         ]
         title = "Residuals, left side minus right side"
         residuals = render_table(title, ["identity", "mean", "± s.e."], rows)
-        notes = []
+        notes = [f"Given c: {', '.join(self.conditions)}."] if self.conditions else []
         if 0 < self.num_compared < self.num_points:
             notes.append(
                 f"Entries that compare points with each other are from {self.num_compared} of the "
@@ -157,6 +208,10 @@ class Decomposition(Shown):
         if self.log_p_x is not None and self.log_p_x.message is not None:
             notes.append(self.log_p_x.message)
         return "\n".join([ledger, residuals, *(textwrap.fill(note, 80) for note in notes)])
+
+    def _parts_of(self, name: str) -> tuple[str, ...]:
+        """Returns the names of the entries that make up another, there or not."""
+        return (*_PARTS.get(name, ()), *(self.level_rates if name == "rate" else ()))
 
     def _entries(self) -> dict[str, Estimate]:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -242,6 +297,14 @@ def _residuals(p: dict[str, np.ndarray], compared: np.ndarray | None) -> dict[st
     return found
 
 
+# Entry → what it is made of, but for the rates of levels, which are parts of the rate too.
+_PARTS = {
+    "log_p_x": ("elbo", "gap"),
+    "elbo": ("distortion", "rate"),
+    "rate": ("mutual_information", "marginal_kl"),
+    "marginal_kl": ("total_correlation", "dimension_wise_kl"),
+    "gap": ("amortisation_gap", "approximation_gap"),
+}
 # Entries of each point by itself.
 _BY_POINT = (
     "gap",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,8 +68,8 @@ def _ledger(pages: Pages) -> Section:
     ledger = pages.found.ledger
     points = f"{ledger.num_points:,} point{'s' if ledger.num_points > 1 else ''}"
     rows = [
-        [f"{guide}{name}", f"{entry.mean:.3f}", f"{entry.standard_error:.3f}", note]
-        for guide, name, entry, note in tree(pages.found)
+        [_kept(guide) + name, f"{entry.mean:.3f}", f"{entry.standard_error:.3f}", note]
+        for guide, name, entry, note in ledger.tree()
     ]
     residuals = [
         [name, f"{value.mean:+.1e}", f"{value.standard_error:.1e}"]
@@ -87,32 +87,9 @@ def _ledger(pages: Pages) -> Section:
     return Section("ledger", "Ledger", lead, blocks)
 
 
-def tree(found: Findings) -> Iterator[tuple[str, str, Any, str]]:
-    """Yields the guide, the name, the estimate and the note of each entry of the ledger."""
-    ledger = found.ledger
-    children = {
-        "": ["log_p_x"] if ledger.log_p_x is not None else ["elbo"],
-        "log_p_x": ["elbo", "gap"],
-        "elbo": ["distortion", "rate"],
-        "rate": ["mutual_information", "marginal_kl", *ledger.level_rates],
-        "marginal_kl": ["total_correlation", "dimension_wise_kl"],
-        "gap": ["amortisation_gap", "approximation_gap"],
-    }
-
-    def below(parent: str, before: str) -> Iterator[tuple[str, str, Any, str]]:
-        names = [name for name in children.get(parent, []) if _entry(ledger, name) is not None]
-        for name in names:
-            last = name == names[-1]
-            guide = "" if not parent else before + ("└ " if last else "├ ")
-            deeper = before if not parent else before + ("\u2007 " if last else "│ ")
-            yield guide, name, _entry(ledger, name), ledger.notes.get(name, "")
-            yield from below(name, deeper)
-
-    yield from below("", "")
-
-
-def _entry(ledger: Any, name: str) -> Any:
-    return ledger.level_rates.get(name) or getattr(ledger, name, None)
+def _kept(guide: str) -> str:
+    """Returns the guide of a tree with spaces that no browser takes away, wide as a line is."""
+    return guide.replace("  ", "\u2007 ")
 
 
 def _training(pages: Pages) -> Section:
