@@ -595,3 +595,51 @@ def test_traversals_of_several_nodes_and_states():
         plots.traversals(ways, node="size")
     flat = tfvae.latents.traversals(*kind("plain"), num_steps=3)
     assert pixels(plots.traversals(flat, image_shape=(2, 3)))[0].shape == (2, 3)
+
+
+def swept(vae, ledger, *, discrete=True, **changes):
+    """A sweep whose second model has half the rate, and ten nats more of distortion."""
+    estimate = tfvae.evaluation.Estimate.of
+    rate, distortion = ledger.rate.per_point, ledger.distortion.per_point
+    other = dataclasses.replace(
+        ledger,
+        rate=estimate(0.5 * rate),
+        distortion=estimate(distortion + 10.0),
+        log_p_x=None,
+        mutual_information=None,
+    )
+    ledgers = (dataclasses.replace(ledger, **changes), other)
+    return tfvae.evaluation.RateDistortion((1.0, 8.0), ledgers, (vae, vae), discrete)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("discrete", [True, False])
+def test_a_sweep_is_shown_over_the_line_of_the_entropy(vae, ledger, discrete):
+    curve = swept(vae, ledger, discrete=discrete)
+    figure = curve.plot()
+    FigureCanvasAgg(figure).draw()
+    (axes,) = figure.axes
+    lines = {line.get_label(): line.get_xydata() for line in axes.lines}
+    entropy = -ledger.log_p_x.mean
+    bound = lines["H - distortion"]
+    np.testing.assert_allclose(bound.sum(axis=1), entropy, rtol=1e-6)
+    assert tuple(bound[1]) == pytest.approx((entropy, 0.0))
+    if discrete:
+        assert tuple(bound[0]) == pytest.approx((0.0, entropy))
+    ends = {text.get_text() for text in axes.texts if "coding" in text.get_text()}
+    assert ends == ({"autodecoding", "autoencoding"} if discrete else {"autodecoding"})
+    (points,) = (bars.lines[0].get_xydata() for bars in axes.containers)
+    expected = [(d.mean, r.mean) for d, r in zip(curve.distortion, curve.rate, strict=True)]
+    np.testing.assert_allclose(points, sorted(expected))
+    assert lines["I[x;z]"].shape == (1, 2)
+    for place in points:
+        assert axes.viewLim.contains(*place)
+
+
+@pytest.mark.slow
+def test_a_sweep_without_a_finite_evidence_has_no_line(vae, ledger):
+    bad = tfvae.evaluation.Estimate.of(np.full(ledger.num_points, np.nan))
+    curve = swept(vae, ledger, log_p_x=bad)
+    curve = dataclasses.replace(curve, ledgers=curve.ledgers[:1], betas=(1.0,))
+    (axes,) = plots.rate_distortion(curve).axes
+    assert "H - distortion" not in {line.get_label() for line in axes.lines}

@@ -18,7 +18,13 @@ from tfvae import (
     priors,
 )
 from tfvae._version import __version__
-from tfvae.evaluation import annealed_log_likelihood, decompose, impute, log_likelihood
+from tfvae.evaluation import (
+    annealed_log_likelihood,
+    decompose,
+    impute,
+    log_likelihood,
+    rate_distortion,
+)
 from tfvae.losses import NegativeLogLikelihood
 from tfvae.models import (
     VAE,
@@ -63,6 +69,7 @@ __all__ = [
     "objectives",
     "plots",
     "priors",
+    "rate_distortion",
     "report",
 ]
 

@@ -10,6 +10,7 @@ from tfvae.evaluation.imputation import Imputation, impute
 from tfvae.evaluation.ledger import Decomposition
 from tfvae.evaluation.likelihood import LogLikelihood, log_likelihood
 from tfvae.evaluation.proposals import Defensive, Encoder, Proposal, Refined, Widened
+from tfvae.evaluation.rate_distortion import RateDistortion, rate_distortion
 from tfvae.evaluation.refinement import Refinement, refine
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Imputation",
     "LogLikelihood",
     "Proposal",
+    "RateDistortion",
     "Refined",
     "Refinement",
     "Widened",
@@ -33,6 +35,7 @@ __all__ = [
     "impute",
     "log_likelihood",
     "measure_collapse",
+    "rate_distortion",
     "refine",
     "render_table",
 ]

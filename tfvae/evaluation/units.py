@@ -12,7 +12,7 @@ from tfvae._typing import Tensor
 from tfvae.distributions.support import Support
 from tfvae.models import LatentVariableModel
 
-__all__ = ["Unit"]
+__all__ = ["Unit", "discrete_elements"]
 
 
 class Unit:
@@ -60,13 +60,7 @@ class Unit:
                 "`unit` must be one number, or broadcast to one example. Expected: shape "
                 f"{list(shape)}. Received: shape {list(values.shape)}"
             ) from None
-        discrete = np.concatenate(
-            [
-                _is_discrete(model.data.supports[name], math.prod(model.data.shapes[name]))
-                for name in model.data.names
-            ]
-        )
-        if np.any(self._log_unit[discrete] != 0.0):
+        if np.any(self._log_unit[discrete_elements(model)] != 0.0):
             raise ValueError(
                 "`unit` must be 1 where the likelihood gives probabilities of whole numbers or "
                 f"levels, which have no unit. Received: unit={unit} for a likelihood "
@@ -83,6 +77,20 @@ class Unit:
         x = np.asarray(batch["x"])[:count].reshape(count, -1)
         observed = (x == x).astype(np.float64)
         return {"num_observed": observed.sum(axis=1), "log_unit": observed @ self._log_unit}
+
+
+def discrete_elements(model: LatentVariableModel) -> np.ndarray:
+    """Returns of which of the elements of an example `[D]` p(x|z) gives probabilities, bool.
+
+    Example:
+        >>> from tfvae.demo import vae
+        >>> from tfvae.evaluation.units import discrete_elements
+        >>> bool(np.all(discrete_elements(vae)))
+        True
+    """
+    data = model.data
+    parts = [_is_discrete(data.supports[name], math.prod(data.shapes[name])) for name in data.names]
+    return np.concatenate(parts)
 
 
 def _is_discrete(support: Support, size: int) -> np.ndarray:

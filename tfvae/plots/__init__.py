@@ -5,7 +5,7 @@ Nothing here needs a display or leaves a figure behind in `matplotlib.pyplot`: w
 """
 
 from tfvae.plots.columns import columns
-from tfvae.plots.evidence import evidence_curve, ledger, rates
+from tfvae.plots.evidence import evidence_curve, ledger, rate_distortion, rates
 from tfvae.plots.latents import latent_space
 from tfvae.plots.pictures import images, reconstructions, samples, traversals
 from tfvae.plots.training import training_curves
@@ -16,6 +16,7 @@ __all__ = [
     "images",
     "latent_space",
     "ledger",
+    "rate_distortion",
     "rates",
     "reconstructions",
     "samples",

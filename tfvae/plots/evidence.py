@@ -11,6 +11,7 @@ from tfvae.evaluation.collapse import CollapseReport
 from tfvae.evaluation.estimate import Estimate
 from tfvae.evaluation.ledger import Decomposition
 from tfvae.evaluation.likelihood import LogLikelihood
+from tfvae.evaluation.rate_distortion import RateDistortion
 from tfvae.plots.style import (
     BLUE,
     FONT_SIZE,
@@ -24,9 +25,10 @@ from tfvae.plots.style import (
 )
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["evidence_curve", "ledger", "rates"]
+__all__ = ["evidence_curve", "ledger", "rate_distortion", "rates"]
 
 _COLOURS = {
     "distortion": BLUE,
@@ -205,3 +207,90 @@ def evidence_curve(result: LogLikelihood) -> Figure:
     axes.set_ylabel("$L_S$, nats", fontsize=FONT_SIZE)
     open_frame(axes)
     return figure
+
+
+def rate_distortion(curve: RateDistortion) -> Figure:
+    """Shows all models of a sweep in the plane of distortion and rate, with what bounds them.
+
+    The line is `rate = entropy - distortion`, of which no model lies below: it begins where z is
+    ignored, at rate 0 (the autodecoding limit), and of likelihoods that give probabilities it ends
+    where z says all, at distortion 0 (the autoencoding limit). Densities have no such end. Hollow
+    points are I[x;z], which lies between the line and the rate; of N points it shows log N at most.
+
+    Args:
+        curve: What `tfvae.rate_distortion` returned.
+
+    Returns:
+        Figure.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+
+    Example:
+        >>> from tfvae.demo import decoder, encoder, x
+        >>> def build():
+        ...     return tfvae.VAE(*map(keras.models.clone_model, (encoder, decoder)), seed=0)
+        >>> curve = tfvae.rate_distortion(build, [1.0], x, x, verbose=False)
+        >>> figure = tfvae.plots.rate_distortion(curve)
+
+    Reference: Fixing a Broken ELBO (Alemi et al., 2018), https://arxiv.org/abs/1711.00464
+    """
+    figure = new_figure(3.6, 2.8)
+    axes = figure.add_subplot()
+    order = np.argsort([entry.mean for entry in curve.distortion], kind="stable")
+    (x, dx), (y, dy) = (
+        np.nan_to_num([(entries[i].mean, entries[i].standard_error) for i in order]).T
+        for entries in (curve.distortion, curve.rate)
+    )
+    axes.errorbar(
+        x,
+        y,
+        xerr=dx,
+        yerr=dy,
+        color=BLUE,
+        linewidth=1.0,
+        marker="o",
+        markersize=3.5,
+        elinewidth=0.8,
+        label="rate",
+    )
+    known = [(curve.distortion[i], curve.mutual_information[i]) for i in order]
+    information = [(d.mean, i.mean) for d, i in known if i is not None]
+    if information:
+        axes.plot(*zip(*information, strict=True), "o", **_HOLLOW, label="I[x;z]")
+        ceiling = curve.ledgers[0].information_ceiling
+        axes.axhline(ceiling, color=GREEN, linewidth=0.6, linestyle=":", label="log N")
+    for index, at in zip(order, zip(x, y, strict=True), strict=True):
+        text, away = rf"$\beta$ = {curve.betas[index]:g}", (4, 4)
+        axes.annotate(text, at, away, textcoords="offset points", fontsize=FONT_SIZE - 2)
+    _bound(axes, curve)
+    axes.set_xlabel("distortion, nats", fontsize=FONT_SIZE)
+    axes.set_ylabel("rate, nats", fontsize=FONT_SIZE)
+    axes.legend(fontsize=FONT_SIZE - 1, frameon=False)
+    open_frame(axes)
+    return figure
+
+
+_HOLLOW: dict[str, Any] = {"color": GREEN, "markerfacecolor": "none", "markersize": 3.5}
+
+
+def _bound(axes: Axes, curve: RateDistortion) -> None:
+    """Draws the line that the evidence bounds, what lies below it, and its ends."""
+    entropy = curve.entropy.mean
+    if not np.isfinite(entropy):
+        return
+    low, high = axes.get_xlim()
+    start = 0.0 if curve.discrete else min(low, entropy)
+    line = np.array([start, entropy])
+    axes.plot(line, entropy - line, color=GREY, linewidth=0.8, label="H - distortion")
+    axes.fill_between(line, entropy - line, color=GREY, alpha=0.15, linewidth=0.0)
+    ends = [("autodecoding", (entropy, 0.0), (-4, 4), "right")]
+    if curve.discrete:
+        ends.append(("autoencoding", (0.0, entropy), (4, 4), "left"))
+    for name, place, away, side in ends:
+        axes.plot(*place, marker="s", color=GREY, markersize=4)
+        style = {"ha": side, "fontsize": FONT_SIZE - 2}
+        axes.annotate(name, place, away, textcoords="offset points", **style)
+    low, high = min(low, start), max(high, entropy)
+    axes.set_xlim(low, high + 0.08 * (high - low))  # room for the weights
+    axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
