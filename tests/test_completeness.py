@@ -32,6 +32,10 @@ TESTED_ELSEWHERE = {
     "tfvae.distributions.levels": "distributions/test_hierarchy.py",
     "tfvae.distributions.normal_mixture": "priors/test_mixture.py",
     "tfvae.data.checks": "models/test_checks.py",
+    **{
+        f"tfvae.checking.{name}": "checking/test_checkup.py"
+        for name in ("bounds", "data", "draws", "files", "reading", "rows", "subject", "weights")
+    },
     "tfvae.export.targets": "export/test_writer.py",
     "tfvae.graph.checks": "models/test_checks.py",
     "tfvae.graph.imputation": "evaluation/test_imputation.py",

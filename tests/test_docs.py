@@ -12,7 +12,16 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 PACKAGES = (
-    *("callbacks", "data", "datasets", "distributions", "divergences", "evaluation", "flows"),
+    *(
+        "callbacks",
+        "checking",
+        "data",
+        "datasets",
+        "distributions",
+        "divergences",
+        "evaluation",
+        "flows",
+    ),
     *("latents", "layers", "learning", "networks", "objectives", "plots", "priors", "reporting"),
     *("sklearn", "tables"),
 )

@@ -27,7 +27,7 @@ LADDER = [
     {"training", "export"},
     {"models"},
     {"evaluation"},
-    {"latents"},
+    {"checking", "latents"},
     {"plots"},
     {"reporting"},
 ]

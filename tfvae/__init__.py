@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from tfvae import (
     _requirements,  # noqa: F401  first: one clear error beats a traceback of imports
     callbacks,
+    checking,
     datasets,
     distributions,
     divergences,
@@ -18,6 +19,7 @@ from tfvae import (
     priors,
 )
 from tfvae._version import __version__
+from tfvae.checking import check
 from tfvae.evaluation import (
     annealed_log_likelihood,
     decompose,
@@ -54,6 +56,8 @@ __all__ = [
     "__version__",
     "annealed_log_likelihood",
     "callbacks",
+    "check",
+    "checking",
     "datasets",
     "decompose",
     "distributions",

@@ -8,21 +8,30 @@ import pytest
 import tensorflow as tf
 
 import tfvae
+from tests import analytic
 from tests.conftest import binary_data, mlp_vae
 from tests.objectives.test_elbo import make_terms
 from tfvae._random import fold_in, stateless_seed
 from tfvae.objectives import (
+    DIPVAE,
     ELBO,
+    MMD,
+    BetaTC,
     DoublyReparameterised,
+    FreeBits,
     ImportanceWeighted,
     LeaveOneOut,
     Linear,
     Objective,
     PathDerivative,
     Renyi,
+    ReweightedWakeSleep,
     Schedule,
     Sum,
+    Supervised,
+    TargetRate,
 )
+from tfvae.objectives.base import call_objective, initial_state_of
 
 
 @keras.saving.register_keras_serializable("tests")
@@ -135,3 +144,43 @@ def test_sums_draw_as_the_one_that_asks_for_most():
 def test_sums_that_cannot_be_are_refused(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+BOUNDS = [
+    ELBO(),
+    ELBO(4.0, analytic_kl=False),
+    ImportanceWeighted(6, groups=2, elbo_weight=0.5),
+    Renyi(0.0, 6),
+    Renyi(3.0, 6),
+    FreeBits(0.5),
+    DIPVAE(),
+    BetaTC(1.0, dataset_size=500),
+    ReweightedWakeSleep(6),
+    0.5 * ELBO() + 0.5 * ImportanceWeighted(6),
+]
+ABOVE = [MMD(), TargetRate(100.0), Renyi(-9.0, 2000), ELBO() + 100.0 * Supervised()]
+
+
+@pytest.mark.slow
+def test_what_is_said_to_be_a_bound_lies_below_log_p_x():
+    truth = analytic.LinearGaussian.random()
+    x = truth.draw(500)
+    model, log_p_x = truth.vae(), truth.log_p_x(x)
+    for objective in [*BOUNDS, *ABOVE]:
+        terms = model.terms(x, objective.num_samples, seed=0)
+        terms = terms._replace(log_q_labels=tf.ones([500]))  # log q of densities may be positive
+        bound = call_objective(objective, terms, 0, initial_state_of(objective))
+        above = bound.numpy() - log_p_x
+        assert objective.is_bound is (objective in BOUNDS), objective
+        if objective in BOUNDS:
+            assert above.mean() < 5.0 * above.std() / np.sqrt(len(x)), objective
+        else:
+            assert above.mean() > 0.0, objective
+
+
+def test_what_may_be_a_bound_or_not_is_said_to_be_none():
+    never = ELBO(0.5), ELBO(Linear(1.0, 2.0, steps=5)), ELBO() + ELBO(2.0), ELBO() + MMD()
+    for objective in never:
+        assert objective.is_bound is False
+    for objective in (BetaTC(4.0), Best(), 0.5 * ELBO() + 0.5 * Best()):
+        assert objective.is_bound is None

@@ -16,7 +16,7 @@ from tfvae.data.source import check_form
 from tfvae.models import LatentVariableModel
 from tfvae.training.guard import check_finite
 
-__all__ = ["Stream", "filled", "first_rows", "progress"]
+__all__ = ["Stream", "check_model", "filled", "first_rows", "progress"]
 
 
 class Stream:
@@ -39,11 +39,7 @@ class Stream:
     """
 
     def __init__(self, model: LatentVariableModel, data: Any, batch_size: int) -> None:
-        if not isinstance(model, LatentVariableModel):
-            raise TypeError(
-                "`model` must be a model of `tfvae`, such as a `tfvae.VAE`. "
-                f"Received: {type(model).__name__}"
-            )
+        check_model(model)
         self._batch_size = check_count("batch_size", batch_size)
         check_form(data, "data")
         if isinstance(data, tuple):
@@ -112,6 +108,19 @@ class Stream:
     def _as_batch(self, parts: dict[str, Any]) -> dict[str, np.ndarray]:
         parts = {name: np.asarray(part) for name, part in parts.items()}
         return {name: np.asarray(part) for name, part in self.model.data.as_batch(parts).items()}
+
+
+def check_model(model: Any) -> None:
+    """Checks that a model is one that can be evaluated.
+
+    Raises:
+        TypeError: It is no latent variable model.
+    """
+    if not isinstance(model, LatentVariableModel):
+        raise TypeError(
+            "`model` must be a model of `tfvae`, such as a `tfvae.VAE`. "
+            f"Received: {type(model).__name__}"
+        )
 
 
 def _check_batches(data: Any) -> None:

@@ -42,6 +42,8 @@ class Objective(Configured):
         takes_all_states: Whether the scores of all states of a z that has few will do in place of
             those of draws: true of what is made of `Terms.expect`, `distortion` and `rate`.
         needs_all_states: Whether nothing else will do.
+        is_bound: Whether its expectation is at most log p(x), whatever the weights of the model;
+            None where nobody has said, as of objectives of one's own that do not.
 
     Call arguments:
         terms: `Terms` with S draws for B points.
@@ -56,6 +58,7 @@ class Objective(Configured):
     takes_more_samples: bool = True
     takes_all_states: bool = False
     needs_all_states: bool = False
+    is_bound: bool | None = None
 
     @property
     def scales_draws(self) -> bool:
@@ -204,6 +207,18 @@ class Sum(Objective):
     def needs_all_states(self) -> bool:
         """Whether an addend does."""
         return any(part.needs_all_states for part in self.objectives)
+
+    @property
+    def is_bound(self) -> bool | None:
+        """Whether it is a mean of bounds by weights that are fixed; None where nobody knows."""
+        weights = [float(w) for w in self.weights if isinstance(w, NUMBERS) and w >= 0.0]
+        if any(part.is_bound is None for part in self.objectives):
+            return None
+        return (
+            all(part.is_bound for part in self.objectives)
+            and len(weights) == len(self.objectives)
+            and math.isclose(sum(weights), 1.0)
+        )
 
     @property
     def gradient(self) -> GradientEstimator | None:

@@ -28,6 +28,7 @@ class _Target(Expectation):
     smoothing: float = 0.9
     num_samples: int = 1
     gradient: GradientEstimator | None = None
+    is_bound = False
 
     def __post_init__(self) -> None:
         check_amount("target", self.target, Schedule, negative=True)

@@ -62,6 +62,7 @@ class DIPVAE(Expectation):
     aggregated: bool = False
     num_samples: int = 1
     gradient: GradientEstimator | None = None
+    is_bound = True
 
     def __post_init__(self) -> None:
         check_amount("off_diagonal", self.off_diagonal)

@@ -16,7 +16,7 @@ from tfvae.objectives.gradients import (
     checked_rate,
 )
 from tfvae.objectives.power_means import PowerMeans
-from tfvae.objectives.schedules import Schedule, value_at
+from tfvae.objectives.schedules import Schedule, is_heavy, value_at
 from tfvae.terms import Terms
 
 __all__ = ["ELBO"]
@@ -81,6 +81,11 @@ class ELBO(Expectation):
                 f"`gradient={name}()` follows the draws into log p(x|z) alone, and needs the "
                 "closed form of the rate: leave out `analytic_kl=False`."
             )
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether the weight of the rate is a number of one or more."""
+        return is_heavy(self.beta)
 
     def __call__(self, terms: Terms, step: int | Tensor = 0) -> Tensor:
         beta = tf.cast(value_at(self.beta, step), terms.log_p_x.dtype)

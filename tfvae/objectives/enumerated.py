@@ -11,7 +11,7 @@ from tfvae._typing import Distribution, Tensor, register
 from tfvae.distributions.finite import num_states
 from tfvae.objectives.base import Expectation
 from tfvae.objectives.draws import zeros_with_gradient
-from tfvae.objectives.schedules import Schedule, value_at
+from tfvae.objectives.schedules import Schedule, is_heavy, value_at
 from tfvae.terms import Draws, Terms
 
 __all__ = ["Enumerated"]
@@ -57,6 +57,11 @@ class Enumerated(Expectation):
     marginal: bool = False
 
     needs_all_states = True
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether the weight of the rate is a number of one or more."""
+        return is_heavy(self.beta)
 
     def __post_init__(self) -> None:
         check_amount("beta", self.beta, Schedule)

@@ -83,6 +83,7 @@ class ImportanceWeighted(Objective):
     elbo_weight: float = 0.0
     gradient: GradientEstimator = DEFAULT_GRADIENT
     takes_more_samples = False
+    is_bound = True
 
     def __post_init__(self) -> None:
         check_count("num_samples", self.num_samples)
@@ -196,6 +197,11 @@ class Renyi(Objective):
             raise ValueError(f"`alpha` must be a finite number. Received: alpha={self.alpha!r}")
         check_count("num_samples", self.num_samples)
         check_weighing_gradient(self.gradient, self.num_samples)
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether the order is not negative."""
+        return self.alpha >= 0.0
 
     def __call__(self, terms: Terms, step: int | Tensor = 0) -> Tensor:
         del step

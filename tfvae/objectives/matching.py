@@ -68,6 +68,7 @@ class MMD(Objective):
     num_samples: int = 1
     seed: int = 0
     gradient: GradientEstimator | None = None
+    is_bound = False
 
     def __post_init__(self) -> None:
         check_kernel(self.kernel)
@@ -122,6 +123,7 @@ class InfoVAE(Objective):
     num_samples: int = 1
     seed: int = 0
     gradient: GradientEstimator | None = None
+    is_bound = False
 
     def __post_init__(self) -> None:
         check_amount("alpha", self.alpha, negative=True)
@@ -183,6 +185,7 @@ class SlicedWasserstein(Objective):
     num_samples: int = 1
     seed: int = 0
     gradient: GradientEstimator | None = None
+    is_bound = False
 
     def __post_init__(self) -> None:
         check_count("num_projections", self.num_projections)

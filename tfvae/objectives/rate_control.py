@@ -58,6 +58,7 @@ class Capacity(Expectation):
     weight: float = 1.0
     num_samples: int = 1
     gradient: GradientEstimator | None = None
+    is_bound = False
 
     def __post_init__(self) -> None:
         check_amount("capacity", self.capacity, Schedule)
@@ -113,6 +114,7 @@ class FreeBits(Expectation):
     by_level: bool = False
     num_samples: int = 1
     gradient: GradientEstimator | None = None
+    is_bound = True
 
     def __post_init__(self) -> None:
         check_amount("nats", self.nats, Schedule)

@@ -51,6 +51,17 @@ class Schedule(Configured):
         return dict(state)
 
 
+def is_heavy(weight: float | Schedule) -> bool:
+    """Whether a weight is at least one for sure: with it on the rate, the ELBO stays a bound.
+
+    Example:
+        >>> from tfvae.objectives.schedules import is_heavy
+        >>> is_heavy(4.0), is_heavy(0.5), is_heavy(tfvae.objectives.Linear(0.0, 1.0, steps=10))
+        (True, False, False)
+    """
+    return not isinstance(weight, Schedule) and weight >= 1.0
+
+
 def value_at(value: float | Schedule, step: int | Tensor) -> float | Tensor:
     """Returns a number as it is, and the value of a schedule at `step`."""
     return value(step) if isinstance(value, Schedule) else value

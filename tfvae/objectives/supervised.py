@@ -44,6 +44,8 @@ class Supervised(Expectation):
     equation 9, https://arxiv.org/abs/1406.5298
     """
 
+    is_bound = False
+
     def __call__(self, terms: Terms, step: int | Tensor = 0) -> Tensor:
         del step
         if terms.log_q_labels is None:

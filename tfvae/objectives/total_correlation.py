@@ -208,6 +208,11 @@ class BetaTC(Expectation):
         known = self.dataset_size is not None
         return self if known else dataclasses.replace(self, dataset_size=number)
 
+    @property
+    def is_bound(self) -> bool | None:
+        """Whether it is the sampled ELBO; with other weights nobody knows, of minibatches."""
+        return True if self.alpha == self.beta == self.gamma == 1.0 else None
+
     def check_family(self, q_z: Distribution) -> None:
         """Checks that a posterior factorises."""
         if as_factors(q_z) is None or not q_z.event_shape.rank:

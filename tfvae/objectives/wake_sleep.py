@@ -70,6 +70,7 @@ class ForwardKL(_Weighing):
     """
 
     num_samples: int
+    is_bound = False
 
     def __call__(self, terms: Terms, step: int | Tensor = 0) -> Tensor:
         del step
@@ -118,6 +119,7 @@ class ReweightedWakeSleep(_Weighing):
     """
 
     num_samples: int
+    is_bound = True
 
     def __call__(self, terms: Terms, step: int | Tensor = 0) -> Tensor:
         del step
