@@ -59,6 +59,13 @@ def test_the_context_of_the_start_holds_for_the_whole_way():
     np.testing.assert_allclose(way.z[-1], codes(model, end), rtol=1e-5, atol=1e-6)
 
 
+def test_between_directions_all_points_are_directions():
+    model, x = kind("directions")
+    way = interpolate(model, x[:3], x[3:6], num_steps=4)
+    np.testing.assert_allclose(np.linalg.norm(way.z[[0, -1]], axis=-1), 1.0, rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(way.z, axis=-1), 1.0, rtol=1e-5)
+
+
 def test_messages():
     model, x = kind("plain")
     with pytest.raises(ValueError, match=r"as many rows\. Received: 3 and 2"):

@@ -7,11 +7,9 @@ import tensorflow as tf
 from tfvae._shapes import with_event
 from tfvae._typing import Tensor
 from tfvae.distributions.support import Support
+from tfvae.distributions.ways import arc, line
 
 __all__ = ["between"]
-
-# Below it the two ends are one direction, or opposite ones: the sine that is divided by is zero.
-_SMALLEST_SINE = 1e-4
 
 
 def between(start: Tensor, end: Tensor, num_steps: Tensor, support: Support) -> Tensor:
@@ -31,22 +29,13 @@ def between(start: Tensor, end: Tensor, num_steps: Tensor, support: Support) -> 
         >>> from tfvae.export.paths import between
         >>> between(tf.zeros([1, 2]), tf.ones([1, 2]), 3, Support("Normal"))[0, :, 0].numpy()
         array([0. , 0.5, 1. ], dtype=float32)
-
-    Reference: Animating rotation with quaternion curves (Shoemake, 1985),
-    https://doi.org/10.1145/325334.325242
     """
     last = tf.cast(tf.maximum(num_steps - 1, 1), start.dtype)
     share = tf.cast(tf.range(num_steps), start.dtype) / last
     share = with_event(share, [1] * (start.shape.rank - 1), axes=0)  # [T, 1, ...]
     start, end = start[:, None], end[:, None]
     if support.norm != 2:
-        return (1.0 - share) * start + share * end
+        return line(start, end, share)
     start, end = tf.nn.l2_normalize(start, axis=-1), tf.nn.l2_normalize(end, axis=-1)
-    cosine = tf.reduce_sum(start * end, axis=-1, keepdims=True)
-    across = end - cosine * start
-    sine = tf.norm(across, axis=-1, keepdims=True)
-    angle = tf.atan2(sine, cosine)
-    apart = sine > _SMALLEST_SINE
-    away = across / tf.where(apart, sine, 1.0)
-    found = tf.cos(share * angle) * start + tf.sin(share * angle) * away
-    return tf.where(apart, found, start + 0.0 * share)
+    found, is_there = arc(start, end, share)
+    return tf.where(is_there, found, start + 0.0 * share)

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfvae._config import check_count
 from tfvae._typing import Tensor
 from tfvae.distributions.statistics import centre
+from tfvae.distributions.ways import arc, line
 from tfvae.evaluation.streaming import first_rows
 from tfvae.latents.codes import check_latents
 from tfvae.latents.traversals import decoded
@@ -23,8 +24,6 @@ __all__ = ["Interpolation", "Path", "interpolate", "spherical", "straight"]
 Path = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 _MOST_PAIRS = 1000
-# Below this sine of the angle between two ends there is no arc, or no one arc.
-_NO_ARC = 1e-4
 
 
 @dataclass(frozen=True)
@@ -52,14 +51,11 @@ def straight(start: Tensor, end: Tensor, shares: Tensor) -> Tensor:
         >>> straight(tf.zeros([1, 2]), tf.ones([1, 2]), tf.constant([0.5]))[0, 0].numpy().tolist()
         [0.5, 0.5]
     """
-    shares = shares[:, None, None]
-    return (1.0 - shares) * start + shares * end
+    return line(start, end, shares[:, None, None])
 
 
 def spherical(start: Tensor, end: Tensor, shares: Tensor) -> Tensor:
     """Returns points `[T, B, K]` on arcs from `start` to `end` `[B, K]`.
-
-        z_t = sin((1 - t) w) / sin(w) z_0 + sin(t w) / sin(w) z_1,   cos(w) = z_0 z_1 / |z_0| |z_1|
 
     Lines between draws of a Gaussian of many dimensions run through places nearer to its centre
     than any draw; arcs do not. Where the ends point the same way, or opposite ways, or one of them
@@ -73,15 +69,8 @@ def spherical(start: Tensor, end: Tensor, shares: Tensor) -> Tensor:
         >>> round(float(tf.norm(half)), 6)
         1.0
     """
-    norms = tf.norm(start, axis=-1) * tf.norm(end, axis=-1)
-    cosine = tf.math.divide_no_nan(tf.reduce_sum(start * end, axis=-1), norms)
-    angle = tf.acos(tf.clip_by_value(cosine, -1.0, 1.0))[:, None]  # [B, 1]
-    sine = tf.sin(angle)
-    has_arc = (norms[:, None] > 0.0) & (sine > _NO_ARC)
-    safe = tf.where(has_arc, sine, tf.ones_like(sine))
-    t = shares[:, None, None]
-    arc = (tf.sin((1.0 - t) * angle) * start + tf.sin(t * angle) * end) / safe
-    return tf.where(has_arc, arc, straight(start, end, shares))
+    found, is_there = arc(start, end, shares[:, None, None])
+    return tf.where(is_there, found, straight(start, end, shares))
 
 
 def interpolate(
@@ -89,7 +78,7 @@ def interpolate(
     start: Any,
     end: Any,
     *,
-    path: Path = straight,
+    path: Path | None = None,
     num_steps: int = 9,
 ) -> Interpolation:
     """Goes from the posterior centres of some points to those of as many others.
@@ -99,7 +88,8 @@ def interpolate(
         start: B points, in any form that `fit` takes, 1,000 at most. Their context, where the
             model reads one, is that of the whole way.
         end: As many points.
-        path: `straight` or `spherical`, or a function like these.
+        path: `straight` or `spherical`, or a function like these; by default `spherical` where
+            latents are directions, vectors of length one, and `straight` for all others.
         num_steps: Steps, both ends among them.
 
     Returns:
@@ -139,6 +129,11 @@ def interpolate(
         tf.reshape(tf.cast(centre(model.encode(**batch)), tf.float32), [size, -1])
         for batch in (rows, others)
     )
+    directions = [model.graph.supports[name].norm == 2 for name in model.graph.latents] == [True]
+    if directions:  # The mean of a posterior over the sphere lies within it.
+        first, last = tf.nn.l2_normalize(first, axis=-1), tf.nn.l2_normalize(last, axis=-1)
+    if path is None:
+        path = spherical if directions else straight
     shares = tf.linspace(0.0, 1.0, num_steps)
     z = tf.reshape(path(first, last, shares), [num_steps * size, *model.latent_shape])
     if "context" in rows:
