@@ -16,7 +16,7 @@ from tfvae.distributions.gaussian import as_diagonal_normal
 from tfvae.distributions.kl import closed_form_kl
 from tfvae.distributions.pairwise import aggregated_log_prob, pairwise_log_prob_fast
 
-__all__ = ["Draws", "Observed", "Terms"]
+__all__ = ["Draws", "Observed", "Reach", "Terms"]
 
 tfd = tfp.distributions
 
@@ -61,6 +61,18 @@ class Observed(NamedTuple):
         return tf.reshape(scores, self.leading)
 
 
+class Reach(NamedTuple):
+    """Which scores may change with the draw of a latent node, those given before it held fixed.
+
+    Attributes:
+        log_p: Names of the nodes whose log p does: of all that read it, or what is drawn after it.
+        log_q: Names of the latent nodes whose log q does: itself, and what is drawn after it.
+    """
+
+    log_p: frozenset[str]
+    log_q: frozenset[str]
+
+
 class Terms(NamedTuple):
     """The scores of one pass: all that objectives and evaluations may see of it.
 
@@ -92,6 +104,7 @@ class Terms(NamedTuple):
         log_q: log q `[S, B]` of each latent node given its parents under q, by name: they add up
             to `log_q_z`.
         observed: The observed nodes, by name.
+        reach: Of each of several latent nodes, by name, which scores may change with its draw.
     """
 
     log_p_x: Tensor
@@ -109,6 +122,7 @@ class Terms(NamedTuple):
     log_p: Mapping[str, Tensor] | None = None
     log_q: Mapping[str, Tensor] | None = None
     observed: Mapping[str, Observed] | None = None
+    reach: Mapping[str, Reach] | None = None
 
     def expect(self, values: Tensor) -> Tensor:
         """Returns E_q of values `[S, B]`, `[B]`: a mean over draws, or the sum over all states."""
@@ -126,7 +140,29 @@ class Terms(NamedTuple):
     @property
     def log_w(self) -> Tensor:
         """Log importance weights log p(x, z) - log q(z|x), `[S, B]`."""
-        return self.log_p_x + self.log_p_z - self.log_q_z
+        return self.log_w_at(1.0)
+
+    def log_w_at(self, rate_weight: Tensor | float) -> Tensor:
+        """Log weights `[S, B]` where the rate weighs more or less: log p(x|z) alone for 0.0.
+
+        log p(x|z) + rate_weight * (log p(z) - log q(z|x))
+        """
+        if isinstance(rate_weight, float) and rate_weight == 0.0:
+            return self.log_p_x
+        return self.log_p_x + rate_weight * self.log_p_z - rate_weight * self.log_q_z
+
+    def log_w_after(self, name: str, rate_weight: Tensor | float) -> Tensor:
+        """Those addends of `log_w_at` `[S, B]` that the draw of one of several nodes may change."""
+        assert self.reach is not None
+        assert self.log_p is not None
+        assert self.log_q is not None
+        observed, reach = self.observed or {}, self.reach[name]
+        found = [self.log_p[each] for each in self.log_p if each in reach.log_p & {*observed}]
+        if not (isinstance(rate_weight, float) and rate_weight == 0.0):
+            latent = reach.log_p - {*observed}
+            found += [rate_weight * self.log_p[each] for each in self.log_p if each in latent]
+            found += [-rate_weight * self.log_q[each] for each in self.log_q if each in reach.log_q]
+        return sum(found, tf.zeros_like(self.log_q[name]))
 
     @property
     def log_evidence(self) -> Tensor:

@@ -13,6 +13,7 @@ from tfvae.graph.graph import Graph
 from tfvae.graph.parts import Network, Root
 from tfvae.graph.posteriors import Networks
 from tfvae.layers import IndependentBernoulli, MultivariateNormalDiag, OneHotCategorical
+from tfvae.objectives import ELBO, ScoreFunction
 
 X = np.random.default_rng(0).integers(0, 2, (5, 4)).astype("float32")
 FLOATS = {"x": "float32", "w": "float32"}
@@ -40,6 +41,56 @@ def two_finite(**settings):
     graph = Graph(factors, posterior, **settings)
     graph.build(graph.known_shapes(), FLOATS)
     return graph
+
+
+def given_y(**settings):
+    """As `two_finite`, but under q k is drawn after y."""
+    graph = two_finite()
+    parts = {
+        "y": part(OneHotCategorical(3), "q(y)", x=(4,)),
+        "k": part(OneHotCategorical(2), "q(k)", x=(4,), y=(3,)),
+    }
+    graph = Graph(graph.generative, Networks(parts), **settings)
+    graph.build(graph.known_shapes(), FLOATS)
+    return graph
+
+
+@pytest.mark.slow
+@pytest.mark.each_case
+@pytest.mark.parametrize("make", [two_finite, given_y])
+def test_each_node_is_charged_with_what_its_draw_may_change(make):
+    """The estimates of all states, each with its probability, are the gradient of the sum."""
+    beta = 2.5
+    graph, states = make(max_states=0), list(itertools.product(np.eye(3), np.eye(2)))
+    data = {"x": tf.repeat(X[:1], 6, axis=0), "w": tf.ones([6, 2])}
+    values = {
+        "y": tf.constant([[y for y, _ in states]], tf.float32),
+        "k": tf.constant([[k for _, k in states]], tf.float32),
+    }
+    objective = ELBO(beta, analytic_kl=False, gradient=ScoreFunction())
+    seed = tf.constant([0, 1])
+    with tf.GradientTape(persistent=True) as tape:
+        q_z, p_z = graph.q(data), graph.p(data)
+        levels = graph.levels(q_z)
+        given = levels.conditionals(values)
+        drawn = graph.draw(levels, 1, seed, objective)._replace(
+            values=values,
+            log_probs={n: given[n].log_prob(v, graph.shapes[n]) for n, v in values.items()},
+        )
+        graph.draw = lambda *_: drawn
+        terms = graph.terms(data, 1, seed, q_z=q_z, p_z=p_z, objective=objective)
+        probability = tf.exp(terms.log_q_z[0])
+        exact = tf.reduce_sum(probability * terms.log_w_at(beta)[0])
+        estimated = tf.reduce_sum(tf.stop_gradient(probability) * objective(terms))
+    np.testing.assert_allclose(tf.reduce_sum(probability), 1.0, rtol=1e-5)
+    np.testing.assert_allclose(estimated, exact, rtol=1e-5)
+    for part in graph.posterior.networks:
+        for weight in part.trainable_weights:
+            one, other = tape.gradient(estimated, weight), tape.gradient(exact, weight)
+            assert np.abs(other).max() > 0.01
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    moved = {"y", "k"} if make is given_y else {"y"}
+    assert terms.reach == {"y": ({"y", "k", "x", "w"}, moved), "k": ({"k", "x"}, {"k"})}
 
 
 @pytest.mark.slow

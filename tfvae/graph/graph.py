@@ -20,7 +20,7 @@ from tfvae.graph.parts import CONTEXT
 from tfvae.objectives import Objective
 from tfvae.objectives.draws import plain_draws
 from tfvae.objectives.levels import draw_levels, rates_have_gradients
-from tfvae.terms import Draws, Observed, Terms
+from tfvae.terms import Draws, Observed, Reach, Terms
 
 __all__ = ["Graph"]
 
@@ -92,7 +92,18 @@ class Graph(Factors):
             log_p={**log_p_observed, **scores.log_p},
             log_q=draws.log_probs,
             observed=observed,
+            reach=self._reach(q, p) if several else None,
         )
+
+    def _reach(self, q: Hierarchy, p: Hierarchy) -> dict[str, Reach]:
+        """Returns which scores the draw of each latent node may change, by name."""
+        reads = {name: {name, *p.parents(name)} for name in self.latents}
+        reads |= {name: set(self.generative[name].reads) for name in self.observed}
+        found = {}
+        for name in self.latents:
+            moved = frozenset({name, *q.descendants(name)})
+            found[name] = Reach(frozenset(n for n in reads if reads[n] & moved), moved)
+        return found
 
     def _joint_terms(
         self, data: Values, draws: Draws, q_z: Distribution, p_z: Distribution, training: bool

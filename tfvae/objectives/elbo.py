@@ -95,5 +95,5 @@ class ELBO(Expectation):
         means = PowerMeans.of(order=0.0)
         rate = checked_rate(terms, self.gradient)
         if self.analytic_kl and (terms.kl is not None or self.gradient.needs_closed_rate):
-            return self.gradient.bound(terms, terms.log_p_x, 0.0, means) - beta * rate
-        return self.gradient.bound(terms, terms.log_p_x + beta * terms.log_p_z, beta, means)
+            return self.gradient.bound(terms, 0.0, means) - beta * rate
+        return self.gradient.bound(terms, beta, means)

@@ -94,23 +94,20 @@ class GradientEstimator(Configured):
         self.check(q_z)
         return self._draw(q_z, num_samples, seed)
 
-    def bound(
-        self, terms: Terms, log_p: Tensor, rate_weight: Tensor | float, means: PowerMeans
-    ) -> Tensor:
+    def bound(self, terms: Terms, rate_weight: Tensor | float, means: PowerMeans) -> Tensor:
         """Returns a bound that is a sum of power means of weights, with this gradient.
 
-            log_w = log_p - rate_weight * log q(z|x)
+            log_w = log p(x|z) + rate_weight * (log p(z) - log q(z|x))
 
         Args:
-            terms: Reads `log_q_z` `[S, B]`.
-            log_p: What is scored beside the posterior `[S, B]`.
-            rate_weight: Weight of log q(z|x).
+            terms: Whose log weights `log_w_at(rate_weight)` are meant.
+            rate_weight: Weight of the rate.
             means: The function of the log weights.
 
         Returns:
             `[B]`, nats.
         """
-        return means(log_p - rate_weight * terms.log_q_z)
+        return means(terms.log_w_at(rate_weight))
 
     def _draw(self, q_z: Distribution, num_samples: int, seed: Tensor) -> Draws:
         return plain_draws(q_z, num_samples, seed)
@@ -193,11 +190,9 @@ class DoublyReparameterised(GradientEstimator):
     scales_draws = True
     needs_sampled_rate = True
 
-    def bound(
-        self, terms: Terms, log_p: Tensor, rate_weight: Tensor | float, means: PowerMeans
-    ) -> Tensor:
+    def bound(self, terms: Terms, rate_weight: Tensor | float, means: PowerMeans) -> Tensor:
         """See `GradientEstimator.bound`."""
-        log_w = log_p - rate_weight * terms.log_q_z
+        log_w = terms.log_w_at(rate_weight)
         weights = means.weights(log_w)
         return bound_with_paths(terms, log_w, means, weights - means.curvature(log_w))
 

@@ -131,7 +131,7 @@ class ImportanceWeighted(Objective):
         check_groups(terms.log_w, self.groups, self.encoder_groups or 1)
         means = self._means(self.groups)
         if self.encoder_groups is None:
-            return self.gradient.bound(terms, terms.log_p_x + terms.log_p_z, 1.0, means)
+            return self.gradient.bound(terms, 1.0, means)
         encoder, log_w = self._means(self.encoder_groups), terms.log_w
         paths = encoder.weights(log_w)
         if isinstance(self.gradient, DoublyReparameterised):
@@ -207,7 +207,7 @@ class Renyi(Objective):
         del step
         check_draws(terms)
         means = PowerMeans.of(1.0 - float(self.alpha))
-        return self.gradient.bound(terms, terms.log_p_x + terms.log_p_z, 1.0, means)
+        return self.gradient.bound(terms, 1.0, means)
 
 
 def check_weighing_gradient(gradient: object, num_samples: int) -> None:

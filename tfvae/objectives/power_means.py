@@ -80,6 +80,11 @@ class PowerMeans:
         return cls(((1.0, PowerMean(order, groups)),))
 
     @property
+    def are_linear(self) -> bool:
+        """Whether the sum is linear in the log weights: means of them."""
+        return all(mean.order == 0.0 for _, mean in self.parts)
+
+    @property
     def total(self) -> float:
         """The sum of the weights of the parts."""
         return sum(weight for weight, _ in self.parts)

@@ -25,13 +25,20 @@ class ScoreFunction(GradientEstimator):
     Unbiased; z carries no gradient. c_s, the gradient of the bound in log_w_s less its mean 1/S,
     is what the bound itself holds of q. With several draws `LeaveOneOut` has much less noise.
 
+    Of several latent nodes, each is charged with its own part of the ELBO alone: the addends that
+    its draw may change, by itself or by what is drawn after it. All others have the mean zero
+    beside its score.
+
     Example:
         >>> gradient = tfvae.objectives.ScoreFunction()
         >>> tfvae.objectives.ELBO(gradient=gradient).num_samples
         1
 
-    Reference: Simple Statistical Gradient-Following Algorithms (Williams, 1992),
-    https://doi.org/10.1007/BF00992696
+    References:
+        Simple Statistical Gradient-Following Algorithms (Williams, 1992),
+        https://doi.org/10.1007/BF00992696
+        Gradient Estimation Using Stochastic Computation Graphs (Schulman et al., 2015),
+        https://arxiv.org/abs/1506.05254
     """
 
     follows_draws = False
@@ -44,11 +51,16 @@ class ScoreFunction(GradientEstimator):
     def check(self, q_z: Distribution) -> None:
         """Every posterior will do."""
 
-    def bound(
-        self, terms: Terms, log_p: Tensor, rate_weight: Tensor | float, means: PowerMeans
-    ) -> Tensor:
+    def bound(self, terms: Terms, rate_weight: Tensor | float, means: PowerMeans) -> Tensor:
         """See `GradientEstimator.bound`."""
-        log_w = log_p - rate_weight * tf.stop_gradient(terms.log_q_z)
+        log_w = terms._replace(log_q_z=tf.stop_gradient(terms.log_q_z)).log_w_at(rate_weight)
+        if means.are_linear and terms.reach is not None:
+            found = [means(log_w)]
+            for name, log_q in (terms.log_q or {}).items():
+                after = tf.stop_gradient(terms.log_w_after(name, rate_weight))
+                zeros = zeros_with_gradient(self._signal(after, means), log_q)
+                found.append(tf.reduce_sum(zeros, axis=0))
+            return tf.add_n(found)
         num_samples = tf.cast(tf.shape(log_w)[0], log_w.dtype)
         # Of the weights of log q in the bound a constant has the mean zero: it is left out, and
         # with it all noise of a bound that is linear in log q.
