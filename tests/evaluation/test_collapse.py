@@ -1,5 +1,7 @@
 """What has collapsed is told, and what has not is left alone."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from tests.conftest import (
 )
 from tests.models.test_directed import labelled_tables, table_data
 from tests.models.test_hierarchy import two_levels
-from tfvae.evaluation import measure_collapse
+from tfvae.evaluation import collapse, measure_collapse
 from tfvae.layers import Autoregressive, IndependentBernoulli, IndependentNormal
 from tfvae.objectives import ELBO, Linear, Plateau, Supervised
 from tfvae.priors import GaussianMixture
@@ -229,3 +231,26 @@ def test_data_and_models_that_cannot_be_measured_are_refused():
     density = tfvae.DensityModel(tfvae.priors.GaussianMixture(2, 3))
     with pytest.raises(ValueError, match="no latents that could collapse"):
         measure_collapse(density, tf.zeros([4, 3]))
+
+
+@pytest.mark.slow
+def test_a_ledger_at_hand_is_read_and_not_taken_again(monkeypatch):
+    vae, x = mlp_vae(), binary_data(20)
+    settings = {"evidence_samples": 3, "verbose": False}
+    ledger = tfvae.decompose(vae, x, num_samples=2, **settings)
+    uncompared = tfvae.decompose(vae, x, num_samples=1, max_pairs=0, **settings)
+
+    def never(*args, **kwargs):
+        raise AssertionError("was at hand")
+
+    monkeypatch.setattr(collapse, "decompose", never)
+    report = measure_collapse(vae, x, ledger=ledger)
+    for name in ("mutual_information", "rate", "distortion", "gap"):
+        assert getattr(report, name) == getattr(ledger, name).mean
+    assert report.information_ceiling == ledger.information_ceiling
+    with pytest.raises(ValueError, match=r"Expected: 19 points\. Received: 20 points"):
+        measure_collapse(vae, x[1:], ledger=ledger)
+    with pytest.raises(ValueError, match="Received: one without, as `max_pairs=0` makes it"):
+        measure_collapse(vae, x, ledger=uncompared)
+    without = dataclasses.replace(ledger, gap=None, log_p_x=None)
+    assert np.isnan(measure_collapse(vae, x, ledger=without).gap)

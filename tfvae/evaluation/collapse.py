@@ -26,7 +26,7 @@ from tfvae.evaluation.streaming import Stream
 from tfvae.layers.base import DistributionLayer
 from tfvae.models import LatentVariableModel
 
-__all__ = ["CollapseReport", "measure_collapse"]
+__all__ = ["CollapseReport", "draws_per_point", "measure_collapse"]
 
 # Nats of mutual information, or of a rate, below which nothing is said.
 _NOTHING = 0.05
@@ -183,6 +183,7 @@ def measure_collapse(
     data: Any,
     *,
     evidence_samples: int = 50,
+    ledger: Decomposition | None = None,
     batch_size: int = 250,
     seed: Seed = 0,
     verbose: bool = False,
@@ -197,6 +198,9 @@ def measure_collapse(
         model: Any model with latents.
         data: At least two points, as for `tfvae.decompose`; the work grows with N**2.
         evidence_samples: Draws per point for the gap.
+        ledger: What `tfvae.decompose` says of the same model and data, where that is at hand:
+            rate, distortion, information and gap are read from it, and not measured again. Of few
+            points it takes a thousand draws together to tell no information from little.
         batch_size: Points per batch, for arrays.
         seed: Int or pair of ints. The model's own seeds are not touched.
         verbose: Shows a progress bar where it takes more than two seconds.
@@ -205,8 +209,8 @@ def measure_collapse(
         `CollapseReport`.
 
     Raises:
-        ValueError: The data has fewer than two points, or is not what the model is for; or the
-            model has no latents.
+        ValueError: The data has fewer than two points, or is not what the model is for; the model
+            has no latents; or `ledger` is of another number of points, or does not compare them.
 
     Example:
         >>> from tfvae.demo import vae, x
@@ -227,18 +231,51 @@ def measure_collapse(
             "without any."
         )
     pool = Pool(stream, fold_in(seed, -1))
+    if ledger is not None:
+        _check_ledger(ledger, pool.num_points)
     values, used = _scored(model, stream, pool, seed)
-    ledger = decompose(
-        model,
-        data,
-        num_samples=-(-_LEAST_DRAWS // pool.num_points),
-        evidence_samples=evidence_samples,
-        batch_size=batch_size,
-        seed=fold_in(seed, 1),
-        verbose=verbose,
-    )
+    if ledger is None:
+        ledger = decompose(
+            model,
+            data,
+            num_samples=draws_per_point(pool.num_points),
+            evidence_samples=evidence_samples,
+            batch_size=batch_size,
+            seed=fold_in(seed, 1),
+            verbose=verbose,
+        )
     report = _report(ledger, values, pool.num_points)
     return _with_cause(report, model, values, used) if report.collapsed else report
+
+
+def draws_per_point(num_points: int) -> int:
+    """Returns how many draws of each of so many points tell no information from little.
+
+    Example:
+        >>> from tfvae.evaluation.collapse import draws_per_point
+        >>> draws_per_point(20), draws_per_point(50_000)
+        (50, 1)
+    """
+    return -(-_LEAST_DRAWS // num_points)
+
+
+def _check_ledger(ledger: Decomposition, num_points: int) -> None:
+    """Checks that a ledger may be of this data, and has the mutual information where there is one.
+
+    Raises:
+        ValueError: It is of another number of points, or was taken with `max_pairs=0`.
+    """
+    if ledger.num_points != num_points:
+        raise ValueError(
+            "`ledger` must be of the same data. "
+            f"Expected: {num_points} points. Received: {ledger.num_points} points"
+        )
+    # With a prior p(z|c) there is none where no two points have the same c: the ceiling is zero.
+    if ledger.mutual_information is None and ledger.information_ceiling > 0.0:
+        raise ValueError(
+            "`ledger` must compare the points with each other, for the mutual information. "
+            "Received: one without, as `max_pairs=0` makes it. Leave that out of `tfvae.decompose`."
+        )
 
 
 def _scored(

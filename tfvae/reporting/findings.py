@@ -19,6 +19,7 @@ from tfvae.evaluation import (
     log_likelihood,
     measure_collapse,
 )
+from tfvae.evaluation.collapse import draws_per_point
 from tfvae.evaluation.streaming import first_rows
 from tfvae.latents import Traversal, traversals
 from tfvae.learning.semi_amortised import refinable
@@ -81,15 +82,21 @@ def gather(
     parts = first_rows(model, data, max_points)
     size = len(next(iter(parts.values())))
     settings: dict[str, Any] = {"seed": seed, "verbose": verbose}
+    steps = refine_steps if _refines(model) else 0
     ledger = decompose(
         model,
         parts,
+        num_samples=max(10, draws_per_point(size)),
         evidence_samples=num_samples,
-        refine_steps=refine_steps if _refines(model) else 0,
+        refine_steps=steps,
         **settings,
     )
-    has_latents = bool(model.graph.latents)
-    collapse = measure_collapse(model, parts, **settings) if has_latents and size > 1 else None
+    has_latents, collapse = bool(model.graph.latents), None
+    if has_latents and size > 1:
+        collapse = measure_collapse(model, parts, ledger=ledger, **settings)
+    likelihood = ledger.log_p_x
+    if steps or likelihood is None:  # What refined posteriors give says nothing of the encoder's.
+        likelihood = log_likelihood(model, parts, num_samples, **settings)
     context = parts.get(CONTEXT)
     if context is not None:
         context = np.resize(context, (_NUM_DRAWN, *context.shape[1:]))
@@ -99,7 +106,7 @@ def gather(
         parts=parts,
         history=getattr(history, "history", history),
         ledger=ledger,
-        likelihood=log_likelihood(model, parts, num_samples, **settings),
+        likelihood=likelihood,
         collapse=collapse,
         drawn={name: np.asarray(part) for name, part in drawn.items()},
         ways=traversals(model, parts, most=_MOST_WAYS, seed=seed) if has_latents else [],
