@@ -37,46 +37,25 @@ class Tfvae:
     def __init__(self, x: np.ndarray, settings: argparse.Namespace) -> None:
         import tensorflow as tf
 
-        _limit_tensorflow(settings.threads)
+        limit_tensorflow(settings.threads)
         import keras
 
         import tfvae
 
         keras.utils.set_random_seed(settings.seed)
-        layers = keras.layers
-        bodies = {
-            "mlp": lambda: tfvae.networks.mlp([HIDDEN, HIDDEN]),
-            "gated-vamp": lambda: tfvae.networks.gated_mlp([HIDDEN, HIDDEN]),
-        }
-        if settings.network == "conv":
-            image = (SIDE, SIDE, 1)
-            into = [layers.Reshape(image), tfvae.networks.conv(list(CHANNELS))]
-            maps = tfvae.networks.conv_transpose(list(CHANNELS[::-1]), image_shape=image)
-            pixels = tfvae.layers.IndependentBernoulli(image)
-            out = [maps, tfvae.layers.ImageParameters(pixels)]
-        else:
-            into = [bodies[settings.network]()]
-            out = [bodies[settings.network](), layers.Dense(PIXELS)]
-        q = tfvae.layers.MultivariateNormalDiag
-        encoder = keras.Sequential(
-            [keras.Input((PIXELS,)), *into, layers.Dense(q.params_size(LATENTS)), q(LATENTS)]
-        )
-        decoder = keras.Sequential(
-            [keras.Input((LATENTS,)), *out, tfvae.layers.IndependentBernoulli(PIXELS)]
-        )
         self.has_vamp = settings.network == "gated-vamp"
         prior = tfvae.priors.VampPrior(PSEUDO_INPUTS) if self.has_vamp else None
-        self.vae = tfvae.VAE(encoder, decoder, prior)
+        self.vae = make_vae(settings.network.removesuffix("-vamp"), prior)
         self.vae.compile(
             keras.optimizers.Adam(LEARNING_RATE), steps_per_execution=self.steps_per_execution
         )
         self.x, self.batch = x, settings.batch
         self._tf = tf
 
-    def train(self, epochs: int) -> None:
+    def work(self, epochs: int) -> None:
         self.vae.fit(self.x, batch_size=self.batch, epochs=epochs, verbose=0)
 
-    def negative_elbo(self) -> float:
+    def score(self) -> float:
         def encode(x: np.ndarray) -> tuple[Any, Any]:
             q_z = self.vae.encode(x)
             return q_z.mean(), q_z.stddev()
@@ -103,11 +82,11 @@ class Xla:
     def __init__(self, x: np.ndarray, settings: argparse.Namespace) -> None:
         import tensorflow as tf
 
-        _limit_tensorflow(settings.threads)
+        limit_tensorflow(settings.threads)
         self._tf = tf
         self.x, self.batch = x, settings.batch
         self.rng = np.random.default_rng(settings.seed)
-        self.weights = [tf.Variable(value) for value in _initial_weights(self.rng)]
+        self.weights = [tf.Variable(value) for value in initial_weights(self.rng)]
         zeros = [tf.zeros_like(weight) for weight in self.weights]
         self.first_moments = [tf.Variable(value) for value in zeros]
         self.second_moments = [tf.Variable(value) for value in zeros]
@@ -125,14 +104,14 @@ class Xla:
 
         self._epoch = epoch
 
-    def train(self, epochs: int) -> None:
+    def work(self, epochs: int) -> None:
         for _ in range(epochs):
             order = self.rng.permutation(len(self.x)).astype(np.int32)
             size = len(order) // self.batch * self.batch
             self._epoch(self._tf.constant(order[:size].reshape(-1, self.batch)))
         self.iterations.numpy()
 
-    def negative_elbo(self) -> float:
+    def score(self) -> float:
         return paired.negative_elbo(
             lambda x: self._encode(self._tf.constant(x)),
             lambda z: self._decode(self._tf.constant(z)),
@@ -188,7 +167,7 @@ class Torch:
         torch.manual_seed(settings.seed)
         self._torch = torch
         self.x, self.images, self.batch = x, torch.from_numpy(x), settings.batch
-        self.encoder, self.decoder = _torch_networks(settings.network)
+        self.encoder, self.decoder = torch_networks(settings.network)
         parameters = [*self.encoder.parameters(), *self.decoder.parameters()]
         self.pseudo_inputs = None
         if settings.network == "gated-vamp":
@@ -197,7 +176,7 @@ class Torch:
         self.optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE, fused=True)
         self._loss_function = torch.compile(self._loss) if self.compiled else self._loss
 
-    def train(self, epochs: int) -> None:
+    def work(self, epochs: int) -> None:
         torch = self._torch
         for _ in range(epochs):
             total = torch.zeros(())
@@ -210,7 +189,7 @@ class Torch:
                     self.pseudo_inputs.data.clamp_(0.0, 1.0)
                 total += loss.detach()
 
-    def negative_elbo(self) -> float:
+    def score(self) -> float:
         with self._torch.no_grad():
             return paired.negative_elbo(
                 lambda x: self._posterior(self._torch.from_numpy(x)),
@@ -323,12 +302,12 @@ class Pythae:
         self.trainer.prepare_training()
         self.epoch = 0
 
-    def train(self, epochs: int) -> None:
+    def work(self, epochs: int) -> None:
         for _ in range(epochs):
             self.epoch += 1
             self.trainer.train_step(self.epoch)
 
-    def negative_elbo(self) -> float:
+    def score(self) -> float:
         shutil.rmtree(self.folder, ignore_errors=True)
 
         def encode(x: np.ndarray) -> tuple[Any, Any]:
@@ -352,26 +331,62 @@ CONTENDERS: dict[str, tuple[type, tuple[str, ...], tuple[str, ...]]] = {
 }
 
 
-def _limit_tensorflow(threads: int) -> None:
+def make_vae(network: str, prior: Any = None) -> Any:
+    """Returns a `tfvae.VAE` of 784 pixels and 40 latents.
+
+    Args:
+        network: "mlp", "gated" or "conv".
+        prior: A prior of `tfvae.priors`; None is N(0, I).
+    """
+    import keras
+
+    import tfvae
+
+    layers, image = keras.layers, (SIDE, SIDE, 1)
+    if network == "conv":
+        into = [layers.Reshape(image), tfvae.networks.conv(list(CHANNELS))]
+        maps = tfvae.networks.conv_transpose(list(CHANNELS[::-1]), image_shape=image)
+        pixels = tfvae.layers.IndependentBernoulli(image)
+        out = [maps, tfvae.layers.ImageParameters(pixels)]
+    else:
+        body = tfvae.networks.mlp if network == "mlp" else tfvae.networks.gated_mlp
+        into, out = [body([HIDDEN, HIDDEN])], [body([HIDDEN, HIDDEN]), layers.Dense(PIXELS)]
+    q = tfvae.layers.MultivariateNormalDiag
+    encoder = keras.Sequential(
+        [keras.Input((PIXELS,)), *into, layers.Dense(q.params_size(LATENTS)), q(LATENTS)]
+    )
+    decoder = keras.Sequential(
+        [keras.Input((LATENTS,)), *out, tfvae.layers.IndependentBernoulli(PIXELS)]
+    )
+    return tfvae.VAE(encoder, decoder, prior)
+
+
+def limit_tensorflow(threads: int) -> None:
+    """Lets TensorFlow use so many threads; has to come before anything runs."""
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
 
 
-def _initial_weights(rng: np.random.Generator) -> list[np.ndarray]:
-    """Returns kernels, Glorot-uniform, and biases, zero: encoder first, then decoder."""
+def initial_weights(rng: np.random.Generator, *, gated: bool = False) -> list[np.ndarray]:
+    """Returns kernels, Glorot-uniform, and biases, zero: encoder first, then decoder, six each.
+
+    Hidden layers with gates have both halves in one kernel, the gate last.
+    """
     sizes = [PIXELS, HIDDEN, HIDDEN, 2 * LATENTS], [LATENTS, HIDDEN, HIDDEN, PIXELS]
     weights = []
     for part in sizes:
-        for fan_in, fan_out in itertools.pairwise(part):
+        for index, (fan_in, fan_out) in enumerate(itertools.pairwise(part)):
+            halves = 2 if gated and index < 2 else 1
             limit = np.sqrt(6.0 / (fan_in + fan_out))
-            weights.append(rng.uniform(-limit, limit, (fan_in, fan_out)).astype(np.float32))
-            weights.append(np.zeros(fan_out, np.float32))
+            shape = (fan_in, halves * fan_out)
+            weights.append(rng.uniform(-limit, limit, shape).astype(np.float32))
+            weights.append(np.zeros(shape[1], np.float32))
     return weights
 
 
-def _torch_networks(network: str) -> tuple[Any, Any]:
+def torch_networks(network: str) -> tuple[Any, Any]:
     """Returns encoder and decoder."""
     from torch import nn
 
@@ -380,7 +395,7 @@ def _torch_networks(network: str) -> tuple[Any, Any]:
             _torch_mlp([PIXELS, HIDDEN, HIDDEN, 2 * LATENTS]),
             _torch_mlp([LATENTS, HIDDEN, HIDDEN, PIXELS]),
         )
-    if network == "gated-vamp":
+    if network.startswith("gated"):
         encoder, decoder = (
             nn.Sequential(
                 _gated(size, HIDDEN), _gated(HIDDEN, HIDDEN), _initialised(nn.Linear(HIDDEN, out))

@@ -7,6 +7,7 @@ each; ratios are taken within a round, so that what slows the machine for a whil
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
@@ -32,7 +33,9 @@ __all__ = [
     "Worker",
     "describe_machine",
     "installed",
+    "keep",
     "negative_elbo",
+    "positive",
     "print_table",
     "ratios",
     "refusal",
@@ -51,12 +54,12 @@ BUSY = 0.3
 class Contender(Protocol):
     """What runs in a worker: made from the settings, which builds the model."""
 
-    def train(self, epochs: int) -> None:
-        """Trains for some epochs, and returns when the last update is done."""
+    def work(self, amount: int) -> None:
+        """Does as much as is asked for, epochs or draws, and returns when the last is done."""
         ...
 
-    def negative_elbo(self) -> float:
-        """Returns the negative ELBO of the training set under the weights as they are, nats."""
+    def score(self) -> float:
+        """Returns a number that is the same for all who do the same work, but for their noise."""
         ...
 
 
@@ -72,11 +75,15 @@ def installed(packages: Sequence[str]) -> dict[str, str]:
     return versions
 
 
-def serve(make: Callable[[], Contender]) -> None:
+def serve(make: Callable[[], Contender], warm_up: int = 1) -> None:
     """Runs a contender in a worker: reads one JSON request per line, answers each with one.
 
-    Requests are `{"epochs": k}`, answered by `{"seconds": ..., "cpu_seconds": ...}`, and
-    `{"score": true}`, answered by `{"negative_elbo": ...}`. The end of the input ends it.
+    Requests are `{"amount": k}`, answered by `{"seconds": ..., "cpu_seconds": ...}`, and
+    `{"score": true}`, answered by `{"score": ...}`. The end of the input ends it.
+
+    Args:
+        make: Makes the contender.
+        warm_up: Amount of work before the first request.
     """
     # What libraries print must not mix with the answers: they get stderr as their stdout.
     answers = os.fdopen(os.dup(1), "w")
@@ -88,16 +95,16 @@ def serve(make: Callable[[], Contender]) -> None:
 
     start = time.perf_counter()
     contender = make()
-    contender.train(1)
+    contender.work(warm_up)
     answer(warm_up_s=time.perf_counter() - start)
     for line in sys.stdin:
         request = json.loads(line)
-        if "epochs" in request:
+        if "amount" in request:
             start, cpu_start = time.perf_counter(), time.process_time()
-            contender.train(request["epochs"])
+            contender.work(request["amount"])
             answer(seconds=time.perf_counter() - start, cpu_seconds=time.process_time() - cpu_start)
         else:
-            answer(negative_elbo=contender.negative_elbo())
+            answer(score=contender.score())
 
 
 class WorkerError(RuntimeError):
@@ -112,7 +119,7 @@ class Worker:
         threads: Threads that the numerical libraries may use.
 
     Attributes:
-        warm_up_s: Seconds to build, compile and train for one epoch, imports included.
+        warm_up_s: Seconds to build, compile and do the first work, imports included.
     """
 
     def __init__(self, command: Sequence[str], threads: int) -> None:
@@ -137,13 +144,13 @@ class Worker:
             raise
         self.warm_up_s = time.perf_counter() - start
 
-    def train(self, epochs: int) -> dict[str, float]:
-        """Trains for some epochs; returns `seconds` and `cpu_seconds`."""
-        return self._ask({"epochs": epochs})
+    def work(self, amount: int) -> dict[str, float]:
+        """Has it work; returns `seconds` and `cpu_seconds`."""
+        return self._ask({"amount": amount})
 
-    def negative_elbo(self) -> float:
-        """Returns the negative ELBO of the training set, nats."""
-        return self._ask({"score": True})["negative_elbo"]
+    def score(self) -> float:
+        """Returns what its work came to."""
+        return self._ask({"score": True})["score"]
 
     def close(self) -> None:
         """Ends the process."""
@@ -173,16 +180,16 @@ class Worker:
 def take_turns(
     workers: Mapping[str, Worker],
     rounds: int,
-    epochs: int,
+    amount: int,
     settle: float = SETTLE_SECONDS,
     after_turn: Callable[[], None] = lambda: None,
 ) -> dict[str, list[dict[str, float]]]:
-    """Lets the workers train one after the other, round by round.
+    """Lets the workers work one after the other, round by round.
 
     Args:
         workers: Contenders by name.
         rounds: Turns of each.
-        epochs: Epochs per turn.
+        amount: Work of a turn.
         settle: Seconds of rest before each turn.
         after_turn: Called after each turn, for a progress bar.
 
@@ -193,7 +200,7 @@ def take_turns(
     for _ in range(rounds):
         for name, worker in workers.items():
             time.sleep(settle)
-            turns[name].append(worker.train(epochs))
+            turns[name].append(worker.work(amount))
             after_turn()
     return turns
 
@@ -248,6 +255,31 @@ def refusal(machine: Mapping[str, Any]) -> str | None:
         f"Not written: the machine was busy (load average {load}, at most {BUSY} counts). "
         "Wait for a quiet hour, or pass `--anyway`."
     )
+
+
+def keep(result: Mapping[str, Any], output: Path, *, anyway: bool) -> None:
+    """Writes a result as JSON, or says why not: the machine was busy before the first turn.
+
+    Args:
+        result: With what `describe_machine` said as `machine`.
+        output: File to write; its folder is made.
+        anyway: Writes figures of a busy machine too.
+    """
+    reason = refusal(result["machine"])
+    if reason and not anyway:
+        print(reason)
+        return
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(result, indent=2) + "\n")
+    print(f"Wrote {output}")
+
+
+def positive(text: str) -> int:
+    """Returns an argument of the command line that is a whole number of at least one."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1. Received: {text}")
+    return value
 
 
 def _cpu_name() -> str:

@@ -17,7 +17,6 @@ seconds from nothing to the first answer, in a process of its own, and the size 
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -247,11 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         f"{size['all_bytes'] / 1e6:.2f} MB."
     )
     if settings.output:
-        refusal = paired.refusal(result["machine"])
-        if refusal and not settings.anyway:
-            print(refusal)
-        else:
-            settings.output.write_text(json.dumps(result, indent=2) + "\n")
+        paired.keep(result, settings.output, anyway=settings.anyway)
     return result
 
 

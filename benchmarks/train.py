@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -49,12 +48,13 @@ CASES = {
 }
 
 
-def load_data(folder: str | None, points: int) -> tuple[np.ndarray, str]:
+def load_data(folder: str | None, points: int, split: str = "train") -> tuple[np.ndarray, str]:
     """Returns binary images `[N, 784]`, float32, and the words that say where they come from.
 
     Args:
         folder: Folder with `binarized_mnist.npz`, or None for random bits.
         points: N, at most the number of images in the file.
+        split: Which of its arrays, `train`, `valid` or `test`.
     """
     if folder is None:
         rng = np.random.default_rng(0)
@@ -65,27 +65,28 @@ def load_data(folder: str | None, points: int) -> tuple[np.ndarray, str]:
             f"`--data` must be a folder that holds {path.name}. Received: {folder}. Leave it out, "
             "and the environment variable TFVAE_DATA too, to train on random bits."
         )
-    packed = np.load(path)["train"][:points]
+    packed = np.load(path)[split][:points]
     return np.unpackbits(packed, axis=1)[:, :PIXELS].astype(np.float32), path.name
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
     parser = argparse.ArgumentParser(description="Throughput of training, contenders paired.")
+    add = parser.add_argument
     parser.add_argument(
         "--data",
         default=os.environ.get("TFVAE_DATA"),
         help="folder with binarized_mnist.npz (default: $TFVAE_DATA, else random bits)",
     )
-    parser.add_argument("--points", type=_positive, default=20_000, help="images (default: 20000)")
-    parser.add_argument("--batch", type=_positive, default=100, help="batch size (default: 100)")
-    parser.add_argument("--rounds", type=_positive, default=5, help="turns of each (default: 5)")
+    add("--points", type=paired.positive, default=20_000, help="images (default: 20000)")
+    add("--batch", type=paired.positive, default=100, help="batch size (default: 100)")
+    add("--rounds", type=paired.positive, default=5, help="turns of each (default: 5)")
     parser.add_argument(
         "--cases", nargs="+", choices=list(CASES), default=list(CASES), help="(default: all)"
     )
     parser.add_argument(
         "--threads",
-        type=_positive,
+        type=paired.positive,
         default=paired.describe_machine()["cpu_count"],
         help="threads of each contender (default: all processors)",
     )
@@ -107,13 +108,6 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--network", choices=NETWORKS, default="mlp", help=argparse.SUPPRESS)
     parser.add_argument("--worker", choices=list(CONTENDERS), help=argparse.SUPPRESS)
     return parser
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1. Received: {text}")
-    return value
 
 
 def start_workers(
@@ -154,7 +148,7 @@ def measure_case(
     try:
         with tqdm(total=settings.rounds * len(workers), unit="turn", disable=None) as bar:
             turns = paired.take_turns(workers, settings.rounds, case.epochs, after_turn=bar.update)
-        scores = {name: worker.negative_elbo() for name, worker in workers.items()}
+        scores = {name: worker.score() for name, worker in workers.items()}
     finally:
         for worker in workers.values():
             worker.close()
@@ -239,13 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for case in result["cases"].values():
         for subject in case["ratios"]:
             paired.print_table(paired.to_table(case, subject))
-    refusal = paired.refusal(result["machine"])
-    if refusal and not settings.anyway:
-        print(refusal)
-        return
-    settings.output.parent.mkdir(parents=True, exist_ok=True)
-    settings.output.write_text(json.dumps(result, indent=2) + "\n")
-    print(f"Wrote {settings.output}")
+    paired.keep(result, settings.output, anyway=settings.anyway)
 
 
 if __name__ == "__main__":

@@ -24,12 +24,12 @@ class Counter:
         self.epochs = 0
         print("a library prints to stdout")
 
-    def train(self, epochs):
+    def work(self, epochs):
         if epochs > 2:
             raise ValueError("too many epochs")
         self.epochs += epochs
 
-    def negative_elbo(self):
+    def score(self):
         return float(self.epochs)
 
 paired.serve(Counter)
@@ -79,15 +79,15 @@ def test_negative_elbo_in_closed_form():
 
 def test_workers_take_turns_and_stdout_stays_theirs(make_counter):
     workers = {"a": make_counter(), "b": make_counter()}
-    turns = paired.take_turns(workers, rounds=3, epochs=2, settle=0.0)
+    turns = paired.take_turns(workers, rounds=3, amount=2, settle=0.0)
     assert {name: len(rounds) for name, rounds in turns.items()} == {"a": 3, "b": 3}
     assert all(turn["seconds"] >= 0.0 for rounds in turns.values() for turn in rounds)
-    assert workers["b"].negative_elbo() == 1 + 3 * 2
+    assert workers["b"].score() == 1 + 3 * 2
 
 
 def test_worker_that_fails_says_why(make_counter):
     with pytest.raises(paired.WorkerError, match="ValueError: too many epochs"):
-        make_counter().train(3)
+        make_counter().work(3)
 
 
 def test_options(monkeypatch):
@@ -116,13 +116,13 @@ def test_data_is_unpacked(tmp_path):
 @pytest.mark.xla
 @pytest.mark.parametrize("network", ["gated-vamp", "conv"])
 def test_every_network_trains(network, monkeypatch):
-    monkeypatch.setattr(contenders, "_limit_tensorflow", lambda threads: None)  # too late, here
+    monkeypatch.setattr(contenders, "limit_tensorflow", lambda threads: None)  # too late, here
     settings = argparse.Namespace(threads=1, seed=0, batch=20, network=network)
     x = (np.random.default_rng(0).random((40, 784)) < 0.13).astype(np.float32)
     contender = train.CONTENDERS["tfvae"][0](x, settings)
-    before = contender.negative_elbo()
-    contender.train(3)
-    assert contender.negative_elbo() < before
+    before = contender.score()
+    contender.work(3)
+    assert contender.score() < before
 
 
 def test_missing_data(tmp_path):
