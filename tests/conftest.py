@@ -4,6 +4,8 @@ import collections
 import ctypes
 import gc
 import os
+import pathlib
+import resource
 import sys
 import zlib
 from collections.abc import Iterable, Mapping
@@ -69,13 +71,13 @@ writer.example_inputs = _where_exports_are_tested(writer.example_inputs)
 
 
 def pytest_xdist_auto_num_workers(config):
-    """As many processes as there are cores for the quick tests, and no fewer than six for others.
+    """As many processes as there are cores for the quick tests, and no fewer than four for others.
 
-    To start one takes some ten seconds. Each keeps much of what it has traced and compiled, so that
-    six of them grow a third as large as two.
+    To start one takes some ten seconds. Each keeps what XLA has compiled, so that four of them grow
+    half as large as two.
     """
     cores = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2, 8)
-    return cores if "not slow" in config.option.markexpr else max(cores, 6)
+    return cores if "not slow" in config.option.markexpr else max(cores, 4)
 
 
 def pytest_addoption(parser):
@@ -194,15 +196,40 @@ def fixed_seed():
     keras.utils.set_random_seed(20_240_229)
 
 
+# What a process holds after it was last cleaned up, and how much more may come, in bytes.
+_held, _MOST_MORE = 0, 2**28
+
+
+def _memory():
+    """How much this process holds, in bytes; 0 where nobody says."""
+    try:
+        return int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    except OSError:
+        return 0
+
+
+def _clean_up():
+    global _held
+    gc.collect()
+    if _libc is not None:
+        _libc.malloc_trim(0)  # What is free goes back to the system.
+    _held = _memory()
+
+
 @pytest.fixture(autouse=True, scope="module")
 def fresh_session():
     """Drops the graphs of each module when it is done: they pile up, and slow all that follows."""
     yield
     keras.backend.clear_session()
-    gc.collect()
-    if _libc is not None:
-        _libc.malloc_trim(0)  # What is free goes back to the system.
+    _clean_up()
     gc.freeze()  # What of a graph is left now stays for ever: not to be looked through again.
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown():
+    """Cleans up within a module too, where much has come since."""
+    if _memory() > _held + _MOST_MORE:
+        _clean_up()
 
 
 def slow_but(*quick, of: Mapping | Iterable) -> list:
