@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
@@ -15,7 +14,7 @@ from tfvae._config import check_count
 from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Seed, Tensor
 from tfvae.evaluation.chains import adapted_steps, annealed
-from tfvae.evaluation.estimate import Estimate, OfDraws, render_table
+from tfvae.evaluation.estimate import OfDraws
 from tfvae.evaluation.paths import check_free, path_of, temperatures
 from tfvae.evaluation.proposals import Proposal
 from tfvae.evaluation.record import Record
@@ -26,9 +25,8 @@ from tfvae.models import LatentVariableModel
 
 __all__ = ["AnnealedLogLikelihood", "annealed_log_likelihood"]
 
-# Half of the points with fewer effective chains, or a tenth of them with moves that are mostly
-# refused, are not to be taken at their word.
-_FEW_CHAINS, _LOW_ACCEPTANCE, _MANY_POINTS = 3.0, 0.3, 0.1
+# A tenth of the points with moves that are mostly refused are not to be taken at their word.
+_LOW_ACCEPTANCE, _MANY_POINTS = 0.3, 0.1
 
 # What is found of each point.
 _NAMES = ("log_p_x", "standard_error", "ess", "acceptance")
@@ -37,8 +35,11 @@ _Compute = Callable[[dict[str, Tensor], dict[str, Tensor], Tensor, Tensor], tupl
 
 
 @dataclass(frozen=True)
-class AnnealedLogLikelihood(OfDraws, Estimate):
+class AnnealedLogLikelihood(OfDraws):
     """Annealed log p(x): a lower bound in expectation, tighter with more temperatures and chains.
+
+    There is a `message` where the median effective number of chains is below 3, or more than a
+    tenth of the points accepted less than 0.3 of their moves.
 
     Attributes:
         per_point: log p(x) `[N]`, nats.
@@ -64,57 +65,37 @@ class AnnealedLogLikelihood(OfDraws, Estimate):
     num_dimensions: float
     log_unit: float = 0.0
 
-    @property
-    def message(self) -> str | None:
-        """What is to be said of the estimate where it cannot be trusted, and what to do; or None.
+    _DRAWS: ClassVar[str] = "chains"
+    _FEW: ClassVar[float] = 3.0
 
-        That is where the median effective number of chains is below 3, or more than a tenth of the
-        points accepted less than 0.3 of their moves. Points whose log p(x) is known count as sure.
-        """
-        drawn = self.per_point_standard_error != 0.0
-        ess = float(np.median(np.where(drawn, self.ess, np.inf)))
+    def _doubts(self) -> list[str]:
         stuck = float(np.mean(self.acceptance < _LOW_ACCEPTANCE))
-        found = []
-        if ess < _FEW_CHAINS:
-            found.append(f"half of the points rest on {ess:.1f} effective chains or fewer")
-        if stuck > _MANY_POINTS:
-            found.append(f"{stuck:.0%} of the points accepted less than {_LOW_ACCEPTANCE} of moves")
-        if not found:
-            return None
+        if not stuck > _MANY_POINTS:
+            return []
+        return [f"{stuck:.0%} of the points accepted less than {_LOW_ACCEPTANCE} of moves"]
+
+    def _remedy(self) -> str:
         return (
-            f"This log p(x) is likely too low, and its error larger than it says: "
-            f"{', and '.join(found)}. Take more temperatures, by `num_temperatures=`, and more "
-            "chains, or begin closer to p(z|x), by `start=`."
+            "Take more temperatures, by `num_temperatures=`, and more chains, or begin closer to "
+            "p(z|x), by `start=`."
         )
 
-    def to_dict(self) -> dict[str, float]:
-        """Returns the summary as plain numbers."""
+    def _title(self) -> str:
+        return f"Annealed log-likelihood of {len(self.ess)} points, {self.num_chains} chains each"
+
+    def _own_numbers(self) -> dict[str, float]:
         return {
-            **super().to_dict(),
-            "monte_carlo_error": self.monte_carlo_error,
-            "bits_per_dimension": self.bits_per_dimension,
-            "median_ess": float(np.median(self.ess)),
-            "least_ess": float(np.min(self.ess)),
             "median_acceptance": float(np.median(self.acceptance)),
             "num_temperatures": self.num_temperatures,
             "num_chains": self.num_chains,
-            "num_points": len(self.ess),
         }
 
-    def __str__(self) -> str:
-        values = self.to_dict()
-        rows = [
-            ["log p(x)", f"{self.mean:.3f}", f"{self.standard_error:.3f}", "nats per point"],
-            ["", "", f"{self.monte_carlo_error:.3f}", "of it from the chains alone"],
-            self._row_of_bits(),
-            ["effective chains", f"{values['median_ess']:.1f}", "", "median over points"],
-            ["", f"{values['least_ess']:.1f}", "", "least"],
-            ["moves accepted", f"{values['median_acceptance']:.2f}", "", "median over points"],
+    def _own_rows(self) -> list[list[str]]:
+        accepted = f"{np.median(self.acceptance):.2f}"
+        return [
+            ["moves accepted", accepted, "", "median over points"],
             ["temperatures", f"{self.num_temperatures}", "", ""],
         ]
-        title = f"Annealed log-likelihood of {len(self.ess)} points, {self.num_chains} chains each"
-        table = render_table(title, ["quantity", "mean", "± s.e.", ""], rows)
-        return table if self.message is None else f"{table}\n{textwrap.fill(self.message, 80)}"
 
 
 def annealed_log_likelihood(
@@ -221,18 +202,11 @@ def annealed_log_likelihood(
         start.check_points(first)
     record.close()
     values = record.values
-    summary = Estimate.of(values["log_p_x"])
     return AnnealedLogLikelihood(
-        per_point=values["log_p_x"],
-        mean=summary.mean,
-        standard_error=summary.standard_error,
-        per_point_standard_error=values["standard_error"],
-        ess=values["ess"],
+        **AnnealedLogLikelihood._fields_of(values),
         acceptance=values["acceptance"],
         num_temperatures=int(num_temperatures),
         num_chains=num_chains,
-        num_dimensions=float(np.mean(values["num_observed"])),
-        log_unit=float(np.mean(values["log_unit"])),
     )
 
 

@@ -6,9 +6,10 @@ import html
 import io
 import math
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from rich.console import Console
@@ -132,20 +133,28 @@ class Estimate(Shown):
         return {"mean": self.mean, "standard_error": self.standard_error}
 
 
-class OfDraws:
-    """Mixin of estimates of log p(x) from draws, each with an error of its own.
+class OfDraws(Estimate):
+    """Base of estimates of log p(x) from draws, each with an error of its own.
+
+    Subclasses are frozen dataclasses that have the attributes as fields, say in `_DRAWS` what they
+    draw and in `_FEW` how many of these are too few, and add `_doubts`, `_remedy`, `_title`, and
+    what else they know, `_own_numbers` and `_own_rows`.
 
     Attributes:
-        mean: Mean over the points, nats.
-        per_point_standard_error: Of each estimate over its draws `[N]`, nats.
+        per_point_standard_error: Of each estimate over its draws `[N]`, nats; zero where log p(x)
+            is known.
+        ess: Effective number of draws `[N]`.
         num_dimensions: Entries of one example that were observed, D, as a mean over the points.
         log_unit: Logarithm of the volume of a unit of the data as it was measured, nats.
     """
 
-    mean: float
     per_point_standard_error: np.ndarray
+    ess: np.ndarray
     num_dimensions: float
     log_unit: float
+
+    _DRAWS: ClassVar[str] = "draws"
+    _FEW: ClassVar[float] = 10.0
 
     @property
     def monte_carlo_error(self) -> float:
@@ -160,12 +169,80 @@ class OfDraws:
             return float("nan")
         return -(self.mean + self.log_unit) / (self.num_dimensions * math.log(2.0))
 
-    def _row_of_bits(self) -> list[str]:
-        """Returns what a table says of the bits per dimension."""
-        note = ""
+    @property
+    def message(self) -> str | None:
+        """What is to be said of the estimate where it cannot be trusted, and what to do; or None.
+
+        Points whose log p(x) is known count as sure.
+        """
+        drawn = self.per_point_standard_error != 0.0
+        ess = float(np.median(np.where(drawn, self.ess, np.inf)))
+        few = f"half of the points rest on {ess:.1f} effective {self._DRAWS} or fewer"
+        found = [*([few] if ess < self._FEW else []), *self._doubts()]
+        if not found:
+            return None
+        return (
+            "This log p(x) is likely too low, and its error larger than it says: "
+            f"{', and '.join(found)}. {self._remedy()}"
+        )
+
+    def to_dict(self) -> dict[str, float]:
+        """Returns the summary as plain numbers."""
+        return {
+            **super().to_dict(),
+            "monte_carlo_error": self.monte_carlo_error,
+            "bits_per_dimension": self.bits_per_dimension,
+            "median_ess": float(np.median(self.ess)),
+            "least_ess": float(np.min(self.ess)),
+            **self._own_numbers(),
+            "num_points": len(self.ess),
+        }
+
+    def __str__(self) -> str:
+        unit = ""
         if self.log_unit:
-            note = f"of units of {math.exp(self.log_unit / self.num_dimensions):.4g}"
-        return ["bits per dimension", f"{self.bits_per_dimension:.4f}", "", note]
+            unit = f"of units of {math.exp(self.log_unit / self.num_dimensions):.4g}"
+        rows = [
+            ["log p(x)", f"{self.mean:.3f}", f"{self.standard_error:.3f}", "nats per point"],
+            ["", "", f"{self.monte_carlo_error:.3f}", f"of it from the {self._DRAWS} alone"],
+            ["bits per dimension", f"{self.bits_per_dimension:.4f}", "", unit],
+            [f"effective {self._DRAWS}", f"{np.median(self.ess):.1f}", "", "median over points"],
+            ["", f"{np.min(self.ess):.1f}", "", "least"],
+            *self._own_rows(),
+        ]
+        table = render_table(self._title(), ["quantity", "mean", "± s.e.", ""], rows)
+        return table if self.message is None else f"{table}\n{textwrap.fill(self.message, 80)}"
+
+    @staticmethod
+    def _fields_of(values: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """Returns what all subclasses are made with, from values of points `[N]` by name."""
+        summary = Estimate.of(values["log_p_x"])
+        return {
+            "per_point": summary.per_point,
+            "mean": summary.mean,
+            "standard_error": summary.standard_error,
+            "per_point_standard_error": values["standard_error"],
+            "ess": values["ess"],
+            "num_dimensions": float(np.mean(values["num_observed"])),
+            "log_unit": float(np.mean(values["log_unit"])),
+        }
+
+    def _doubts(self) -> list[str]:
+        """Returns why else the estimate cannot be trusted, in words."""
+        raise NotImplementedError
+
+    def _remedy(self) -> str:
+        """Returns what to do about it."""
+        raise NotImplementedError
+
+    def _title(self) -> str:
+        raise NotImplementedError
+
+    def _own_numbers(self) -> dict[str, float]:
+        raise NotImplementedError
+
+    def _own_rows(self) -> list[list[str]]:
+        raise NotImplementedError
 
 
 def render_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

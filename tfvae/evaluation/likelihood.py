@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,7 @@ from tfvae._config import check_count
 from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Seed, Tensor
 from tfvae.evaluation.curve import Curve
-from tfvae.evaluation.estimate import Estimate, OfDraws, render_table
+from tfvae.evaluation.estimate import OfDraws
 from tfvae.evaluation.pareto import largest_k
 from tfvae.evaluation.proposals import Encoder, Proposal
 from tfvae.evaluation.record import Record
@@ -27,15 +26,17 @@ from tfvae.models import LatentVariableModel
 
 __all__ = ["LogLikelihood", "log_likelihood"]
 
-# A mean of fewer effective draws in half of the points, or of such weights in a tenth of them, is
-# not to be taken at its word.
-_FEW_DRAWS, _MANY_POINTS = 10.0, 0.1
+# Weights of too heavy a tail in a tenth of the points are not to be taken at their word.
+_MANY_POINTS = 0.1
 _ENCODER = Encoder()
 
 
 @dataclass(frozen=True)
-class LogLikelihood(OfDraws, Estimate):
+class LogLikelihood(OfDraws):
     """Importance-sampled log p(x): a lower bound in expectation, tighter with more samples.
+
+    There is a `message` where the median effective sample size is below 10, or more than a tenth of
+    the points have a `k_hat` above `largest_k`.
 
     Attributes:
         per_point: log p(x) `[N]`, nats.
@@ -76,19 +77,12 @@ class LogLikelihood(OfDraws, Estimate):
             values: `[N]` each, by name: those of `Sampler.judged` and of `Unit.of`.
             num_samples: Draws per point.
         """
-        summary = Estimate.of(values["log_p_x"])
         curve = {int(n.split()[1]): v for n, v in values.items() if n.startswith("curve ")}
         return cls(
-            per_point=values["log_p_x"],
-            mean=summary.mean,
-            standard_error=summary.standard_error,
-            per_point_standard_error=values["standard_error"],
-            ess=values["ess"],
+            **cls._fields_of(values),
             k_hat=values["k_hat"],
             curve=Curve.of([curve]),
             num_samples=num_samples,
-            num_dimensions=float(np.mean(values["num_observed"])),
-            log_unit=float(np.mean(values["log_unit"])),
         )
 
     @property
@@ -110,66 +104,37 @@ class LogLikelihood(OfDraws, Estimate):
         known = self.k_hat[~np.isnan(self.k_hat)]
         return float(np.mean(known > self.largest_k)) if len(known) else float("nan")
 
-    @property
-    def message(self) -> str | None:
-        """What is to be said of the estimate where it cannot be trusted, and what to do; or None.
+    def _doubts(self) -> list[str]:
+        if not self.share_of_large_k_hat > _MANY_POINTS:
+            return []
+        share = f"{self.share_of_large_k_hat:.0%} of the points"
+        return [f"{share} have weights with a k-hat above {self.largest_k:.2g}"]
 
-        That is where the median effective sample size is below 10, or more than a tenth of the
-        points have a `k_hat` above `largest_k`. Points whose log p(x) is known count as sure.
-        """
-        drawn = self.per_point_standard_error != 0.0
-        ess = float(np.median(np.where(drawn, self.ess, np.inf)))
-        found = []
-        if ess < _FEW_DRAWS:
-            found.append(f"half of the points rest on {ess:.1f} effective draws or fewer")
-        if self.share_of_large_k_hat > _MANY_POINTS:
-            share = f"{self.share_of_large_k_hat:.0%} of the points"
-            found.append(f"{share} have weights with a k-hat above {self.largest_k:.2g}")
-        if not found:
-            return None
+    def _remedy(self) -> str:
         return (
-            f"This log p(x) is likely too low, and its error larger than it says: "
-            f"{', and '.join(found)}. Take more draws, or others, by `proposal=`: "
-            "`tfvae.evaluation.Defensive()`, or `Refined(...)` of what `tfvae.evaluation.refine` "
-            "finds."
+            "Take more draws, or others, by `proposal=`: `tfvae.evaluation.Defensive()`, or "
+            "`Refined(...)` of what `tfvae.evaluation.refine` finds."
         )
 
-    def to_dict(self) -> dict[str, float]:
-        """Returns the summary as plain numbers."""
+    def _title(self) -> str:
+        return f"Log-likelihood of {len(self.ess)} points, {self.num_samples} samples each"
+
+    def _own_numbers(self) -> dict[str, float]:
         return {
-            **super().to_dict(),
-            "monte_carlo_error": self.monte_carlo_error,
-            "bits_per_dimension": self.bits_per_dimension,
-            "median_ess": float(np.median(self.ess)),
-            "least_ess": float(np.min(self.ess)),
             "median_k_hat": self.median_k_hat,
             "share_of_large_k_hat": self.share_of_large_k_hat,
             "largest_k": self.largest_k,
             "num_samples": self.num_samples,
-            "num_points": len(self.ess),
         }
 
-    def __str__(self) -> str:
-        rows = [
-            ["log p(x)", f"{self.mean:.3f}", f"{self.standard_error:.3f}", "nats per point"],
-            ["", "", f"{self.monte_carlo_error:.3f}", "of it from the draws alone"],
-            self._row_of_bits(),
-            ["effective samples", f"{np.median(self.ess):.1f}", "", "median over points"],
-            ["", f"{np.min(self.ess):.1f}", "", "least"],
+    def _own_rows(self) -> list[list[str]]:
+        if not math.isfinite(self.median_k_hat):  # Of few draws, and of exact sums, there is none.
+            return []
+        share, above = f"{self.share_of_large_k_hat:.0%}", f"of points above {self.largest_k:.2g}"
+        return [
+            ["k-hat of the weights", f"{self.median_k_hat:.2f}", "", "median over points"],
+            ["", share, "", above],
         ]
-        if math.isfinite(self.median_k_hat):  # Of few draws, and of exact sums, there is none.
-            rows += [
-                ["k-hat of the weights", f"{self.median_k_hat:.2f}", "", "median over points"],
-                [
-                    "",
-                    f"{self.share_of_large_k_hat:.0%}",
-                    "",
-                    f"of points above {self.largest_k:.2g}",
-                ],
-            ]
-        title = f"Log-likelihood of {len(self.ess)} points, {self.num_samples} samples each"
-        table = render_table(title, ["quantity", "mean", "± s.e.", ""], rows)
-        return table if self.message is None else f"{table}\n{textwrap.fill(self.message, 80)}"
 
 
 def log_likelihood(
