@@ -1,5 +1,7 @@
 """A model of a table, from and to tables."""
 
+import importlib
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -58,3 +60,8 @@ def test_new_rows_and_those_made_again_are_tables(fitted):
     assert scores.index.equals(rows.index)
     strange = rows.assign(age=150.0)
     assert (fitted.score_samples(strange) < scores - 5.0).all()
+
+
+@pytest.mark.parametrize("name", ["latents", "plots", "sklearn", "tables"])
+def test_rooms_that_are_imported_late_are_there_by_their_names(name):
+    assert tfvae.__getattr__(name) is importlib.import_module(f"tfvae.{name}")

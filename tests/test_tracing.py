@@ -10,6 +10,7 @@ import tfvae
 from tests.conftest import slow_but
 from tests.kinds import KINDS
 from tfvae._tracing import noting_graphs, outputs_of
+from tfvae.graph.checks import check_missing
 
 
 def graphs() -> dict[int, str]:
@@ -55,4 +56,11 @@ def test_functions_of_many_models_are_not_taken_for_one_that_is_traced_often(cap
     with caplog.at_level("WARNING", logger="tensorflow"):
         found = [int(function(tf.constant(1))) for function in functions]
     assert found == list(range(1, 9))
+    assert "retracing" not in caplog.text
+
+
+def test_checks_of_many_encoders_are_not_taken_for_one(caplog):
+    with caplog.at_level("WARNING", logger="tensorflow"):
+        for _ in range(6):
+            check_missing(tf.zeros_like, tf.ones([2, 3]), [])
     assert "retracing" not in caplog.text

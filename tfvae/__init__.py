@@ -80,7 +80,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Imports what most programs do not need on first use."""
-    if name in ("latents", "plots"):
+    if name in ("latents", "plots", "sklearn", "tables"):
         return importlib.import_module(f"tfvae.{name}")
     if name == "report":
         return importlib.import_module("tfvae.reporting").report

@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfvae._tracing import noting_graphs, release
 from tfvae._typing import Distribution, Tensor
 from tfvae.distributions.support import support_of
 
@@ -109,8 +110,11 @@ def check_missing(encode: Callable[[Tensor], Distribution], x: Tensor, weights: 
         found = [tf.convert_to_tensor(value) for value in found if value is not None]
         return [tf.reduce_any(tf.math.is_nan(value)) for value in found]
 
+    graphs: list[Any] = []
     with tf.init_scope():
-        nan = any(bool(each) for each in tf.function(is_nan, autograph=False)())
+        noted = tf.function(noting_graphs(is_nan, graphs), autograph=False)
+        nan = any(bool(each) for each in noted())
+    release(graphs)
     if nan:
         raise ValueError(
             "`encoder` computes with the NaN of missing entries, which its likelihood, `Masked`, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import weakref
 from collections.abc import Callable, Sequence
@@ -27,6 +28,11 @@ __all__ = ["Autoregressive", "PixelCNN"]
 
 # Compiled on first use. Beside the layers, which copies and files of them are made of.
 _SAMPLERS: weakref.WeakKeyDictionary[Any, Callable[..., Tensor]] = weakref.WeakKeyDictionary()
+
+
+def _drawn_by(layer: Callable[[], Any], *args: Any) -> Tensor:
+    """Returns draws of a layer that is held by a weak reference."""
+    return layer()._drawn(*args)
 
 
 class _AutoregressiveLayer(DistributionLayer):
@@ -167,12 +173,9 @@ class _AutoregressiveLayer(DistributionLayer):
             return self._drawn(num, context, weights, seed)
         if self not in _SAMPLERS:
             # Step by step, eager code would take a hundred times as long.
-            layer = weakref.ref(self)
-            _SAMPLERS[self] = tf.function(
-                lambda *args: layer()._drawn(*args),  # pyright: ignore[reportOptionalMemberAccess]
-                autograph=False,
-                reduce_retracing=True,
-            )
+            # A partial function: TensorFlow would take functions of the same code for one.
+            drawn = functools.partial(_drawn_by, weakref.ref(self))
+            _SAMPLERS[self] = tf.function(drawn, autograph=False, reduce_retracing=True)
         return _SAMPLERS[self](tf.convert_to_tensor(num), context, list(weights), seed)
 
     def _drawn(
