@@ -27,6 +27,8 @@ _ROUNDING, _RELATIVE = 1e-2, 1e-3
 _SURELY, _FEW = 5.0, 10.0
 # Steps of finite differences, in units of the size of the weights.
 _STEPS = (1e-2, 5e-3)
+# As far from zero float32 tells draws apart by a thousandth of their scale.
+_MOST_SCALES = 1e4
 # Share by which slopes at these steps may differ where there is one.
 _SMOOTH = 0.25
 
@@ -61,6 +63,15 @@ def of_scores(subject: Subject) -> Iterator[Finding]:
     with subject.aside():
         own = _by_distributions(subject)
     off = [what for what, value in own.items() if not _close(value, values.get(what, value))]
+    far = _scales_from_zero(subject) if off else 0.0
+    if far > _MOST_SCALES:
+        yield Finding(
+            name,
+            "fault",
+            f"Rounding spoils draws of q(z|x): they lie up to {far:.0e} of its scales from zero.",
+            "Scale the data, or begin networks with `keras.layers.Normalization`.",
+        )
+        return
     if off:
         yield Finding(
             name,
@@ -297,6 +308,13 @@ def _by_distributions(subject: Subject) -> dict[str, Tensor]:
     z = tf.stop_gradient(terms.z)
     found = {"log q(z|x)": model.encode(**subject.batch), "log p(z)": model.prior_of(subject.batch)}
     return {what: each.log_prob(tf.cast(z, each.dtype)) for what, each in found.items()}
+
+
+def _scales_from_zero(subject: Subject) -> float:
+    """Returns how many of its scales a Gaussian posterior lies from zero at most; 0 for others."""
+    with subject.aside():
+        normal = as_diagonal_normal(subject.model.encode(**subject.batch))
+    return 0.0 if normal is None else float(np.max(np.abs(normal.loc) / normal.scale))
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:
