@@ -6,6 +6,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tests.layers.cases import CASES, mostly_slow
+from tfvae import layers
 from tfvae.checking.swaps import match
 from tfvae.distributions import support_of
 
@@ -100,11 +101,12 @@ class Unnormalised(tfd.Normal):
 def test_a_density_without_its_constant_is_told():
     for drawn in (NORMAL, PAIRS["bits"][0], PAIRS["counts"][0], PAIRS["gamma"][0]):
         found = match(tfd.Independent(drawn, 1), 256, SEED)
-        assert abs(found.total - 1.0) < 5.0 * found.error
+        assert abs(found.inverse - 1.0) < 5.0 * found.error
     found = match(tfd.Independent(Unnormalised(tf.zeros([4, 3]), 1.0), 1), 256, SEED)
     assert found.fits
     assert not found.adds_up
-    assert found.total == pytest.approx((2.0 * np.pi) ** 1.5, abs=5.0 * found.error)
+    assert found.inverse == pytest.approx((2.0 * np.pi) ** -1.5, abs=5.0 * found.error)
+    assert found.total == 1.0 / found.inverse
 
 
 @pytest.mark.slow
@@ -128,3 +130,14 @@ def test_draws_that_are_all_the_same_say_nothing():
     sure = tfd.Independent(tfd.Bernoulli(tf.fill([4, 2], 50.0)), 1)
     assert match(sure, 64, SEED).fits
     assert match(tfd.OneHotCategorical(tf.zeros([4, 1])), 64, SEED).fits
+
+
+@pytest.mark.slow
+def test_densities_that_pile_up_at_a_border_add_up():
+    """On a scale on which they do not."""
+    for concentration in (0.05, 0.3, 30.0):
+        raw = tf.fill([4, 6], float(np.log(np.expm1(concentration))))
+        found = match(layers.IndependentBeta.new(raw, 3), 128, SEED)
+        assert found.fits
+        assert found.adds_up
+        assert found.not_finite == 0.0

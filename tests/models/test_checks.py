@@ -348,3 +348,20 @@ def test_states_are_not_compared_with_a_density(prior):
     said = r"`encoder` draws states, and `prior` has a density.* of Bernoulli and a prior"
     with pytest.raises(ValueError, match=said):
         tfvae.VAE(encoder, mlp_decoder(), prior)
+
+
+@pytest.mark.parametrize(
+    ("posterior", "prior"),
+    [
+        (MultivariateNormalDiag(3), tfvae.priors.Hyperspherical()),
+        (tfvae.layers.PowerSpherical(3), None),
+        (tfvae.layers.RelaxedOneHotCategorical(3), tfvae.priors.GaussianMixture(2)),
+    ],
+    ids=["off the sphere", "on the sphere", "in the simplex"],
+)
+def test_densities_of_surfaces_are_not_compared_with_those_of_volumes(posterior, prior):
+    encoder = keras.Sequential(
+        [keras.Input((6,)), keras.layers.Dense(posterior.num_params), posterior]
+    )
+    with pytest.raises(ValueError, match=r"densities of different kinds.* over vectors of norm"):
+        tfvae.VAE(encoder, mlp_decoder(latents=3), prior)

@@ -52,8 +52,8 @@ def of_supports(subject: Subject) -> Iterator[Finding]:
         yield Finding(
             name,
             "fault",
-            f"The prior has no density at {outside:.0%} of the draws of q(z|x)"
-            + (f": its values of {', '.join(narrow)} are fewer." if narrow else "."),
+            f"The prior has other values of {', '.join(narrow or q)} than q(z|x): its density is "
+            f"not finite at {outside:.0%} of the draws, and none of them elsewhere.",
             "Give the prior the values of the posterior, such as `priors.Parametric` of its layer.",
         )
     elif wide:
@@ -180,7 +180,7 @@ def _judged(name: str, distributions: list[Distribution], subject: Subject) -> F
             return Finding(
                 name,
                 "fault",
-                f"The density of {family} adds up to {each.total:.3g} ± {each.error:.2g}, not 1.",
+                f"The density of {family} adds up to {each.total:.3g}, not to 1.",
                 "Mend the constant in `_log_prob`; no number made of it is in nats.",
             )
     return Finding(name, "ok", "They are those of their density, all of it finite.")
@@ -216,5 +216,7 @@ def _place(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns the middle of each entry over the rows, and how far values lie from it."""
     values = np.where(np.isfinite(values), values, np.nan).astype(np.float64)
     values = values[:, ~np.all(np.isnan(values), axis=0)] if values.ndim > 1 else values
-    middle = np.nanmedian(values, axis=0)
-    return middle, np.nanmean(np.abs(values - middle), axis=0)
+    low, middle, high = np.nanquantile(values, [0.1, 0.5, 0.9], axis=0)
+    # Of sparse values most are the same.
+    wide = np.where(high > low, 0.5 * (high - low), np.nanmean(np.abs(values - middle), axis=0))
+    return middle, wide

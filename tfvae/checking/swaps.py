@@ -33,10 +33,13 @@ __all__ = ["Match", "match"]
 _SURELY, _RARE = 5.0, 3.0
 # Elements of an event that are looked at, at each of two places.
 _ELEMENTS, _PLACES = 4, (0.25, 0.75)
+# Logarithms of the distances from a border beyond which values run into it: from zero, and from
+# others, where the steps between numbers are those of one.
+_TINY, _NEAR = 60.0, 9.0
 # Numbers that are drawn at most, and rows of a distribution without a batch.
 _MOST, _ROWS = 4_000_000, 1024
-# Of draws, those in the shortest interval that holds so many.
-_SHARE = 0.3
+# Of draws, those in the shortest interval that holds so many; of weights, more than one may have.
+_SHARE, _HEAVY = 0.3, 0.1
 
 
 class Match(NamedTuple):
@@ -46,13 +49,14 @@ class Match(NamedTuple):
         not_finite: Share of the draws whose density is not finite.
         deviation: The largest number of standard deviations by which draws lie otherwise than the
             density says, less what is rare; 0 where nothing could be compared.
-        total: What the density adds up to, by the draws in an interval; NaN where it is not known.
+        inverse: One over what the density adds up to, by the draws in an interval; NaN where it is
+            not known.
         error: Standard error of the same.
     """
 
     not_finite: float
     deviation: float
-    total: float
+    inverse: float
     error: float
 
     @property
@@ -63,7 +67,12 @@ class Match(NamedTuple):
     @property
     def adds_up(self) -> bool:
         """Whether the density can add up to one."""
-        return math.isnan(self.total) or abs(self.total - 1.0) <= _SURELY * self.error + 0.01
+        return math.isnan(self.inverse) or abs(self.inverse - 1.0) <= _SURELY * self.error + 0.01
+
+    @property
+    def total(self) -> float:
+        """What the density adds up to."""
+        return 1.0 / self.inverse if self.inverse else math.inf
 
 
 class _Pairs(NamedTuple):
@@ -114,8 +123,8 @@ def match(distribution: Distribution, num_samples: int, seed: Tensor) -> Match:
         other = np.asarray(log_prob(pairs.other.reshape(shape)), np.float64).reshape(-1, rows)
         found = _deviation(own[len(before) :], other, pairs)
         deviation = max(deviation, found)
-    total, error = _total(distribution, draws, own[len(before) :], before)
-    return Match(float(np.mean(~np.isfinite(own))), deviation, total, error)
+    inverse, error = _inverse_total(distribution, draws, own[len(before) :], before)
+    return Match(float(np.mean(~np.isfinite(own))), deviation, inverse, error)
 
 
 def _log_prob(distribution: Distribution, dtype: Any, z: Any) -> Tensor:
@@ -192,7 +201,8 @@ def _reflected(
         if whole and support.upper is not None:
             high = np.full_like(high, round((support.upper - (support.lower or 0.0)) / scale.unit))
         # Within what was seen: of a family that nobody described, nothing else is known.
-        kept = (y != centre) & (y_other >= low) & (y_other <= high) & (y >= low) & (y <= high)
+        kept = scale.is_precise(y) & scale.is_precise(y_other)
+        kept &= (y != centre) & (y_other >= low) & (y_other <= high) & (y >= low) & (y <= high)
         jacobian = scale.log_slope(y_other) - scale.log_slope(y)
         other = z.copy()
         other[index] = np.where(kept, scale.back(y_other), own)
@@ -231,13 +241,25 @@ class _Scale(NamedTuple):
         return y if upper is None else upper - np.exp(-y)
 
     def log_slope(self, y: np.ndarray) -> np.ndarray:
-        """Returns log |dx / dy|, but for a constant."""
+        """Returns log |dx / dy|, zero for whole numbers, which are counted."""
         lower, upper = self._bounds
         if self.whole or (lower is None and upper is None):
             return np.zeros_like(y)
         if lower is not None and upper is not None:
-            return -np.logaddexp(0.0, y) - np.logaddexp(0.0, -y)
+            return math.log(upper - lower) - np.logaddexp(0.0, y) - np.logaddexp(0.0, -y)
         return y if lower is not None else -y
+
+    def is_precise(self, y: np.ndarray) -> np.ndarray:
+        """Whether 32 bits tell values around this one apart, and from the border."""
+        lower, upper = self._bounds
+        low, high = -_TINY, _TINY
+        if not self.whole and upper is not None:
+            high = _NEAR
+        elif self.whole or lower is None:
+            low, high = -np.inf, np.inf
+        if not self.whole and lower not in (None, 0.0):
+            low = -_NEAR
+        return (y >= low) & (y <= high)
 
     @property
     def _bounds(self) -> tuple[float | None, float | None]:
@@ -282,14 +304,15 @@ def _traded(
     return _Pairs(other, y > centre, kept, np.where(kept, jacobian, 0.0))
 
 
-def _total(
+def _inverse_total(
     distribution: Distribution, z: np.ndarray, own: np.ndarray, before: np.ndarray
 ) -> tuple[float, float]:
-    """Returns what a density adds up to, and its standard error; NaN where elements depend.
+    """Returns one over what a density adds up to, and its standard error; NaN where nobody knows.
 
-    By the draws of each element within the shortest interval that held a share of those before:
+    By the draws of each independent element within the shortest interval that held a share of
+    those before, on the scale y on which all numbers are values:
 
-        1 / total = E_q[1{low <= z <= high} / ((high - low) q(z))]
+        1 / total = E_q[1{low <= y <= high} / ((high - low) q(z) |dz / dy|)]
 
     Args:
         distribution: What they were drawn from.
@@ -300,24 +323,24 @@ def _total(
     factors, support = as_factors(distribution), support_of(distribution)
     if factors is None or support.columns or support.norm is not None:
         return math.nan, math.nan
-    whole = support.whole or bool(np.all(before == np.round(before)))
-    ordered = np.sort(before.astype(np.float64), axis=0)
-    held = max(2, math.ceil(_SHARE * len(ordered)))
-    lengths = ordered[held - 1 :] - ordered[: len(ordered) - held + 1]
-    begin = np.argmin(lengths, axis=0)[None]
-    low = np.take_along_axis(ordered, begin, 0)
-    high = np.take_along_axis(ordered[held - 1 :], begin, 0)
-    unit = support.spacing if whole else 0.0
+    scale = _Scale(support, support.whole or bool(np.all(before == np.round(before))))
     log_prob = factors.log_prob(tf.cast(z.reshape([len(z), *factors.batch_shape]), factors.dtype))
     log_prob = np.asarray(log_prob, np.float64).reshape(z.shape)
-    inside = (z >= low - unit / 4) & (z <= high + unit / 4)
-    length = (high - low + unit) / (unit or 1.0)
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        weights = np.where(inside, np.exp(-log_prob) / length, 0.0)
-        each = weights.reshape(len(weights), -1).mean(axis=1)
+        y, ordered = (scale.of(v.astype(np.float64)) for v in (z, np.sort(before, axis=0)))
+        held = max(2, math.ceil(_SHARE * len(ordered)))
+        begin = np.argmin(ordered[held - 1 :] - ordered[: len(ordered) - held + 1], axis=0)[None]
+        low = np.take_along_axis(ordered, begin, 0)
+        high = np.take_along_axis(ordered[held - 1 :], begin, 0)
+        told = scale.is_precise(low) & scale.is_precise(high)
+        inside = told & (y >= low) & (y <= high)
+        length = high - low + (1.0 if scale.whole else 0.0)
+        weights = np.where(inside, np.exp(-log_prob - scale.log_slope(y)) / length, 0.0)
+        each = weights.reshape(len(weights), -1).sum(axis=1) / np.sum(told)
         # What a family is taken for by its elements may be another than what it scores.
-        beside = np.mean(own - log_prob.reshape(*own.shape, -1).sum(axis=-1))
-        total = np.exp(beside) / each.mean()
-    if not np.isfinite(total):  # draws that are all the same, or none in any interval
+        beside = np.exp(np.mean(log_prob.reshape(*own.shape, -1).sum(axis=-1) - own))
+        found, error = beside * each.mean(), beside * each.std(ddof=1) / math.sqrt(len(each))
+    # Draws that are all the same, or none in any interval; or few that outweigh all others.
+    if not np.isfinite(found) or np.max(weights) > _HEAVY * np.sum(weights):
         return math.nan, math.nan
-    return float(total), float(total * each.std(ddof=1) / math.sqrt(len(each)) / each.mean())
+    return float(found), float(error)

@@ -10,7 +10,7 @@ import tensorflow_probability as tfp
 
 from tfvae._tracing import noting_graphs, release
 from tfvae._typing import Distribution, Tensor
-from tfvae.distributions.support import support_of
+from tfvae.distributions.support import Support, support_of
 
 __all__ = ["check_distribution", "check_missing", "check_same_kind"]
 
@@ -51,10 +51,11 @@ def check_distribution(output: Any, part: str, shape_of: str, layer: str) -> Dis
 
 
 def check_same_kind(q_z: Distribution, p_z: Distribution) -> None:
-    """Checks that densities are not compared with the probabilities of a few states.
+    """Checks that densities are not compared with probabilities, nor with densities of surfaces.
 
     Raises:
-        ValueError: One of posterior and prior is over a continuum, the other over whole numbers.
+        ValueError: One of posterior and prior is over a continuum, the other over whole numbers; or
+            one is over directions, or over vectors that add up to one, and the other is not.
     """
     states, own = support_of(p_z), support_of(q_z)
     if own.whole and _is_continuous(p_z):
@@ -74,6 +75,20 @@ def check_same_kind(q_z: Distribution, p_z: Distribution) -> None:
             "`ELBO(gradient=Relaxed())` relaxes their draws for the gradient alone. Or choose a "
             "continuous prior."
         )
+    if own.norm != states.norm and not (own.whole or states.whole):
+        raise ValueError(
+            "Posterior and prior have densities of different kinds, whose KL is infinite: that of "
+            "vectors with a norm of one counts areas of a surface, others count volumes. Received: "
+            f"a posterior {_title(q_z, own)} and a prior {_title(p_z, states)}. Take a prior over "
+            "the same values, `priors.Hyperspherical` of directions or `priors.Parametric` of the "
+            "layer that ends the encoder, or another encoder. What a family of your own is over is "
+            "told by `tfvae.distributions.support_of.register`."
+        )
+
+
+def _title(distribution: Distribution, support: Support) -> str:
+    name = type(distribution).__name__
+    return f"{name} over vectors of norm one" if support.norm else f"{name} over numbers"
 
 
 def _is_continuous(distribution: Distribution) -> bool:
