@@ -134,3 +134,4 @@ def test_every_evaluation_says_something_finite_or_why_not(name):
     ledger = tfvae.decompose(model, one, num_samples=2, evidence_samples=2, verbose=False)
     assert np.isfinite(ledger.elbo.mean)
     assert "elbo" in str(ledger)
+    assert max(map(len, str(ledger).splitlines())) <= 80

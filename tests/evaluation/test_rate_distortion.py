@@ -152,6 +152,8 @@ def test_what_gives_no_curve_is_refused():
         error=TypeError,
         objective=tfvae.objectives.Renyi(0.5),
     )
+    refused("must be a function that makes .*Received: VAE", build=mlp_vae(), error=TypeError)
+    refused("Received: betas=None", betas=None)
     refused("must return a model of `tfvae`.*Received: int", build=lambda: 3, error=TypeError)
     refused("no latents, and so no rate: DensityModel", build=lambda: KINDS["density"]()[0])
     compiled = mlp_vae()

@@ -149,7 +149,7 @@ def _cell(entry: Estimate | None) -> str:
 
 def rate_distortion(
     build: Callable[[], LatentVariableModel],
-    betas: Iterable[float],
+    betas: Iterable[float] | float,
     data: Any,
     held_out: Any,
     *,
@@ -171,7 +171,7 @@ def rate_distortion(
     Args:
         build: Makes a new model, not compiled, at each call. For models that differ in their weight
             alone it sets the seed of their first weights.
-        betas: Weights of the rate, >= 0.
+        betas: Weights of the rate, >= 0, several or one.
         data: To train on, in any form that `fit` takes.
         held_out: To measure on, in any form that `tfvae.decompose` takes.
         objective: What is trained on, with its `beta` replaced by each of `betas`.
@@ -187,7 +187,7 @@ def rate_distortion(
         `RateDistortion`.
 
     Raises:
-        TypeError: `build` makes no model of `tfvae`, or `objective` is no `ELBO`.
+        TypeError: `build` is no function that makes a model of `tfvae`, or `objective` no `ELBO`.
         ValueError: There is no weight, or one that is negative or not finite; `build` makes models
             that are compiled, have no latents, or share weights; the data is not what they are for.
 
@@ -202,6 +202,11 @@ def rate_distortion(
     Reference: Fixing a Broken ELBO (Alemi et al., 2018), https://arxiv.org/abs/1711.00464
     """
     weights = _checked(betas)
+    if not callable(build) or isinstance(build, keras.Model):
+        raise TypeError(
+            "`build` must be a function that makes a new model at each call. "
+            f"Received: {type(build).__name__}"
+        )
     if not isinstance(objective, ELBO):
         raise TypeError(
             "`objective` must be a `tfvae.objectives.ELBO`, whose `beta` is replaced. "
@@ -230,8 +235,8 @@ def rate_distortion(
     return RateDistortion(weights, tuple(ledgers), tuple(models), discrete)
 
 
-def _checked(betas: Iterable[float]) -> tuple[float, ...]:
-    weights = tuple(betas)
+def _checked(betas: Iterable[float] | float) -> tuple[float, ...]:
+    weights = tuple(betas) if isinstance(betas, Iterable) else (betas,)
     if not weights:
         raise ValueError("`betas` must be weights of the rate, at least one. Received: none")
     for beta in weights:

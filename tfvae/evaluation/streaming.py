@@ -191,7 +191,7 @@ def progress(total: int | None, description: str, verbose: bool, *, unit: str = 
         total=total,
         desc=description,
         unit=f" {unit}",
-        unit_scale=unit != "points",
+        unit_scale=unit == "draws",
         delay=2.0,
         leave=False,
         disable=not verbose,
