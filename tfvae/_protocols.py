@@ -56,6 +56,11 @@ class Served(Scored, Described, Protocol):
     built: bool
 
     @property
+    def weights(self) -> list[Any]:
+        """All weights."""
+        ...
+
+    @property
     def latent_shape(self) -> tuple[int, ...]:
         """See `LatentVariableModel.latent_shape`."""
         ...

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from tests import analytic
-from tests.conftest import mlp_vae
+from tests.conftest import binary_data, mlp_vae
 from tests.kinds import kind
 from tfvae.export.signatures import signatures
 
@@ -137,3 +137,40 @@ def test_float64_stays():
         np.testing.assert_allclose(mean, model.decode(z).mean(), rtol=1e-14)
     finally:
         keras.config.set_floatx(before)
+
+
+@pytest.mark.slow
+@pytest.mark.xla
+def test_xla_compiles_answers_and_no_checks(tmp_path):
+    vae, x = mlp_vae(), tf.constant(binary_data(3))
+    names = ["decode", "log_prob"]
+    vae.export(tmp_path / "1", signatures=[*names, "encode"], jit_compile=names, verbose=False)
+    served = tf.saved_model.load(str(tmp_path / "1")).signatures
+    z = tf.constant([[0.3, -1.2], [0.0, 2.0]])
+    for rows in (2, 1, 0):
+        found = served["decode"](z=z[:rows])["x_mean"]
+        np.testing.assert_allclose(found, vae.decode(z[:rows]).mean(), rtol=1e-5)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Signature `decode`"):
+        served["decode"](z=z * np.nan)
+    seeds = tf.constant([[0, 1], [0, 2], [0, 1]])
+    count = tf.constant(500)
+    scores = [
+        served["log_prob"](x=x, num_samples=count, seed=s)["log_prob"] for s in (seeds, [3, 4])
+    ]
+    np.testing.assert_allclose(*scores, atol=0.3)
+    compiled = {
+        name: any(
+            f.attr["_XlaMustCompile"].b for f in function.graph.as_graph_def().library.function
+        )
+        for name, function in served.items()
+    }
+    assert compiled == {"decode": True, "log_prob": True, "encode": False}
+
+
+def test_only_signatures_that_there_are_can_be_compiled():
+    vae = mlp_vae()
+    vae.build([None, 6])
+    with pytest.raises(ValueError, match="must name some of decode, each once"):
+        signatures(vae, ["decode"], ["encode"])
+    with pytest.raises(ValueError, match="know nothing of XLA"):
+        signatures(vae, ["portable_decode"], ["portable_decode"])

@@ -23,7 +23,9 @@ COUNTS = ("num_samples", "num_steps")
 Answer = Callable[..., dict[str, Tensor]]
 
 
-def answered(answer: Answer, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def answered(
+    answer: Answer, inputs: Mapping[str, Tensor], *, jit_compile: bool = False
+) -> dict[str, Tensor]:
     """Returns the answer to a request, of which no row depends on another.
 
     - A `seed` `[2]` is that of the request as a whole: its rows are drawn together.
@@ -36,6 +38,7 @@ def answered(answer: Answer, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         answer: From inputs to outputs, by name, `[B, ...]` each.
         inputs: Those with rows `[B, ...]`, all of one B, and any of `COUNTS` `[]` and
             `seed`.
+        jit_compile: Whether XLA compiles the answer, for each shape of the inputs anew.
 
     Example:
         >>> from tfvae.export.rows import answered
@@ -46,7 +49,7 @@ def answered(answer: Answer, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         >>> bool(y[0] == y[2]), bool(y[0] == y[1])
         (True, False)
     """
-    traced = _traced(answer, inputs)
+    traced = _traced(answer, inputs, jit_compile)
     if "seed" not in inputs:
         return with_rows(_all_alike(traced) if _draws(traced) else traced, inputs)
     seed = inputs["seed"]
@@ -99,7 +102,7 @@ def _longer(value: Tensor, lacking: Tensor) -> Tensor:
     return tf.ensure_shape(tf.concat([value, zeros], axis=0), [None, *value.shape[1:]])
 
 
-def _traced(answer: Answer, inputs: Mapping[str, Tensor]) -> Any:
+def _traced(answer: Answer, inputs: Mapping[str, Tensor], jit_compile: bool) -> Any:
     """Returns an answer as one graph, by which rows are answered together and alone."""
     specs = {
         name: tf.TensorSpec([2] if name == "seed" else [None, *value.shape[1:]], value.dtype)
@@ -108,7 +111,9 @@ def _traced(answer: Answer, inputs: Mapping[str, Tensor]) -> Any:
     }
     specs |= {name: tf.TensorSpec([], tf.int32) for name in COUNTS if name in inputs}
     graphs: list[Any] = []
-    function = tf.function(noting_graphs(answer, graphs), autograph=False)
+    function = tf.function(
+        noting_graphs(answer, graphs), autograph=False, jit_compile=jit_compile or None
+    )
     traced = function.get_concrete_function(**specs)
     release(graphs)
     return traced

@@ -79,15 +79,19 @@ def offered(model: Served) -> tuple[str, ...]:
     return tuple(name for name in (*STANDARD, *FURTHER) if answers.lacks(name) is None)
 
 
-def signatures(model: Served, names: Iterable[str] = STANDARD) -> dict[str, Endpoint]:
+def signatures(
+    model: Served, names: Iterable[str] = STANDARD, compiled: Iterable[str] = ()
+) -> dict[str, Endpoint]:
     """Returns signature name → (function of tensors, specs of its inputs).
 
     Args:
         model: A built model.
         names: Which ones, in any order.
+        compiled: Those of them whose answers XLA compiles; their checks stay outside of it.
 
     Raises:
-        ValueError: There is no signature of a name, or the model lacks it.
+        ValueError: There is no signature of a name, or the model lacks it; or one is to be compiled
+            that is not among them, or is portable.
         RuntimeError: A portable one says other things than the one that takes a seed.
     """
     answers, names = Answers(model), checked_names(names)
@@ -98,7 +102,14 @@ def signatures(model: Served, names: Iterable[str] = STANDARD) -> dict[str, Endp
                 f"This model has no signature `{name}`: {reason}. Expected any of: "
                 f"{', '.join(offered(model))}."
             )
-    return {name: _endpoint(model, answers, name) for name in names}
+    compiled = checked_names(compiled, names) if compiled else []
+    for name in compiled:
+        if name in PORTABLE:
+            raise ValueError(
+                f"Other runtimes than TensorFlow read `{name}`, and know nothing of XLA: leave it "
+                f"out of `jit_compile`. Received: jit_compile={compiled}"
+            )
+    return {name: _endpoint(model, answers, name, name in compiled) for name in names}
 
 
 def checked_names(
@@ -121,7 +132,7 @@ def checked_names(
     return names
 
 
-def _endpoint(model: Served, answers: Answers, name: str) -> Endpoint:
+def _endpoint(model: Served, answers: Answers, name: str, jit_compile: bool) -> Endpoint:
     if name in PORTABLE:
         found = twin(model, name)
         found.check()
@@ -136,7 +147,7 @@ def _endpoint(model: Served, answers: Answers, name: str) -> Endpoint:
             parts = {n: v for n, v in parts.items() if n == CONTEXT}
         others = {n: v for n, v in given.items() if n not in {*parts, *latents}}
         request = checked_request(model, name, parts, latents, others)
-        return answered(getattr(answers, name), request)
+        return answered(getattr(answers, name), request, jit_compile=jit_compile)
 
     return endpoint, inputs
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from tfvae.export.card import EXTRA, own_files, write_card
 from tfvae.export.folders import written_beside
 from tfvae.export.naming import GRAPH, is_export, name_outputs
 from tfvae.export.signatures import STANDARD, Endpoint, signatures
+from tfvae.export.small import SmallWeights, in_small
 from tfvae.export.targets import check_built, local_target
 from tfvae.export.verification import check_answers, example_inputs
 from tfvae.export.warm_up import write_warm_up_requests
@@ -29,6 +30,8 @@ def export_saved_model(
     filepath: str | Path,
     *,
     names: Iterable[str] = STANDARD,
+    jit_compile: Iterable[str] = (),
+    weights_dtype: str | None = None,
     warm_up: bool = False,
     verify: bool = True,
     verbose: bool = True,
@@ -50,6 +53,10 @@ def export_saved_model(
         filepath: Folder to write, such as `saved_models/digits/1`: servers read the last part as
             the version. `~` is the home folder.
         names: Of the signatures that it is to have.
+        jit_compile: Names of those that XLA compiles, for each shape of their inputs anew.
+        weights_dtype: Type that kernels and other arrays of weights are kept in, "bfloat16" or
+            "float16": half of the file, and of what a server reads. Products are in the type of the
+            model.
         warm_up: Adds a request for each signature by which TensorFlow Serving warms up.
         verify: Compares what the file answers with the model before it takes its place.
         verbose: Prints the path and the signatures.
@@ -72,9 +79,10 @@ def export_saved_model(
     check_built(model)
     target = local_target(filepath)
     _check_replaceable(target)
-    endpoints = signatures(model, names)
+    endpoints = signatures(model, names, jit_compile)
+    small = in_small(model, weights_dtype)
     with written_beside(target) as folder:
-        traced = _traced(endpoints)
+        traced = _traced(endpoints, small)
         tf.saved_model.save(_served(model, traced), str(folder), signatures=traced)
         name_outputs(folder)
         inputs = example_inputs(model) if verify or warm_up else {}
@@ -115,12 +123,12 @@ def _check_replaceable(target: Path) -> None:
     )
 
 
-def _traced(endpoints: Mapping[str, Endpoint]) -> dict[str, Callable[..., Any]]:
+def _traced(endpoints: Mapping[str, Endpoint], small: SmallWeights) -> dict[str, Any]:
     """Returns the graph of each signature, traced once."""
     traced = {}
     for name, (function, specs) in endpoints.items():
         graphs: list[Any] = []
-        noted = noting_graphs(function, graphs)
+        noted = noting_graphs(small.reading(function), graphs)
         endpoint = tf.function(noted, input_signature=specs, autograph=False)
         traced[name] = endpoint.get_concrete_function()
         release(graphs)

@@ -21,6 +21,8 @@ class Exporting:
         filepath: Any,
         *,
         signatures: Iterable[str] = STANDARD,
+        jit_compile: Iterable[str] = (),
+        weights_dtype: str | None = None,
         warm_up: bool = False,
         verify: bool = True,
         verbose: bool = True,
@@ -37,6 +39,9 @@ class Exporting:
             signatures: Names of those that it is to have; all that a model can have are
                 `tfvae.export.signatures.offered(model)`, and those of `tfvae.export.portable`, for
                 runtimes other than TensorFlow. More of them take longer to write.
+            jit_compile: Names of those that XLA compiles, for each shape of their inputs anew: for
+                servers whose batches have few sizes. Draws are others than without.
+            weights_dtype: "bfloat16" or "float16" keeps arrays of weights in half of their bytes.
             warm_up: Adds a request for each of them, by which TensorFlow Serving warms up: needs
                 `pip install "tfvae[serving]"`.
             verify: Loads what was written, and compares what all signatures answer to two points
@@ -58,6 +63,8 @@ class Exporting:
             self,
             filepath,
             names=signatures,
+            jit_compile=jit_compile,
+            weights_dtype=weights_dtype,
             warm_up=warm_up,
             verify=verify,
             verbose=verbose,
