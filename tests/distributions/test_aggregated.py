@@ -128,6 +128,29 @@ def test_any_posterior_of_the_package_and_the_ledger_agree(name):
     assert abs(found.entropy - ledger.entropy_z.mean) < 5 * error + 1e-4
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["laplace", "diagonal"])
+def test_sizes_that_a_graph_leaves_open(name):
+    """Posteriors and values of any number, none of these among them."""
+    expected = AggregatedPosterior(FAMILIES[name]())
+    like = [tf.TensorSpec([None, 3]), tf.TensorSpec([None, 3]), tf.TensorSpec([None, None, 3])]
+
+    @tf.function(autograph=False, input_signature=like)
+    def score(loc, scale, z):
+        if name == "diagonal":
+            q = AggregatedPosterior(tfd.MultivariateNormalDiag(loc, scale))
+        else:
+            q = AggregatedPosterior(tfd.Independent(tfd.Laplace(loc, scale), 1))
+        return q.log_prob(z), q.sample(tf.shape(z)[0], seed=[0, 1])
+
+    for shape in ([4, 2], [1, 1], [0, 2], [2, 0]):
+        z = tf.constant(RNG.normal(size=(*shape, 3)), tf.float32)
+        found, drawn = score(LOC, SCALE, z)
+        assert found.shape == shape
+        assert drawn.shape == (shape[0], 3)
+        np.testing.assert_allclose(found, expected.log_prob(z), rtol=1e-5, atol=1e-5)
+
+
 def test_stays_what_it_is_through_a_graph():
     q = AggregatedPosterior(FAMILIES["diagonal"]())
     z = tf.constant(LOC[:2])
