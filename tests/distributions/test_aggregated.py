@@ -151,6 +151,7 @@ def test_sizes_that_a_graph_leaves_open(name):
         np.testing.assert_allclose(found, expected.log_prob(z), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_stays_what_it_is_through_a_graph():
     q = AggregatedPosterior(FAMILIES["diagonal"]())
     z = tf.constant(LOC[:2])
