@@ -221,7 +221,8 @@ def _in_blocks(score: Any, rows: Tensor, at_once: Tensor, dtype: Any) -> Tensor:
     number = tf.shape(rows)[0]
     # Of no rows there is one block all the same, of zeros: a loop that never runs has no shape.
     num_blocks = tf.maximum(1, -(-number // at_once))
-    rows = tf.pad(rows, [[0, tf.cast(number == 0, tf.int32)], *([[0, 0]] * (rows.shape.rank - 1))])
+    one: Any = tf.cast(number == 0, tf.int32)
+    rows = tf.pad(rows, [[0, one], *([[0, 0]] * (rows.shape.rank - 1))])
     # Filled up with the last row: zeros may be no values at all, and have no gradient.
     places = tf.minimum(tf.range(num_blocks * at_once), tf.maximum(number, 1) - 1)
     places = tf.reshape(places, tf.stack([num_blocks, at_once]))
