@@ -125,9 +125,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Returns the options of the command line."""
     parser = argparse.ArgumentParser(description="Cluster digits by finite mixtures.")
     add = parser.add_argument
-    add("--components", type=int, nargs="+", default=[10, 20, 40], help="K, to compare")
+    add("--components", type=int, nargs="+", default=[10, 40], help="K, to compare")
     add("--ways", nargs="+", choices=WAYS[1:], default=WAYS[1:], help="beside EM")
-    add("--epochs", type=int, default=200, help="most epochs by gradient")
+    add("--epochs", type=int, default=100, help="most epochs by gradient")
     add("--seeds", type=int, default=3, help="fits of each")
     add("--output", type=Path, default=Path("outputs/mixture"), help="folder of the pictures")
     return parser.parse_args(arguments)
