@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     call = loaded.signatures
     num_samples = tf.constant(options.num_samples)
     seed = tf.constant([options.seed, 0], tf.int32)
-    print(f"{options.folder} serves: {', '.join(sorted(call))}")
+    print(f"{options.folder} serves:\n  {', '.join(sorted(call))}")
 
     new = call["generate"](num_samples=tf.constant(4), seed=seed)
     print_side_by_side(new["x_mean"].numpy(), "generate: means of p(x|z) at 4 draws of the prior")
