@@ -1,10 +1,10 @@
 """What falls through? Models of parts drawn at random, over data that is whole or spoiled.
 
-Each case draws a posterior, a likelihood, a prior, an objective with its estimator, a scheme and an
-optimizer, sizes down to one point, one dimension and a last batch of one, and perhaps a fault in
-the data. It has to train to finite numbers, evaluate finitely, go on from a checkpoint to the bit,
-and answer the same from an export; or to be refused in the package's own words before the first
-update. All else fell through, and is printed. Run it as
+Each case draws a kind of model, a posterior, a likelihood, a prior, an objective with its
+estimator, a scheme and an optimizer, sizes down to one point, one dimension and a last batch of
+one, and perhaps a fault in the data. It has to train to finite numbers, evaluate finitely, go on
+from a checkpoint to the bit, export, and have no fault that `tfvae.check` finds; or to be refused
+in the package's own words before the first update. All else fell through, and is printed. Run it as
 
     python benchmarks/fuzz.py --cases 500
 """
@@ -57,6 +57,7 @@ class Case(NamedTuple):
     latents: int
     batch_size: int
     num_samples: int
+    kind: str = "vae"
 
 
 def family(make: Any, *arguments: Any, **settings: Any) -> Callable[[int], Any]:
@@ -184,11 +185,13 @@ OPTIMIZERS = {
     "clipped": lambda: keras.optimizers.Adamax(1e-3, global_clipnorm=1.0),
 }
 
+KINDS = ["vae"] * 4 + ["context", "hierarchy", "labels", "mixture", "density"]
+
 FAULTS = ["none"] * 8 + ["nan", "infinite", "huge", "other shape", "no rows", "text", "outside"]
 
 
 def drawn(choose: Choose) -> Case:
-    """Returns a case; half of them keep what most models have."""
+    """Returns a case; in half of them each part is what most models have."""
     parts: dict[str, Sequence[str]] = {
         "posterior": list(POSTERIORS),
         "likelihood": list(LIKELIHOODS),
@@ -202,6 +205,8 @@ def drawn(choose: Choose) -> Case:
         name: plain[name] if name in plain and choose([True, False]) else choose(options)
         for name, options in parts.items()
     }
+    if found["posterior"] != plain["posterior"] and choose([True, False]):
+        found["prior"] = "same family"  # which most need
     return Case(
         **found,
         fault=choose(FAULTS),
@@ -210,6 +215,7 @@ def drawn(choose: Choose) -> Case:
         latents=choose([1, 2, 3]),
         batch_size=choose([1, 2, 3]),
         num_samples=choose([1, 1, 3]),
+        kind=choose(KINDS),
     )
 
 
@@ -242,6 +248,16 @@ def data_of(case: Case) -> np.ndarray:
     return x
 
 
+def named(case: Case, x: np.ndarray) -> Any:
+    """Returns `x` as the kind of model takes it."""
+    rng = np.random.default_rng(1)
+    if case.kind == "context":
+        return {"x": x, "context": rng.normal(size=(len(x), 2)).astype("float32")}
+    if case.kind == "labels":
+        return {"x": x, "y": rng.integers(-1, 3, len(x))}
+    return x
+
+
 def model_of(case: Case) -> Any:
     """Returns the compiled model.
 
@@ -249,24 +265,85 @@ def model_of(case: Case) -> Any:
         Exception: The parts do not fit each other.
     """
     keras.utils.set_random_seed(0)
-    make = POSTERIORS[case.posterior]
-    head, out = make(case.latents), LIKELIHOODS[case.likelihood][0](case.size)
-    first = [keras.Input((case.size,))]
-    if case.likelihood == "masked":
-        first.append(tfvae.networks.FillMissing())
-    encoder = keras.Sequential([*first, keras.layers.Dense(_size(head, case.latents)), head])
-    num_latents = encoder.output_shape[1:]
-    decoder = keras.Sequential(
-        [keras.Input(num_latents), keras.layers.Dense(_size(out, case.size)), out]
-    )
-    vae = tfvae.VAE(encoder, decoder, PRIORS[case.prior](lambda: make(case.latents)), seed=0)
-    vae.compile(
+    model = _MODELS[case.kind](case)
+    model.compile(
         OPTIMIZERS[case.optimizer](),
         OBJECTIVES[case.objective](case.num_samples),
         scheme=SCHEMES[case.scheme](),
         jit_compile=False,
     )
-    return vae
+    return model
+
+
+def network(head: Any, size: int, fills: bool = False, **inputs: int) -> Any:
+    """Returns a linear network from named inputs to the parameters of a layer, and that.
+
+    Args:
+        head: The layer.
+        size: How many parameters it takes, where it does not say.
+        fills: Whether entries may be missing.
+        **inputs: Their sizes, by name.
+    """
+    given = [keras.Input((width,), name=name) for name, width in inputs.items()]
+    read = [tfvae.networks.FillMissing()(g) if fills and g.name == "x" else g for g in given]
+    h = keras.layers.Concatenate()(read) if len(read) > 1 else read[0]
+    made = head(keras.layers.Dense(_size(head, size))(h))
+    return keras.Model(given if len(given) > 1 else given[0], made)
+
+
+def _vae(case: Case, **context: int) -> Any:
+    make = POSTERIORS[case.posterior]
+    out = LIKELIHOODS[case.likelihood][0](case.size)
+    encoder = network(make(case.latents), case.latents, _fills(case), x=case.size, **context)
+    z = encoder.output_shape[-1]
+    decoder = network(out, case.size, z=z, **context)
+    return tfvae.VAE(encoder, decoder, PRIORS[case.prior](lambda: make(case.latents)), seed=0)
+
+
+def _hierarchy(case: Case) -> Any:
+    make, size = POSTERIORS[case.posterior], case.latents
+    out = LIKELIHOODS[case.likelihood][0](case.size)
+    top = network(make(size), size, _fills(case), x=case.size)
+    z = top.output_shape[-1]
+    posteriors = [network(make(size), size, _fills(case), x=case.size, z_2=z), top]
+    decoders = [network(out, case.size, z_1=z), network(make(size), size, z_2=z)]
+    return tfvae.HierarchicalVAE(
+        posteriors, decoders, PRIORS[case.prior](lambda: make(size)), seed=0
+    )
+
+
+def _labels(case: Case) -> Any:
+    make, size = POSTERIORS[case.posterior], case.latents
+    out, one_hot = LIKELIHOODS[case.likelihood][0](case.size), layers.OneHotCategorical(3)
+    q_z = network(make(size), size, _fills(case), x=case.size, y=3)
+    z = q_z.output_shape[-1]
+    generative = {
+        "y": priors.OneHot(),
+        "z": network(make(size), size, y=3),
+        "x": network(out, case.size, z=z, y=3),
+    }
+    q_y = network(one_hot, 3, _fills(case), x=case.size)
+    return tfvae.DirectedModel(generative, {"y": q_y, "z": q_z}, partly_observed=["y"], seed=0)
+
+
+def _density(case: Case) -> Any:
+    return tfvae.DensityModel(priors.Parametric(LIKELIHOODS[case.likelihood][0](case.size)), seed=0)
+
+
+_MODELS: dict[str, Callable[[Case], Any]] = {
+    "vae": _vae,
+    "context": lambda case: _vae(case, context=2),
+    "hierarchy": _hierarchy,
+    "labels": _labels,
+    "mixture": lambda case: tfvae.FiniteMixture(
+        LIKELIHOODS[case.likelihood][0](case.size), 3, seed=0
+    ),
+    "density": _density,
+}
+
+
+def _fills(case: Case) -> bool:
+    return LIKELIHOODS[case.likelihood][1] == "lacking"
 
 
 def _size(layer: Any, size: int) -> int:
@@ -316,7 +393,7 @@ def check(case: Case, deep: bool = True) -> str:
 
 
 def _tried(case: Case, deep: bool) -> str:
-    x, vae = data_of(case), model_of(case)
+    x, vae = named(case, data_of(case)), model_of(case)
     settings = {"batch_size": case.batch_size, "epochs": 2, "verbose": 0}
     history = vae.fit(x, **settings).history
     _finite("logs", *history.values())
@@ -327,6 +404,10 @@ def _tried(case: Case, deep: bool) -> str:
         return "trained"
     evidence = tfvae.log_likelihood(vae, x, num_samples=4, seed=0, verbose=False)
     _finite("evidence", evidence.per_point)
+    found = tfvae.check(vae, x, num_samples=32, verbose=False)
+    faults = [f"{f.tried}: {f.found}" for f in found.problems if f.level == "fault"]
+    if faults:
+        raise Fell(f"`check` finds: {'; '.join(faults)}")
     with tempfile.TemporaryDirectory() as folder:
         _goes_on(case, x, settings, vae, folder)
         vae.save(f"{folder}/vae.keras") if "tfp" not in case.posterior else None
@@ -334,7 +415,7 @@ def _tried(case: Case, deep: bool) -> str:
     return "trained"
 
 
-def _goes_on(case: Case, x: np.ndarray, settings: Any, whole: Any, folder: str) -> None:
+def _goes_on(case: Case, x: Any, settings: Any, whole: Any, folder: str) -> None:
     """Checks that a run that was cut ends as the one that was not."""
     for cut in ([_CutAfter()], []):
         vae = model_of(case)

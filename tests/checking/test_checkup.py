@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import tfvae
-from tests.checking.broken import BITS, BROKEN, Through, encoder
+from tests.checking.broken import BITS, BROKEN, Through, decoder, encoder
 from tests.conftest import mlp_decoder, mlp_vae, slow_but
 from tests.kinds import KINDS
 from tfvae.checking import checkup
@@ -206,3 +206,15 @@ def test_a_part_that_raises_is_a_finding(monkeypatch):
     monkeypatch.setattr(checkup, "_RULES", (("rows", rule),))
     found = tfvae.check(mlp_vae(), BITS, verbose=False)["rows"]
     assert (found.level, found.found) == ("fault", "RuntimeError: no way")
+
+
+def test_entries_that_are_always_missing_have_no_place(monkeypatch):
+    only(monkeypatch, "scale of p(x|z)")
+    likelihood = tfvae.layers.Masked(tfvae.layers.IndependentNormal(6))
+    q = encoder(tfvae.networks.FillMissing())
+    model = tfvae.VAE(q, decoder(head=likelihood), seed=0)
+    data = np.where(np.arange(6) == 2, np.nan, np.random.default_rng(0).normal(size=(16, 6)))
+    assert tfvae.check(model, data, verbose=False).level == "ok"
+    far = tfvae.check(model, 1e3 * data, verbose=False)
+    assert [f.tried for f in far.problems] == ["scale of p(x|z)"]
+    assert tfvae.check(model, np.full([4, 6], np.nan), verbose=False).level != "fault"

@@ -8,7 +8,9 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfvae import FiniteMixture
 from tfvae.layers import DistributionLambda, IndependentNormal, MixtureSameFamily, VariableLayer
+from tfvae.priors import Parametric
 
 tfd = tfp.distributions
 
@@ -161,3 +163,10 @@ def test_plain_functions_as_losses_and_metrics():
     prediction = model.predict(x, verbose=0)
     assert isinstance(prediction, np.ndarray)
     assert prediction.shape == (40, 2)
+
+
+@pytest.mark.parametrize("make", [Parametric, lambda layer: FiniteMixture(layer, 3)])
+def test_what_counts_parameters_is_not_given_a_function(make):
+    layer = DistributionLambda(lambda t: tfd.Independent(tfd.Normal(t, 1.0), 1))
+    with pytest.raises(TypeError, match=r"nobody can count its parameters.*`params_size`"):
+        make(layer)

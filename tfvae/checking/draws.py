@@ -100,17 +100,9 @@ def of_likelihood_scale(subject: Subject) -> Iterator[Finding]:
             if support.categories or support.one_hot or support.norm or _is_binary(support):
                 continue
             compared += 1
-            own, other = (
-                _place(np.asarray(v)[..., columns]) for v in (drawn[node], subject.rows[node])
-            )
-            away = np.mean(np.abs(own[0] - other[0])) / max(
-                np.mean(own[1]), np.mean(other[1]), 1e-30
-            )
-            ratio = (np.mean(own[1]) + 1e-30) / (np.mean(other[1]) + 1e-30)
-            if not (1.0 / _FAR <= ratio <= _FAR) and np.mean(other[1]) > 0.0:
-                far.append(f"{label} spreads {ratio:.2g} times as far")
-            elif not away <= _AWAY:
-                far.append(f"{label} lies {away:.2g} spreads away")
+            parts = (np.asarray(v)[..., columns] for v in (drawn[node], subject.rows[node]))
+            said = _apart(*parts)
+            far += [f"{label} {said}"] if said else []
     if far:
         yield Finding(
             name,
@@ -212,10 +204,23 @@ def _is_binary(support: Support) -> bool:
     return support.whole and None not in bounds and bounds == (0.0, support.spacing)
 
 
+def _apart(drawn: np.ndarray, data: np.ndarray) -> str:
+    """Returns how draws `[N, ...]` lie far from data `[M, ...]`; nothing where they do not."""
+    drawn, data = (v.reshape(len(v), -1).astype(np.float64) for v in (drawn, data))
+    seen = ~np.all(np.isnan(data), axis=0)  # of entries that are always missing there is no place
+    if not np.any(seen):
+        return ""
+    own, other = _place(drawn[:, seen]), _place(data[:, seen])
+    (middle, wide), (true_middle, true_wide) = own, other
+    spread, true_spread = np.mean(wide), np.mean(true_wide)
+    if true_spread > 0.0 and not 1.0 / _FAR <= spread / true_spread <= _FAR:
+        return f"spreads {spread / true_spread:.2g} times as far"
+    away = np.mean(np.abs(middle - true_middle)) / max(spread, true_spread, 1e-30)
+    return "" if away <= _AWAY else f"lies {away:.2g} spreads away"
+
+
 def _place(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns the middle of each entry over the rows, and how far values lie from it."""
-    values = np.where(np.isfinite(values), values, np.nan).astype(np.float64)
-    values = values[:, ~np.all(np.isnan(values), axis=0)] if values.ndim > 1 else values
     low, middle, high = np.nanquantile(values, [0.1, 0.5, 0.9], axis=0)
     # Of sparse values most are the same.
     wide = np.where(high > low, 0.5 * (high - low), np.nanmean(np.abs(values - middle), axis=0))

@@ -82,10 +82,13 @@ class DistributionLambda(DistributionLayer):
         """A function does not tell how many parameters it reads.
 
         Raises:
-            NotImplementedError: Always.
+            TypeError: Always.
         """
-        raise NotImplementedError(
-            "`DistributionLambda` takes any input, so it cannot count its parameters."
+        raise TypeError(
+            "`DistributionLambda` takes any input, so that nobody can count its parameters. What "
+            "learns parameters for a layer, such as `priors.Parametric` and `FiniteMixture`, "
+            "takes a layer that says how many it reads: one of `tfvae.layers`, or a subclass of "
+            "`DistributionLayer` with `params_size`."
         )
 
     def build(self, input_shape: Any) -> None:
