@@ -195,7 +195,7 @@ def draw(found: dict[str, dict[str, np.ndarray]], ceiling: float, path: Path) ->
                 for family, scores in found.items()
             }
         },
-        "rate and mutual information": {
+        "rate; I(x;z), its ceiling in red": {
             "rate": {family: scores["rate"] for family, scores in found.items()},
             "I(x;z)": {family: scores["mutual_information"] for family, scores in found.items()},
         },
@@ -218,7 +218,6 @@ def draw(found: dict[str, dict[str, np.ndarray]], ceiling: float, path: Path) ->
                     markersize=4,
                     color=colours[name],
                     linewidth=1.0,
-                    label=name if row == 0 else None,
                 )
                 if len(each) > 1:
                     heights = np.full(len(each), row + 0.25)
@@ -231,8 +230,7 @@ def draw(found: dict[str, dict[str, np.ndarray]], ceiling: float, path: Path) ->
         axes.set_axisbelow(True)
     first, second, _ = figure.axes
     first.axvline(0.0, color="#999999", linewidth=0.8)
-    second.axvline(ceiling, color="#d1495b", linewidth=0.8, linestyle="--", label="ceiling of I")
-    second.legend(fontsize=6, frameon=False)
+    second.axvline(ceiling, color="#d1495b", linewidth=0.8, linestyle="--")
     first.set_yticks(range(len(found)), list(found))
     first.invert_yaxis()
     figure.savefig(path)
