@@ -93,6 +93,12 @@ def model():
     return tfvae.VAE(encoder, decoder, seed=0), x
 
 
+def test_what_is_to_be_validated_is():
+    layer = layers.Adapted(layers.IndependentNormal(1), np.ones([3, 1]), validate_args=True)
+    assert layer(tf.zeros([1, 2])).distribution.validate_args
+    assert not layer.layer.validate_args
+
+
 @pytest.mark.slow
 def test_the_recipe_of_tables_is_right_for_ages_and_incomes(model, tmp_path):
     vae, x = model

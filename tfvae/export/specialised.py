@@ -21,14 +21,13 @@ __all__ = ["RUNS", "Specialised", "outputs_of", "reached", "size_of"]
 RUNS = ({"S": 2, "B": 5}, {"S": 3, "B": 5}, {"S": 2, "B": 7})
 _MONOMIALS = ((), ("B",), ("S",), ("S", "B"))
 
-_SHAPES = {"Shape", "ShapeN", "Size", "Rank"}
 _SAME = {"CheckNumerics", "EnsureShape", "Identity", "PreventGradient", "Snapshot", "StopGradient"}
 # Whose result is their first input where both have one shape.
 _MAYBE_SAME = {"BroadcastTo", "Reshape"}
 
 
 def size_of(values: Sequence[int]) -> tuple[int, tuple[str, ...]] | None:
-    """Returns a number in each run as a multiple of sizes, None where it is none.
+    """Returns a number in each run as a multiple of sizes, or None.
 
     Example:
         >>> from tfvae.export.specialised import size_of
@@ -178,7 +177,7 @@ class Specialised:
             return True
         if node.op == "Placeholder":
             return name != "num_samples"
-        if node.op in _SHAPES:
+        if node.op in {"Shape", "ShapeN", "Size", "Rank"}:
             return False
         # Functions and tables may do anything.
         if "Stateless" in node.op or node.op.endswith("PartitionedCall"):

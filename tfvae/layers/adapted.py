@@ -119,8 +119,7 @@ class Adapted(DistributionLayer):
         cls, params: Tensor, layer: DistributionLayer, validate_args: bool = False
     ) -> Distribution:
         """Returns the plain distribution of the parameters of `layer`, `[..., P]`, of no data."""
-        del validate_args  # that of `layer` counts
-        return layer._distribution(params)
+        return layer._distribution(params, validate_args=validate_args)
 
     def build(self, input_shape: Any) -> None:
         self.layer.build(input_shape)
@@ -136,8 +135,11 @@ class Adapted(DistributionLayer):
     def _structure(self) -> dict[str, Any]:
         return {"layer": self.layer}
 
-    def _distribution(self, params: Tensor) -> Distribution:
-        return self.layer._distribution(self._counted(tf.convert_to_tensor(params)))
+    def _distribution(self, params: Tensor, *, validate_args: bool = False) -> Distribution:
+        raw = tf.convert_to_tensor(params)
+        return self.new(
+            self._counted(raw), self.layer, validate_args=validate_args or self.validate_args
+        )
 
     def _counted(self, raw: Tensor) -> Tensor:
         """Returns the parameters of `layer` from those of this one, `[..., P]`."""

@@ -141,7 +141,7 @@ class _AutoregressiveLayer(DistributionLayer):
     def _event_dtype(self, params: keras.KerasTensor) -> str:
         return self._dtype_of_draws
 
-    def _distribution(self, params: Tensor) -> Distribution:
+    def _distribution(self, params: Tensor, *, validate_args: bool = False) -> Distribution:
         params_fn, element_fn, sample_fn = self._functions
         return distributions.Autoregressive(
             params_fn,
@@ -151,7 +151,7 @@ class _AutoregressiveLayer(DistributionLayer):
             tf.cast(params, self._network_dtype),
             values_of(self.network),
             sample_fn,
-            validate_args=self.validate_args,
+            validate_args=validate_args or self.validate_args,
         )
 
     def _network_options(self) -> dict[str, Any]:

@@ -177,9 +177,10 @@ class DistributionLayer(keras.layers.Layer):
     def _params_size(self) -> int:
         return self.params_size(*self._structure().values())
 
-    def _distribution(self, params: Tensor) -> Distribution:
+    def _distribution(self, params: Tensor, *, validate_args: bool = False) -> Distribution:
         structure, options = self._structure().values(), self._options()
-        return self.new(params, *structure, validate_args=self.validate_args, **options)
+        validate_args = validate_args or self.validate_args
+        return self.new(params, *structure, validate_args=validate_args, **options)
 
     def _coercible(self, params: Tensor) -> Distribution:
         with uncast():

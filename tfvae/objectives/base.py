@@ -42,8 +42,7 @@ class Objective(Configured):
         takes_all_states: Whether the scores of all states of a z that has few will do in place of
             those of draws: true of what is made of `Terms.expect`, `distortion` and `rate`.
         needs_all_states: Whether nothing else will do.
-        is_bound: Whether its expectation is at most log p(x), whatever the weights of the model;
-            None where nobody has said, as of objectives of one's own that do not.
+        is_bound: Whether its expectation is at most log p(x); None where nobody has said.
 
     Call arguments:
         terms: `Terms` with S draws for B points.
@@ -214,11 +213,8 @@ class Sum(Objective):
         weights = [float(w) for w in self.weights if isinstance(w, NUMBERS) and w >= 0.0]
         if any(part.is_bound is None for part in self.objectives):
             return None
-        return (
-            all(part.is_bound for part in self.objectives)
-            and len(weights) == len(self.objectives)
-            and math.isclose(sum(weights), 1.0)
-        )
+        is_mean = len(weights) == len(self.objectives) and math.isclose(sum(weights), 1.0)
+        return is_mean and all(part.is_bound for part in self.objectives)
 
     @property
     def gradient(self) -> GradientEstimator | None:
