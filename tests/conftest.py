@@ -84,12 +84,13 @@ def pytest_addoption(parser):
     parser.addoption(
         "--share",
         default="0/1",
-        help="Of the tests marked `exhaustive`, only those of one share: 2/5 is the third of five.",
+        help="Of the tests marked `exhaustive`, only one share and the numbers of before: 2/5 is "
+        "the third of five shares.",
     )
 
 
-# Whose slow tests run programs from end to end.
-_PROGRAMS = {"examples", "benchmarks"}
+# Whose slow tests run programs from end to end, and whose belong to each share.
+_PROGRAMS, _ALWAYS = {"examples", "benchmarks"}, "golden"
 
 
 def _place(case):
@@ -124,12 +125,12 @@ def pytest_collection_modifyitems(config, items):
         return
     share, shares = map(int, config.option.share.split("/"))
     asked = "exhaustive" in config.option.markexpr
-    left_out = {
-        item
-        for item in items
-        if item.get_closest_marker("exhaustive")
-        and not (asked and zlib.crc32(item.nodeid.encode()) % shares == share)
-    }
+
+    def runs(item):
+        turn = zlib.crc32(item.nodeid.encode()) % shares == share
+        return asked and (turn or item.path.parent.name == _ALWAYS)
+
+    left_out = {i for i in items if i.get_closest_marker("exhaustive") and not runs(i)}
     config.hook.pytest_deselected(items=list(left_out))
     items[:] = [item for item in items if item not in left_out]
 

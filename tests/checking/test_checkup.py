@@ -91,6 +91,7 @@ def test_nothing_changes_and_training_goes_on_as_without():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_data_in_other_forms_is_read():
     model = mlp_vae()
     stream = tf.data.Dataset.from_tensor_slices(BITS).batch(5)

@@ -235,6 +235,7 @@ def test_what_is_no_batch_of_posteriors_is_refused():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.xla
 @pytest.mark.parametrize("objective", [None, tfvae.objectives.MMD()], ids=["elbo", "mmd"])
 def test_trains_as_a_prior_under_xla(objective):

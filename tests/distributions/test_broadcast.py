@@ -53,7 +53,15 @@ MAKERS = {
     Labelled: (lambda a, b: Labelled(tfd.Normal(a, 1.0), tf.where(b > 0.0, b, np.nan)), 0, 0),
 }
 # Of one array of parameters, of none with a batch, or no parameters but other distributions.
-ALONE = {"Autoregressive", "Hierarchy", "KernelDensity", "NormalMixture", "Support"}
+ALONE = {
+    "AggregatedPosterior",
+    "Autoregressive",
+    "EntropyEstimate",
+    "Hierarchy",
+    "KernelDensity",
+    "NormalMixture",
+    "Support",
+}
 
 
 def test_battery_is_complete():

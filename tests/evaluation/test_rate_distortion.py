@@ -78,6 +78,7 @@ def test_the_entropy_is_that_of_the_best_model_and_bounds_all(linear):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_is_told_in_eighty_columns_in_numbers_and_as_a_frame(quick):
     quick, _ = quick
     text = str(quick)

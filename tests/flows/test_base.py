@@ -124,6 +124,7 @@ def test_all_weights_get_a_gradient(cls):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.xla
 def test_eager_graph_and_xla_agree():
     flows = [made(cls, 3, 2, scale=0.5, dtype="float32") for cls in FLOWS]

@@ -411,6 +411,7 @@ def test_trains_under_xla():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_life_of_a_model_of_several_nodes(tmp_path):
     model, data = labelled_tables(), table_data()
     assert (model.data.event_shape, model.latent_shape, model.data.context_shape) == (
@@ -503,6 +504,7 @@ def _shared_tables():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_bad_batches_change_no_weight():
     model = labelled_tables()
     model.compile("adam")
@@ -570,6 +572,7 @@ def _y_reads_z():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.xla
 def test_settings_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="`partly_observed` is a list of latent nodes"):

@@ -330,6 +330,7 @@ def test_three_levels_train_under_xla(kind):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("kind", ["top_down", "ladder"])
 def test_three_levels_train_and_are_stored(kind, tmp_path):
     vae, x = three_levels(kind), binary_data(16)

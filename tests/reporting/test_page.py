@@ -121,6 +121,7 @@ def test_names_are_text_and_no_markup(written):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_sliders_have_a_picture_for_each_of_their_steps(written):
     parsed = Page(written[0])
     sliders = [attrs for tag, attrs in parsed.elements if tag == "input"]

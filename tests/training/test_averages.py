@@ -53,6 +53,7 @@ def trained(use_ema, scheme=None, **settings):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("settings", "scheme"),
     [

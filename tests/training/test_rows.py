@@ -143,6 +143,7 @@ def test_many_steps_are_single_ones_to_the_bit(name):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.xla
 def test_many_steps_are_single_ones_to_the_bit_under_xla():
     one, one_logs = trained({}, 1, jit_compile=True)
@@ -153,6 +154,7 @@ def test_many_steps_are_single_ones_to_the_bit_under_xla():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("scheme", [Joint(), Alternating(2)])
 def test_rows_are_batches_of_a_dataset(scheme):
     """The same order, batch by batch through Keras and in one loop."""
