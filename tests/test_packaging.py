@@ -44,6 +44,7 @@ def test_wheel_and_sdist_hold_the_package(distributions):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_wheel_alone_works(distributions, tmp_path):
     wheel, _ = distributions
     site = tmp_path / "site"

@@ -31,6 +31,7 @@ def installed(block):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_programs_run_as_they_stand(vae, tmp_path, monkeypatch, capsys):
     blocks = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     assert len(blocks) == 5

@@ -87,6 +87,7 @@ def test_numbers_are_those_of_the_model(fitted):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_pipelines_searches_and_pickles(fitted):
     density, rows = fitted
     kept = pickle.loads(pickle.dumps(density))

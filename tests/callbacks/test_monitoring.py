@@ -46,6 +46,7 @@ def test_progress_bar_needs_no_terms():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_monitor_tells_once_and_leaves_training_alone():
     weights, histories, start = [], [], None
     for watched in (False, True):

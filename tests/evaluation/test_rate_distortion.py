@@ -54,6 +54,7 @@ def quick():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_curve_is_that_of_reverse_water_filling(linear):
     """Unit i is active where its eigenvalue is above beta s2 (E1)."""
     active = []

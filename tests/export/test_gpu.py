@@ -43,6 +43,7 @@ def without_kernel(function, specs):
     }
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", slow_but(of=list(SERVED)))
 def test_operations_have_kernels(name):
     model, _ = served(name)

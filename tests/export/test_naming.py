@@ -20,6 +20,7 @@ def outputs(folder):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_outputs_keep_their_names_beside_others(tmp_path):
     vae, (few, more) = mlp_vae(), (tmp_path / "few", tmp_path / "more")
     vae.export(few, signatures=["encode", "decode"], verbose=False)

@@ -79,6 +79,7 @@ def test_serves_the_same_numbers_with_tensorflow_alone(tmp_path, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_seed_decides_all_draws(tmp_path):
     model = analytic.LinearGaussian.random()
     model.vae().export(tmp_path / "1", verbose=False)
@@ -140,6 +141,7 @@ def test_float64_stays():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.xla
 def test_xla_compiles_answers_and_no_checks(tmp_path):
     vae, x = mlp_vae(), tf.constant(binary_data(3))

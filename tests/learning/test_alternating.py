@@ -32,6 +32,7 @@ def test_each_update_leaves_the_other_weights_alone():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_with_enough_encoder_steps_an_update_is_the_m_step_of_em():
     """At the exact posterior the gradient of the bound is that of log p(x), in closed form."""
     rng, s2, rate, steps = np.random.default_rng(0), 0.5, 0.05, 300

@@ -182,6 +182,7 @@ def test_real_likelihoods_take_any_finite_number(image_vae):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_fractions_are_warned_of_once_per_fit(binary_vae):
     fractions = np.random.default_rng(0).uniform(size=(12, 6)).astype("float32")
     for arguments in (

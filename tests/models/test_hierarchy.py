@@ -254,6 +254,7 @@ def test_rates_by_level_match_their_closed_forms(reads):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_one_level_is_the_plain_vae():
     encoder, decoder, x = mlp_encoder(), mlp_decoder(), binary_data(20)
     start = [w.numpy() for w in encoder.weights + decoder.weights]
@@ -366,6 +367,7 @@ def test_three_levels_are_served_by_tensorflow_alone(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_ledger_shows_the_rate_level_by_level():
     ledger = tfvae.decompose(
         two_levels(),

@@ -90,6 +90,7 @@ def trained():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_imputation_beats_the_columns_and_is_sure_where_it_should_be(trained):
     vae, history = trained
     assert history["val_elbo"][-1] > history["val_elbo"][0] + 1.0

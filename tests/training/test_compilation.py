@@ -206,6 +206,7 @@ class BatchCounter(keras.callbacks.Callback):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_steps_are_taken_together_where_no_callback_asks_for_batches(tmp_path):
     x = binary_data(84)
     settings = {"batch_size": 4, "epochs": 2, "shuffle": False, "verbose": 0}
@@ -291,6 +292,7 @@ def conv_vae():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.xla
 def test_convolutions_on_a_cpu_are_left_to_tensorflow_or_compiled_step_by_step():
     """Within a loop XLA takes many times as long; whoever asks for it gets each step by itself."""
