@@ -193,8 +193,13 @@ def pytest_fixture_setup(fixturedef, request):
 
 @pytest.fixture(autouse=True)
 def fixed_seed():
-    """Every test starts from the same state of all generators, whatever ran before it."""
+    """Every test starts from the same state of all generators, whatever ran before it.
+
+    And from the same types: Keras takes its policy from `floatx` when somebody first asks for it.
+    """
     keras.utils.set_random_seed(20_240_229)
+    keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
 
 
 # What a process holds after it was last cleaned up, and how much more may come, in bytes.
