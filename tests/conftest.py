@@ -20,6 +20,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.autograph.core import config
 from tensorflow.python.autograph.impl import conversion
+from tensorflow.python.util import tf_stack
 
 import tfvae
 from tfvae.export import writer
@@ -55,6 +56,14 @@ class _AsItStands(config.DoNotConvert):
 
 
 config.CONVERSION_RULES = (_AsItStands("tfvae"), *config.CONVERSION_RULES)
+
+
+# Each operation keeps the lines of Python that made it, some hundred deep under pytest, which takes
+# a tenth of the time of all tests. These are kept for all of them.
+_lines, _read_lines = tf_stack.extract_stack(), tf_stack.extract_stack
+tf_stack.extract_stack = lambda *args, **kwargs: (
+    _read_lines(*args, **kwargs) if _converts else _lines
+)
 
 
 # An export is loaded and asked before it is kept, which is half of its time: in tests of exports

@@ -155,12 +155,18 @@ WITH_SECOND = [
     layers.RelaxedOneHotCategorical,
 ]
 WITHOUT_SECOND = [layers.IndependentStudentT, layers.IndependentBeta, layers.PowerSpherical]
+PRIORS = {
+    layers.PowerSpherical: lambda: tfvae.priors.Hyperspherical(),
+    layers.RelaxedOneHotCategorical: lambda: tfvae.priors.Parametric(
+        layers.RelaxedOneHotCategorical(2)
+    ),
+}
 
 
 def vae_of(layer):
     head = keras.layers.Dense(layer.params_size(2))
     encoder = keras.Sequential([keras.Input((6,)), head, layer(2)])
-    return tfvae.VAE(encoder, mlp_decoder(), seed=0)
+    return tfvae.VAE(encoder, mlp_decoder(), PRIORS.get(layer, lambda: None)(), seed=0)
 
 
 @pytest.mark.slow
