@@ -76,15 +76,16 @@ def test_there_are_few_shapes_whatever_is_left_and_asked_for():
     assert shapes_of(rows, 10, 1) == [[((10, 4), 10)]]
 
 
-def test_calls_are_long_for_small_work_and_hold_a_bounded_amount_of_data():
+def test_calls_are_long_for_small_work_and_hold_a_bounded_amount_of_data(monkeypatch):
     few = Rows({"x": tf.zeros([900, 4])}, None, 100)
     many = Rows({"x": tf.zeros([9000, 4])}, None, 9)
     small, large = [np.zeros([10, 10])], [np.zeros([10_000, 10_000])]
     assert few.batches_in_a_call(small) == 10
     assert many.batches_in_a_call(small) == 50
     assert many.batches_in_a_call(large) == 10
+    monkeypatch.setattr("tfvae.training.rows._CALL_BYTES", 2**16)
     for size, most in ((4, 3), (8, 1), (40, 1)):
-        wide = Rows({"x": tf.zeros([40, 2**20])}, None, size)
+        wide = Rows({"x": tf.zeros([40, 2**10])}, None, size)
         assert wide.batches_in_a_call(small) == most
         # Whoever asks for more gets it in pieces.
         assert {shape[0] for (shape, _) in shapes_of(wide, 50, 1)[0]} == {most}
