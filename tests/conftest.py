@@ -5,8 +5,10 @@ import ctypes
 import gc
 import os
 import pathlib
+import random
 import resource
 import sys
+import unittest.mock
 import zlib
 from collections.abc import Iterable, Mapping
 
@@ -20,7 +22,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.autograph.core import config
 from tensorflow.python.autograph.impl import conversion
-from tensorflow.python.util import tf_stack
+from tensorflow.python.eager import context
 
 import tfvae
 from tfvae.export import writer
@@ -56,14 +58,6 @@ class _AsItStands(config.DoNotConvert):
 
 
 config.CONVERSION_RULES = (_AsItStands("tfvae"), *config.CONVERSION_RULES)
-
-
-# Each operation keeps the lines of Python that made it, some hundred deep under pytest, which takes
-# a tenth of the time of all tests. These are kept for all of them.
-_lines, _read_lines = tf_stack.extract_stack(), tf_stack.extract_stack
-tf_stack.extract_stack = lambda *args, **kwargs: (
-    _read_lines(*args, **kwargs) if _converts else _lines
-)
 
 
 # An export is loaded and asked before it is kept, which is half of its time: in tests of exports
@@ -192,21 +186,34 @@ compilation.xla_pays = lambda *given: _test_uses_xla or _pays(*given)
 _libc = ctypes.CDLL("libc.so.6") if sys.platform == "linux" else None
 
 
+def _set_seeds(name):
+    """Sets all generators, TensorFlow's own by this name, without forgetting its kernels.
+
+    `tf.random.set_seed` forgets all of them, since those that draw without a seed have a state: to
+    make them again takes a sixth of the time of tests that run few operations. Here those kernels
+    are told apart by seeds that no other test has.
+    """
+    with unittest.mock.patch("tensorflow.random.set_seed"):
+        keras.utils.set_random_seed(20_240_229)
+    eager, seed = context.context(), zlib.crc32(name.encode())
+    eager._seed, eager._rng = seed, random.Random(seed)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_fixture_setup(fixturedef, request):
     """What several tests share is made from the same state, whichever of them comes first."""
     if fixturedef.scope != "function":
-        keras.utils.set_random_seed(20_240_229)
+        _set_seeds(fixturedef.baseid + fixturedef.argname)
     return (yield)
 
 
 @pytest.fixture(autouse=True)
-def fixed_seed():
+def fixed_seed(request):
     """Every test starts from the same state of all generators, whatever ran before it.
 
     And from the same types: Keras takes its policy from `floatx` when somebody first asks for it.
     """
-    keras.utils.set_random_seed(20_240_229)
+    _set_seeds(request.node.nodeid)
     keras.config.set_floatx("float32")
     keras.config.set_dtype_policy("float32")
 
@@ -236,6 +243,7 @@ def fresh_session():
     """Drops the graphs of each module when it is done: they pile up, and slow all that follows."""
     yield
     keras.backend.clear_session()
+    context.context().clear_kernel_cache()
     _clean_up()
     gc.freeze()  # What of a graph is left now stays for ever: not to be looked through again.
 

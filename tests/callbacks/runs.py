@@ -10,6 +10,7 @@ import os
 import random
 import signal
 import sys
+import traceback
 
 import keras
 import numpy as np
@@ -82,12 +83,17 @@ def killed_or_whole(path, kind, epochs, seed):
             tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
             result = run(path, kind, epochs, count)
             os.write(into, json.dumps(result).encode())
-        finally:
             os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(1)
     os.close(into)
     with os.fdopen(out) as pipe:
         text = pipe.read()
-    os.waitpid(child, 0)
+    ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if ended not in (0, -signal.SIGKILL):
+        raise RuntimeError(f"A run did not end by a kill of its own, but with {ended}.")
     return json.loads(text) if text else None
 
 
