@@ -39,7 +39,7 @@ def test_both_ends_of_a_path_are_those_of_the_model(start):
     model, data = kind("conditional")
     ((batch, num),) = Stream(model, data, 20)
     path = path_of(model, batch, {}, start)
-    z = path.draw(3, tf.constant([0, 1]))
+    z = tf.stack([path.draw(tf.constant([0, i])) for i in range(3)])
     assert z.shape == (3, num, 2)
     prior = model.prior_of(batch)
     first = model.encode(**batch) if start else prior

@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import tensorflow as tf
 
-from tfvae._config import check_count
 from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Seed, Tensor
-from tfvae.evaluation.chains import adapted_steps, annealed
+from tfvae.evaluation.annealer import Annealer
 from tfvae.evaluation.estimate import OfDraws
-from tfvae.evaluation.paths import check_free, path_of, temperatures
 from tfvae.evaluation.proposals import Proposal
 from tfvae.evaluation.record import Record
 from tfvae.evaluation.streaming import Stream, filled, progress
 from tfvae.evaluation.units import Unit
-from tfvae.graph.evidence import summary_of_weights
 from tfvae.models import LatentVariableModel
 
 __all__ = ["AnnealedLogLikelihood", "annealed_log_likelihood"]
 
 # A tenth of the points with moves that are mostly refused are not to be taken at their word.
 _LOW_ACCEPTANCE, _MANY_POINTS = 0.3, 0.1
-
-# What is found of each point.
-_NAMES = ("log_p_x", "standard_error", "ess", "acceptance")
-
-_Compute = Callable[[dict[str, Tensor], dict[str, Tensor], Tensor, Tensor], tuple[Tensor, ...]]
 
 
 @dataclass(frozen=True)
@@ -67,6 +57,24 @@ class AnnealedLogLikelihood(OfDraws):
 
     _DRAWS: ClassVar[str] = "chains"
     _FEW: ClassVar[float] = 3.0
+
+    @classmethod
+    def of(
+        cls, values: Mapping[str, np.ndarray], num_temperatures: int, num_chains: int
+    ) -> AnnealedLogLikelihood:
+        """Summarises what is known of each point.
+
+        Args:
+            values: `[N]` each, by name: those of `Annealer.found` and of `Unit.of_first`.
+            num_temperatures: T.
+            num_chains: S.
+        """
+        return cls(
+            **cls._fields_of(values),
+            acceptance=values["acceptance"],
+            num_temperatures=num_temperatures,
+            num_chains=num_chains,
+        )
 
     def _doubts(self) -> list[str]:
         stuck = float(np.mean(self.acceptance < _LOW_ACCEPTANCE))
@@ -108,6 +116,7 @@ def annealed_log_likelihood(
     start: Proposal | None = None,
     unit: Any = 1.0,
     batch_size: int = 50,
+    memory_gib: float = 1.0,
     resume: Any = None,
     seed: Seed = 0,
     verbose: bool = True,
@@ -123,8 +132,11 @@ def annealed_log_likelihood(
     no part in it. Work grows with T S (2 + num_leapfrog_steps), each of these about a step of
     training; sizes of the leapfrog steps are found by four chains of their own per point.
 
-    Streams: memory depends on `batch_size` and `num_chains`, and neither on the number of points
-    nor on `num_temperatures`, but for the per-point results and T numbers of each point of a batch.
+    Streams: memory depends neither on the number of points nor on `num_chains`, but for the
+    per-point results and T numbers of each point of a batch. So many chains move at once as make
+    5,000 of all points of a batch together, or as `memory_gib` holds: what a chain takes is counted
+    as in `tfvae.log_likelihood`, for a gradient. What a chain draws is its own: with how many
+    others it moves changes results by rounding alone, which many moves may amplify.
 
     Args:
         model: A trained model whose latents take every real value.
@@ -135,6 +147,8 @@ def annealed_log_likelihood(
         start: What the chains begin from, such as `tfvae.evaluation.Widened()`; None is the prior.
         unit: How large one unit of the data as it was measured is, see `tfvae.log_likelihood`.
         batch_size: Points per batch, for arrays.
+        memory_gib: The most memory that a block of chains may take, in units of 2**30 bytes; the
+            four that find the sizes of steps go together in any case.
         resume: Name of a file that keeps what is found batch by batch, and from which the
             evaluation goes on where it exists, see `tfvae.log_likelihood`.
         seed: Int or pair of ints; the same seed, data and `batch_size` give the same numbers.
@@ -160,71 +174,39 @@ def annealed_log_likelihood(
         On the Quantitative Analysis of Decoder-Based Generative Models (Wu et al., 2017),
         https://arxiv.org/abs/1611.04273
     """
-    num_chains = check_count("num_chains", num_chains)
-    num_leapfrog_steps = check_count("num_leapfrog_steps", num_leapfrog_steps)
-    betas = tf.constant(temperatures(check_count("num_temperatures", num_temperatures)))
+    annealer = Annealer(model, num_temperatures, num_chains, num_leapfrog_steps, memory_gib, start)
     seed = stateless_seed(0 if seed is None else seed)
-    if start is not None and not isinstance(start, Proposal):
-        raise TypeError(
-            "`start` must be a `tfvae.evaluation.Proposal`, such as `tfvae.evaluation.Widened()`, "
-            f"or None for the prior. Received: {type(start).__name__}"
-        )
-    stream = Stream(model, data, batch_size)
+    stream, units = Stream(model, data, batch_size), Unit(model, unit)
     if start is not None and stream.num_points is not None:
         start.check_points(stream.num_points)
-    compute = model.functions(
-        ("annealed", num_chains, num_leapfrog_steps, start),
-        functools.partial(_annealer, model, num_chains, num_leapfrog_steps, start),
-    )
-    units = Unit(model, unit)
     settings = {
         "task": "annealed_log_likelihood",
-        "num_temperatures": int(num_temperatures),
-        "num_chains": num_chains,
-        "num_leapfrog_steps": num_leapfrog_steps,
+        "num_temperatures": annealer.num_temperatures,
+        "num_chains": annealer.num_chains,
+        "num_leapfrog_steps": annealer.num_leapfrog_steps,
         "start": start,
         "unit": np.asarray(unit).tolist(),
         "seed": np.asarray(seed).tolist(),
     }
     record = Record(resume, model, settings)
-    first = 0
     with progress(stream.likely_points, "annealed log p(x)", verbose) as bar:
-        for index, (batch, count) in enumerate(stream):
-            own = {} if start is None else start.of_points(slice(first, first + count))
-            own = {name: filled(part, len(batch["x"])) for name, part in own.items()}
+        for index, (batch, own, count) in enumerate(_with_own(stream, start)):
             if not record.holds({**batch, **{f"own {n}": v for n, v in own.items()}}, count):
-                found = compute(batch, own, betas, fold_in(seed, index))
-                values = {n: v.numpy()[:count] for n, v in zip(_NAMES, found, strict=True)}
+                values = annealer.found(batch, own, count, fold_in(seed, index))
                 record.add({**values, **units.of_first(batch, count)})
             bar.update(count)
-            first += count
+    record.close()
+    return AnnealedLogLikelihood.of(record.values, annealer.num_temperatures, annealer.num_chains)
+
+
+def _with_own(
+    stream: Stream, start: Proposal | None
+) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor], int]]:
+    """Yields all data batch by batch, with what the start knows of its points."""
+    first = 0
+    for batch, count in stream:
+        own = {} if start is None else start.of_points(slice(first, first + count))
+        yield batch, {name: filled(part, len(batch["x"])) for name, part in own.items()}, count
+        first += count
     if start is not None:
         start.check_points(first)
-    record.close()
-    values = record.values
-    return AnnealedLogLikelihood(
-        **AnnealedLogLikelihood._fields_of(values),
-        acceptance=values["acceptance"],
-        num_temperatures=int(num_temperatures),
-        num_chains=num_chains,
-    )
-
-
-def _annealer(
-    model: LatentVariableModel, num_chains: int, num_leapfrog_steps: int, start: Proposal | None
-) -> _Compute:
-    def compute(
-        batch: dict[str, Tensor], own: dict[str, Tensor], betas: Tensor, seed: Tensor
-    ) -> tuple[Tensor, ...]:
-        exact = model.exact_log_p_x(**batch)
-        if exact is not None:
-            same = [tf.fill(tf.shape(exact), tf.cast(v, exact.dtype)) for v in (num_chains, np.nan)]
-            return exact, tf.zeros_like(exact), *same
-        check_free(model)
-        path = path_of(model, batch, own, start)
-        steps = adapted_steps(path, betas, num_leapfrog_steps, fold_in(seed, 0))
-        z = path.draw(num_chains, fold_in(seed, 1))
-        log_w, accepted = annealed(path, z, betas, steps, num_leapfrog_steps, fold_in(seed, 2))
-        return *summary_of_weights(log_w), accepted
-
-    return compute

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,16 +12,12 @@ from tfvae._config import check_count
 from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Seed, Tensor
 from tfvae.data.spec import CONTEXT
-from tfvae.evaluation.chains import adapted_steps, annealed
+from tfvae.evaluation.annealer import ENDS, Annealer
 from tfvae.evaluation.estimate import Estimate, Shown, render_table
-from tfvae.evaluation.paths import check_free, path_of, temperatures
 from tfvae.evaluation.streaming import Stream, filled, progress
-from tfvae.graph.evidence import summary_of_weights
 from tfvae.models import LatentVariableModel
 
 __all__ = ["Bidirectional", "bidirectional"]
-
-_Compute = Callable[[dict[str, Tensor], Tensor, Tensor, Tensor], tuple[Tensor, ...]]
 
 
 @dataclass(frozen=True)
@@ -81,6 +75,7 @@ def bidirectional(
     num_leapfrog_steps: int = 5,
     context: Any = None,
     batch_size: int = 50,
+    memory_gib: float = 1.0,
     seed: Seed = 0,
     verbose: bool = True,
 ) -> Bidirectional:
@@ -102,6 +97,8 @@ def bidirectional(
         num_leapfrog_steps: Leapfrog steps of a move.
         context: What each point is drawn for, `[N, ...]` or `[1, ...]`, for a model of p(x|c).
         batch_size: Points at once.
+        memory_gib: The most memory that a block of chains may take, see
+            `tfvae.annealed_log_likelihood`.
         seed: Int or pair of ints.
         verbose: Shows a progress bar where it takes more than two seconds.
 
@@ -125,71 +122,55 @@ def bidirectional(
         https://arxiv.org/abs/1611.04273
     """
     num_points = check_count("num_points", num_points)
-    num_chains = check_count("num_chains", num_chains)
-    num_leapfrog_steps = check_count("num_leapfrog_steps", num_leapfrog_steps)
-    betas = tf.constant(temperatures(check_count("num_temperatures", num_temperatures)))
+    batch_size = check_count("batch_size", batch_size)
+    annealer = Annealer(model, num_temperatures, num_chains, num_leapfrog_steps, memory_gib)
     seed = stateless_seed(0 if seed is None else seed)
-    data, z = _drawn(model, num_points, fold_in(seed, -1), context)
+    data, z = _drawn(model, num_points, batch_size, fold_in(seed, -1), context)
     stream = Stream(model, data, batch_size)
-    compute = model.functions(
-        ("bidirectional", num_chains, num_leapfrog_steps),
-        functools.partial(_bounds, model, num_chains, num_leapfrog_steps),
-    )
-    results: list[list[np.ndarray]] = [[], [], []]
-    first = 0
+    parts: list[dict[str, np.ndarray]] = []
     with progress(num_points, "bidirectional", verbose) as bar:
         for index, (batch, count) in enumerate(stream):
-            rows = filled(z[first : first + count], len(batch["x"]))
-            found = compute(batch, rows, betas, fold_in(seed, index))
-            for result, values in zip(results, found, strict=True):
-                result.append(values.numpy()[:count])
+            first = index * batch_size
+            own = {ENDS: filled(z[first : first + count], len(batch["x"]))}
+            parts.append(annealer.found(batch, own, count, fold_in(seed, index)))
             bar.update(count)
-            first += count
-    lower, upper, acceptance = (np.concatenate(result) for result in results)
+    values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    lower, upper = values["log_p_x"], values["upper"]
     return Bidirectional(
         lower=Estimate.of(lower),
         upper=Estimate.of(upper),
         gap=Estimate.of(upper - lower),
-        acceptance=acceptance,
+        acceptance=values["acceptance"],
         data=data,
-        num_temperatures=int(num_temperatures),
-        num_chains=num_chains,
+        num_temperatures=annealer.num_temperatures,
+        num_chains=annealer.num_chains,
     )
 
 
 def _drawn(
-    model: LatentVariableModel, num_points: int, seed: Tensor, context: Any
+    model: LatentVariableModel, num_points: int, batch_size: int, seed: Tensor, context: Any
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Returns data of the model's own by name, and the latents `[N, *E]` that it came from."""
-    graph, given = model.graph, {}
+    given = {}
     if context is not None:
-        context = tf.convert_to_tensor(context)
-        given[CONTEXT] = np.broadcast_to(context.numpy(), [num_points, *context.shape[1:]])
-        context = tf.constant(given[CONTEXT])
-    drawn = model.generate(num_points, seed, context)
+        context = np.asarray(tf.convert_to_tensor(context))
+        given[CONTEXT] = np.broadcast_to(context, [num_points, *context.shape[1:]])
+    parts = []
+    for index, first in enumerate(range(0, num_points, batch_size)):
+        rows = slice(first, min(num_points, first + batch_size))
+        own = tf.constant(given[CONTEXT][rows]) if given else None
+        parts.append(_drawn_at_once(model, rows.stop - first, fold_in(seed, index), own))
+    data = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    z = data.pop(ENDS)
+    return {**data, **given}, z
+
+
+def _drawn_at_once(
+    model: LatentVariableModel, num_points: int, seed: Tensor, context: Tensor | None
+) -> dict[str, np.ndarray]:
+    """Returns data of the model's own by name, and as `ENDS` the latents that it came from."""
+    graph, drawn = model.graph, model.generate(num_points, seed, context)
     # Models that tell latent nodes apart name them, others have one z.
     apart = all(name in drawn for name in graph.latents)
     z = drawn["z"] if not apart else graph.join(drawn) if graph.latents else tf.zeros([num_points])
-    data = {name: drawn[name].numpy() for name in graph.observed}
-    return {**data, **given}, z.numpy()
-
-
-def _bounds(model: LatentVariableModel, num_chains: int, num_leapfrog_steps: int) -> _Compute:
-    def compute(
-        batch: dict[str, Tensor], z: Tensor, betas: Tensor, seed: Tensor
-    ) -> tuple[Tensor, ...]:
-        exact = model.exact_log_p_x(**batch)
-        if exact is not None:
-            return exact, exact, tf.fill(tf.shape(exact), tf.cast(np.nan, exact.dtype))
-        check_free(model)
-        path = path_of(model, batch, {})
-        steps = adapted_steps(path, betas, num_leapfrog_steps, fold_in(seed, 0))
-        first = path.draw(num_chains, fold_in(seed, 1))
-        last = tf.broadcast_to(z[None], tf.shape(first))
-        there, accepted = annealed(path, first, betas, steps, num_leapfrog_steps, fold_in(seed, 2))
-        back, also = annealed(
-            path, last, betas, steps, num_leapfrog_steps, fold_in(seed, 3), backwards=True
-        )
-        return summary_of_weights(there)[0], -summary_of_weights(-back)[0], 0.5 * (accepted + also)
-
-    return compute
+    return {**{name: drawn[name].numpy() for name in graph.observed}, ENDS: z.numpy()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfvae._config import check_amount
 from tfvae._tracing import noting_graphs, release
 
-__all__ = ["Blocks", "bytes_per_draw", "check_memory"]
+__all__ = ["Blocks", "bytes_per_draw", "check_memory", "specs_of_point"]
 
 # Draws of all points of a batch that are scored at once where memory allows: enough to fill the
 # cores, little enough to stay in their caches.
@@ -35,13 +35,14 @@ class Blocks(NamedTuple):
     draws: int
 
     @classmethod
-    def within(cls, memory_gib: float, each: int, num_points: int) -> Blocks:
+    def within(cls, memory_gib: float, each: int, num_points: int, least: int = 1) -> Blocks:
         """Returns the largest pass within a budget, up to 5,000 draws of all points together.
 
         Args:
             memory_gib: The budget, in units of 2**30 bytes.
             each: Bytes that one draw of one point takes.
             num_points: Points of a batch, B.
+            least: The fewest draws of a point that go together.
 
         Example:
             >>> from tfvae.evaluation.blocks import Blocks
@@ -51,8 +52,8 @@ class Blocks(NamedTuple):
             Blocks(points=53, draws=1)
         """
         most = max(1, int(memory_gib * _GIBIBYTE) // max(1, each))
-        points = min(num_points, most)
-        return cls(points, max(1, min(_DRAWS_AT_ONCE, most) // points))
+        points = min(num_points, max(1, most // least))
+        return cls(points, max(least, min(_DRAWS_AT_ONCE, most) // points))
 
 
 def check_memory(memory_gib: float) -> None:
@@ -62,6 +63,11 @@ def check_memory(memory_gib: float) -> None:
         ValueError: It is not a positive number.
     """
     check_amount("memory_gib", memory_gib, positive=True)
+
+
+def specs_of_point(parts: Mapping[str, Any]) -> dict[str, tf.TensorSpec]:
+    """Returns what one point of a batch is, by name, from its parts `[B, ...]`."""
+    return {name: tf.TensorSpec([1, *part.shape[1:]], part.dtype) for name, part in parts.items()}
 
 
 def bytes_per_draw(score: Callable[..., Any], **point: Any) -> tuple[int, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -21,29 +21,33 @@ Batch = Mapping[str, Tensor]
 
 
 class Path(NamedTuple):
-    """Densities between a start and p(x, z), for a batch of x.
+    """Densities between a start and p(x, z), for some points of a batch.
 
         log f_t(z) = (1 - t) log start(z) + t log p(x, z) = log start(z) + t log_ratio(z)
 
     Attributes:
-        start: Distribution of what f_0 is the density of, batch shape `[]` or `[B]`.
-        log_ratio: From z `[S, B, *E]` to log p(x, z) - log start(z) `[S, B]`, nats.
+        start: Distribution of what f_0 is the density of, batch shape `[]` or `[P]`.
+        log_ratio: From z `[S, P, *E]` to log p(x, z) - log start(z) `[S, P]`, nats.
+        draw: From a seed to draws of the start, one for each point of the whole batch `[B, *E]`.
         num_points: B.
     """
 
     start: Distribution
     log_ratio: Callable[[Tensor], Tensor]
+    draw: Callable[[Tensor], Tensor]
     num_points: Tensor
 
-    def draw(self, num_chains: int, seed: Tensor) -> Tensor:
-        """Returns draws of the start `[S, B, *E]`."""
-        if self.start.batch_shape.rank:
-            return self.start.sample(num_chains, seed=seed)
-        return self.start.sample([num_chains, self.num_points], seed=seed)
-
     def log_density(self, z: Tensor, temperature: Tensor) -> Tensor:
-        """Returns log f_t(z) `[S, B]`, nats."""
+        """Returns log f_t(z) `[S, P]`, nats."""
         return self.start.log_prob(z) + temperature * self.log_ratio(z)
+
+    def value_and_slope(self, z: Tensor, temperature: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns log f_t(z) `[S, P]`, nats, and its gradient `[S, P, *E]`."""
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(z)
+            value = self.log_density(z, temperature)
+        slope: Any = tape.gradient(value, z, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        return value, slope
 
 
 def temperatures(number: int) -> np.ndarray:
@@ -94,20 +98,45 @@ def check_free(model: LatentVariableModel) -> None:
 
 
 def path_of(
-    model: LatentVariableModel, batch: Batch, own: Batch, start: Proposal | None = None
+    model: LatentVariableModel,
+    batch: Batch,
+    own: Batch,
+    start: Proposal | None = None,
+    points: Tensor | None = None,
 ) -> Path:
-    """Returns the path of a batch from the prior, or another start, to p(x, z)."""
-    graph, prior, parts = model.graph, model.prior_of(batch), model.data.as_parts(batch)
+    """Returns the path from the prior, or another start, to p(x, z).
+
+    Args:
+        model: The model.
+        batch: `x` `[B, ...]`, and `context` for a model with one.
+        own: What the start knows of the points, by name `[B, ...]`.
+        start: Where the path begins, None for the prior.
+        points: Which of the points it is for `[P]`; None for all, and then P is B.
+    """
+    graph, whole = model.graph, _start_of(model, batch, own, start)
+    num_points = tf.shape(batch["x"])[0]
+
+    def draw(seed: Tensor) -> Tensor:
+        rows = [] if whole.batch_shape.rank else [num_points]
+        return whole.sample(rows, seed=seed)
+
+    if points is not None:
+        batch, own = ({n: tf.gather(v, points) for n, v in p.items()} for p in (batch, own))
+    first = whole if points is None else _start_of(model, batch, own, start)
+    prior, parts = model.prior_of(batch), model.data.as_parts(batch)
 
     def log_likelihood(z: Tensor) -> Tensor:
         return graph.log_p_observed(parts, graph.split(z))
 
-    num_points = tf.shape(batch["x"])[0]
-    if start is None:
-        return Path(prior, log_likelihood, num_points)
-    q = start.distribution(model, batch, own)
-
     def log_ratio(z: Tensor) -> Tensor:
-        return log_likelihood(z) + prior.log_prob(z) - q.log_prob(z)
+        return log_likelihood(z) + prior.log_prob(z) - first.log_prob(z)
 
-    return Path(q, log_ratio, num_points)
+    ratio = log_likelihood if start is None else log_ratio
+    return Path(first, ratio, draw, num_points)
+
+
+def _start_of(
+    model: LatentVariableModel, batch: Batch, own: Batch, start: Proposal | None
+) -> Distribution:
+    """Returns the distribution that a path begins at, batch shape `[]` or `[B]`."""
+    return model.prior_of(batch) if start is None else start.distribution(model, batch, own)

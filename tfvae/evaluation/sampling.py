@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfvae._typing import Tensor
-from tfvae.evaluation.blocks import Blocks, bytes_per_draw, check_memory
+from tfvae.evaluation.blocks import Blocks, bytes_per_draw, check_memory, specs_of_point
 from tfvae.evaluation.pareto import pareto_k
 from tfvae.evaluation.proposals import Proposal
 from tfvae.evaluation.streaming import filled
@@ -176,16 +176,11 @@ class Sampler:
             return terms.log_w
 
         def find() -> tuple[int, Any]:
-            given = {"batch": _specs(batch), "own": _specs(own)}
+            given = {"batch": specs_of_point(batch), "own": specs_of_point(own)}
             each, scores = bytes_per_draw(score, **given)
             return each, scores.dtype
 
         return model.functions.known(("bytes per draw", proposal), find)
-
-
-def _specs(parts: Mapping[str, Any]) -> dict[str, tf.TensorSpec]:
-    """Returns what one point of a batch is."""
-    return {name: tf.TensorSpec([1, *part.shape[1:]], part.dtype) for name, part in parts.items()}
 
 
 def _advancer(

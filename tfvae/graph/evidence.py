@@ -23,6 +23,7 @@ __all__ = [
     "summary_of_weights",
     "weights",
     "with_draws",
+    "with_weights",
 ]
 
 # Powers of two that an int32 holds.
@@ -163,32 +164,42 @@ def with_draws(
     """
     prior = model.prior_of(batch)
 
-    def add_block(*so_far: Any) -> tuple[Any, ...]:
-        index, peak, total, squares, logs, course = so_far
+    def add_block(sums: Sums) -> tuple[Sums]:
         terms = model.terms(
             num_samples=block,
-            seed=fold_in(seed, index),
+            seed=fold_in(seed, sums.blocks),
             posterior=proposal,
             prior=prior,
             **batch,
         )
-        valid = index * block + tf.range(block) < num_samples  # [S]
+        valid = sums.blocks * block + tf.range(block) < num_samples  # [S]
         drawn, mean_log_w = weights(terms, block)
         log_w = tf.where(valid[:, None], drawn, -float("inf"))
-        new_peak, kept, w = rescaled(peak, log_w)
-        total = total * kept + tf.reduce_sum(w, axis=0)
-        squares = squares * tf.square(kept) + tf.reduce_sum(tf.square(w), axis=0)
-        logs += tf.reduce_sum(tf.where(valid[:, None], mean_log_w, 0.0), axis=0)
-        if course:
-            drawn_so_far = tf.cast((index + 1) * block, total.dtype)
-            estimate = new_peak + tf.math.log(total / drawn_so_far)
-            course = _followed(course, index + 1, log_w, estimate)
-        return index + 1, new_peak, total, squares, logs, course
+        logs = tf.reduce_sum(tf.where(valid[:, None], mean_log_w, 0.0), axis=0)
+        return (with_weights(sums, log_w, logs),)
 
-    found = tf.while_loop(
-        lambda index, *_: index < until, add_block, list(sums), parallel_iterations=1
+    (found,) = tf.while_loop(
+        lambda sums: sums.blocks < until, add_block, [sums], parallel_iterations=1
     )
-    return Sums(*found)
+    return found
+
+
+def with_weights(sums: Sums, log_w: Tensor, logs: Tensor) -> Sums:
+    """Returns sums with one more block.
+
+    Args:
+        sums: Those of the blocks before.
+        log_w: Log weights of the block `[S, B]`, nats: minus infinity for what is left out of it.
+        logs: Sum over the block of log p(x, z) - log q(z|x) `[B]`, nats.
+    """
+    peak, kept, w = rescaled(sums.peak, log_w)
+    total = sums.total * kept + tf.reduce_sum(w, axis=0)
+    squares = sums.squares * tf.square(kept) + tf.reduce_sum(tf.square(w), axis=0)
+    course, blocks = sums.course, sums.blocks + 1
+    if course:
+        drawn = tf.cast(blocks * tf.shape(log_w)[0], total.dtype)
+        course = _followed(course, blocks, log_w, peak + tf.math.log(total / drawn))
+    return Sums(blocks, peak, total, squares, sums.logs + logs, course)
 
 
 def evidence_of(sums: Sums, num_samples: Tensor) -> Evidence:
