@@ -4,13 +4,17 @@ import inspect
 import json
 import math
 import warnings
+import zipfile
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 import tfvae
+from tests.conftest import slow_but
 from tfvae import flows, layers, networks, priors
 from tfvae._stored import made_again, objects_config, part_config
 
@@ -166,3 +170,80 @@ def test_numbers_of_initializers_are_no_code():
     constant: Any = keras.initializers.Constant(2.0)
     dense = keras.layers.Dense(1, kernel_initializer=constant)
     assert objects_config(dense=dense)["dense"]["config"]["kernel_initializer"]["config"]
+
+
+def _penalised(prior: Any, **settings: Any) -> Any:
+    """Two layers with penalties of their own, which hold the same parts."""
+
+    def penalty() -> Any:
+        return layers.KLDivergenceRegularizer(prior, **settings)
+
+    return [layers.MultivariateNormalDiag(2, activity_regularizer=penalty()) for _ in range(2)]
+
+
+def _penalised_after(prior: Any, **settings: Any) -> Any:
+    return [
+        keras.Sequential(
+            [
+                layers.MultivariateNormalDiag(2),
+                layers.KLDivergenceAddLoss(prior, **settings),
+            ]
+        )
+        for _ in range(2)
+    ]
+
+
+def _one_penalty() -> Any:
+    penalty: Any = layers.KLDivergenceRegularizer(priors.Normal(2))
+    return [layers.MultivariateNormalDiag(2, activity_regularizer=penalty) for _ in range(2)]
+
+
+def _one_flow() -> Any:
+    flow = flows.InverseAutoregressive(1, [3])
+    return [layers.TransformedDistribution(layers.MultivariateNormalDiag(2), flow) for _ in "ab"]
+
+
+def _of_variable() -> Any:
+    return tfp.distributions.MultivariateNormalDiag(tf.Variable([0.5, 0.0]), [1.0, 1.0])
+
+
+# Each makes two layers that hold one part with weights, and says how many weights that has.
+SHARING: dict[str, Any] = {
+    "prior of regularizers": (lambda: _penalised(priors.Normal(2)), 2),
+    "prior of layers": (lambda: _penalised_after(priors.Normal(2)), 2),
+    "variable of regularizers": (
+        lambda: _penalised(priors.StandardNormal(2), weight=keras.Variable(0.5)),
+        1,
+    ),
+    "variable of layers": (
+        lambda: _penalised_after(priors.StandardNormal(2), weight=tf.Variable(0.5)),
+        1,
+    ),
+    "distribution": (lambda: _penalised(_of_variable()), 1),
+    "distribution of layers": (lambda: _penalised_after(_of_variable()), 1),
+    "regularizer": (_one_penalty, 2),
+    "flow": (_one_flow, 4),
+}
+
+
+@pytest.mark.parametrize(("make", "num_weights"), slow_but(*SHARING, of=SHARING))
+def test_what_two_layers_share_is_one_part_of_the_loaded_model_too(make, num_weights, tmp_path):
+    first, second = make()
+    inputs = keras.Input((3,))
+    z = first(keras.layers.Dense(4)(inputs))
+    model = keras.Model(inputs, second(keras.layers.Dense(4)(z)))
+    assert len(model.weights) == 4 + num_weights
+    for index, weight in enumerate(model.trainable_weights):
+        weight.assign(weight + 0.1 * index)
+    for name in ("once", "again"):
+        model.save(tmp_path / f"{name}.keras")
+    loaded: Any = keras.models.load_model(tmp_path / "once.keras")
+    assert len(loaded.weights) == len(model.weights)
+    for before, after in zip(model.weights, loaded.weights, strict=True):
+        np.testing.assert_array_equal(before, after)
+    configs = [zipfile.ZipFile(path).read("config.json") for path in tmp_path.glob("*.keras")]
+    assert configs[0] == configs[1]
+
+
+def test_nothing_is_marked_outside_of_a_file():
+    assert "shared_object_id" not in json.dumps(_one_penalty()[0].get_config())

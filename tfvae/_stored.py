@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import keras
+from keras.src.backend.common.global_state import get_global_attribute
+from keras.src.saving.serialization_lib import (
+    get_shared_object,
+    record_object_after_deserialization,
+)
 
 __all__ = [
     "function_config",
     "function_from_config",
     "made_again",
+    "made_once",
     "object_config",
     "objects_config",
     "part_config",
     "parts_config",
+    "shared_config",
 ]
 
 
@@ -29,16 +37,15 @@ def function_config(function: Any, name: str, remedy: str) -> dict[str, Any]:
     Raises:
         ValueError: The function is not registered: code is never stored.
     """
-    serialize: Any = keras.saving.serialize_keras_object
     if isinstance(function, keras.layers.Layer) or hasattr(function, "get_config"):
-        return serialize(function)
+        return _shareable(function)
     registered = keras.saving.get_registered_object(keras.saving.get_registered_name(function))
     if registered is not function:
         raise ValueError(
             f"{name} cannot be stored as data: {function!r}. {remedy} decorate the "
             "function with `keras.saving.register_keras_serializable()`."
         )
-    return serialize(function)
+    return keras.saving.serialize_keras_object(function)  # type: ignore[return-value]
 
 
 def function_from_config(stored: Any) -> Any:
@@ -60,7 +67,7 @@ def part_config(part: Any, name: str) -> Any:
         ValueError: It is a function that is not registered.
     """
     if part is None or hasattr(part, "get_config"):
-        return keras.saving.serialize_keras_object(part)
+        return None if part is None else _shareable(part)
     if getattr(part, "__module__", "").split(".")[0] in ("keras", "tensorflow"):
         stored = keras.activations.serialize(part)
         if isinstance(stored, str):
@@ -83,7 +90,7 @@ def object_config(part: Any) -> Any:
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The object being serialized includes a")
-        stored = keras.saving.serialize_keras_object(part)
+        stored = _shareable(part)
     name = _name_of_code(stored)
     if name is not None:
         raise ValueError(
@@ -96,6 +103,40 @@ def object_config(part: Any) -> Any:
 def objects_config(**parts: Any) -> dict[str, Any]:
     """Returns Keras objects, or lists of them, as plain data under the same names."""
     return {name: object_config(part) for name, part in parts.items()}
+
+
+def shared_config(part: Any, stored: Any) -> Any:
+    """Returns the data of a part with a mark by which a file knows it wherever else it stands.
+
+    Keras marks the configs of what it meets twice. That of the first time is by then copied into
+    the config of the layer that holds it, and would be loaded as a part of its own, for which the
+    file has no weights. Outside of a file nothing is marked.
+    """
+    met: Any = get_global_attribute("shared_objects/id_to_config_map")
+    if met is None:
+        return stored
+    # Keras marks by addresses in memory: no number of what was met before is one.
+    mark = met.setdefault(("tfvae", id(part)), len(met))
+    return {**stored, "shared_object_id": mark}
+
+
+def made_once(stored: dict[str, Any], make: Callable[[], Any]) -> Any:
+    """Returns what `shared_config` marked: made where a file first holds it, and the same there."""
+    mark = stored.get("shared_object_id")
+    if mark is None:
+        return make()
+    found = get_shared_object(mark)
+    if found is None:
+        found = make()
+        record_object_after_deserialization(found, mark)
+    return found
+
+
+def _shareable(part: Any) -> Any:
+    stored: Any = keras.saving.serialize_keras_object(part)
+    # Names and numbers, and lists of parts, are no parts themselves.
+    is_part = isinstance(stored, dict) and "class_name" in stored
+    return shared_config(part, stored) if is_part else stored
 
 
 def _name_of_code(stored: Any, name: str = "") -> str | None:

@@ -34,6 +34,13 @@ class Picky(Scheme):
         return Joint().update(model, batch, sample_weight, state)
 
 
+class OfOnePrior(objectives.ELBO):
+    """Scores no prior."""
+
+    def check_prior(self, p_z):
+        raise ValueError("not of a family")
+
+
 class Refusing(objectives.ELBO):
     """Scores no posterior."""
 
@@ -47,6 +54,7 @@ FAILING = {
     "optimizer build": ({"optimizer": Unbuildable()}, ValueError),
     "objective": ({"objective": "elbo"}, TypeError),
     "objective's family": ({"objective": Refusing()}, ValueError),
+    "objective's prior": ({"objective": objectives.ELBO() + OfOnePrior()}, ValueError),
     "scheme": ({"scheme": "joint"}, TypeError),
     "scheme's optimizer": (
         {

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import tfvae
-from tests.conftest import binary_data, mlp_vae
+from tests.conftest import binary_data, mlp_vae, slow_but
 from tests.models import test_context as context
 from tests.models.test_hierarchy import two_levels
 from tfvae.objectives import (
@@ -268,3 +268,32 @@ def test_every_objective_is_in_the_battery():
         assert len(together) < 8
         if make in (mlp_vae, conditional_vae):
             assert set().union(*map(parts, together)) >= set().union(*map(parts, GAUSSIAN))
+
+
+def mixture_vae():
+    """A prior that does not factorise."""
+    return mlp_vae(prior=tfvae.priors.GaussianMixture(2, 2))
+
+
+def sphere_vae():
+    """A posterior and a prior that do not factorise."""
+    head = tfvae.layers.PowerSpherical(2)
+    encoder = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3), head])
+    return tfvae.VAE(encoder, mlp_vae().decoder, tfvae.priors.Hyperspherical(), seed=0)
+
+
+@pytest.mark.parametrize("make", slow_but(of=[mixture_vae, sphere_vae, two_levels, finite_vae]))
+def test_what_compile_takes_the_first_step_takes(make):
+    model, x = make(), X[:2]
+    refused = []
+    for objective in [*GAUSSIAN, FreeBits(0.1, by_level=True)]:
+        try:
+            model.compile("sgd", objective, run_eagerly=True)
+        except ValueError:
+            refused.append(type(objective))
+            continue
+        terms = model.terms(x, objective.num_samples, 0, objective=objective)
+        state = initial_state_of(objective)
+        call_objective(objective.of_points(20), terms, 0, state)
+    assert BetaTC in refused
+    assert len(refused) < len(GAUSSIAN)

@@ -10,6 +10,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfvae import distributions
+from tfvae._stored import made_once, shared_config
 from tfvae._typing import Distribution
 from tfvae.layers.coercible import TensorCoercible
 
@@ -28,18 +29,23 @@ _SKIPPED = ("name", "experimental_use_kahan_sum", "allow_nan_stats")
 
 def variable_config(variable: keras.Variable | tf.Variable) -> dict[str, Any]:
     """Returns a variable of numbers as plain data, its present value included."""
-    return {
+    stored = {
         "variable": np.asarray(variable).tolist(),
         "dtype": tf.as_dtype(variable.dtype).name,
         "trainable": bool(variable.trainable),
         "keras": isinstance(variable, keras.Variable),
     }
+    return shared_config(variable, stored)
 
 
 def variable_from_config(config: dict[str, Any]) -> keras.Variable | tf.Variable:
     """Makes a variable from the output of `variable_config`."""
     kind: Any = keras.Variable if config["keras"] else tf.Variable
-    return kind(config["variable"], dtype=config["dtype"], trainable=config["trainable"])
+
+    def make() -> keras.Variable | tf.Variable:
+        return kind(config["variable"], dtype=config["dtype"], trainable=config["trainable"])
+
+    return made_once(config, make)
 
 
 def distribution_config(distribution: Distribution, name: str) -> dict[str, Any]:

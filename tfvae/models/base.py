@@ -307,6 +307,7 @@ class LatentVariableModel(Exporting, GraphModel):
             objective.check_family(q_z)
             if not self.graph.latents:
                 return
+            objective.check_prior(self.prior_of(batch))
             sums = objective.takes_all_states and self.graph.sums_over_all(q_z)
             if len(self.graph.latents) == 1 and not sums:
                 objective.check_posterior(q_z)

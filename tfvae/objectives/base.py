@@ -84,6 +84,14 @@ class Objective(Configured):
         """
         del q_z
 
+    def check_prior(self, p_z: Distribution) -> None:
+        """Checks that a prior is of a kind that this objective can score; most take any.
+
+        Raises:
+            ValueError: It is not.
+        """
+        del p_z
+
     def draw(self, q_z: Distribution, num_samples: int, seed: Tensor) -> Draws:
         """Returns the draws of z that a model scores for this objective.
 
@@ -238,6 +246,11 @@ class Sum(Objective):
         """See `Objective.check_family`."""
         for part in self.objectives:
             part.check_family(q_z)
+
+    def check_prior(self, p_z: Distribution) -> None:
+        """See `Objective.check_prior`."""
+        for part in self.objectives:
+            part.check_prior(p_z)
 
     @property
     def scales_draws(self) -> bool:

@@ -9,12 +9,18 @@ import tensorflow as tf
 from tfvae._config import check_amount, check_count
 from tfvae._typing import Distribution, Tensor, register
 from tfvae.distributions.factors import as_factors
+from tfvae.distributions.hierarchy import Hierarchy
 from tfvae.objectives.base import Expectation
 from tfvae.objectives.gradients import GradientEstimator, check_following_gradient, checked_rate
 from tfvae.objectives.schedules import Schedule, value_at
 from tfvae.terms import Terms
 
 __all__ = ["Capacity", "FreeBits"]
+
+_ONE_LEVEL = (
+    "`by_level=True` is for hierarchies; the latents of this model are all of one level. Leave it "
+    "out to have free bits by dimension."
+)
 
 
 @register
@@ -122,23 +128,29 @@ class FreeBits(Expectation):
         check_following_gradient(self.gradient)
 
     def check_family(self, q_z: Distribution) -> None:
+        """Checks that the rate splits over the dimensions of z, or over its levels."""
+        if self.by_level and not isinstance(q_z, Hierarchy):
+            raise ValueError(_ONE_LEVEL)
+        self._check_factors("posterior", q_z)
+
+    def check_prior(self, p_z: Distribution) -> None:
         """Checks that the rate splits over the dimensions of z, where it has to."""
-        if not self.by_level and as_factors(q_z) is None:
-            raise ValueError(
-                "`FreeBits` by dimension takes a posterior that factorises over the dimensions of "
-                f"z, such as `MultivariateNormalDiag`. Received: {type(q_z).__name__}. Of a "
-                "hierarchy take `by_level=True`."
-            )
+        self._check_factors("prior", p_z)
 
     def __call__(self, terms: Terms, step: int | Tensor = 0) -> Tensor:
         if self.by_level and terms.level_rates is None:
-            raise ValueError(
-                "`by_level=True` is for hierarchies; the latents of this model are all of one "
-                "level. Leave it out to have free bits by dimension."
-            )
+            raise ValueError(_ONE_LEVEL)
         rates: Tensor = terms.level_rates if self.by_level else terms.dimension_rates
         rates = tf.reshape(rates, [tf.shape(rates)[0], -1])  # [B, K]
         nats = tf.cast(value_at(self.nats, step), rates.dtype)
         # Point by point what has the mean max(nats, rate_k): sample weights then weigh points.
         above = tf.reduce_mean(rates, axis=0) > nats
         return -terms.distortion - tf.reduce_sum(tf.where(above, rates, nats), axis=1)
+
+    def _check_factors(self, name: str, distribution: Distribution) -> None:
+        if not self.by_level and as_factors(distribution) is None:
+            raise ValueError(
+                f"`FreeBits` by dimension takes a {name} that factorises over the dimensions of "
+                f"z, such as `MultivariateNormalDiag`. Received: {type(distribution).__name__}. Of "
+                "a hierarchy take `by_level=True`."
+            )

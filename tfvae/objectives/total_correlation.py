@@ -218,6 +218,11 @@ class BetaTC(Expectation):
         if as_factors(q_z) is None or not q_z.event_shape.rank:
             raise ValueError(_message("posterior", q_z))
 
+    def check_prior(self, p_z: Distribution) -> None:
+        """Checks that a prior factorises."""
+        if as_factors(p_z) is None:
+            raise ValueError(_message("prior", p_z))
+
     def __call__(self, terms: Terms, step: int | Tensor = 0) -> Tensor:
         del step
         if self.dataset_size is None:
