@@ -9,6 +9,7 @@ from scipy import integrate, special, stats
 import tfvae
 from tests import analytic
 from tests.models.test_vae import bernoulli_mixture
+from tfvae import evaluation
 
 
 def gaussian_mixture_entropy(loc, scale):
@@ -185,6 +186,28 @@ def test_prints_a_ledger_of_eighty_columns(capsys):
     assert "H[z] - H[z|x]" in text
 
 
+@pytest.mark.slow
+def test_evidence_by_other_draws_leaves_the_rest_of_the_ledger():
+    model = analytic.LinearGaussian.random()
+    vae, x = model.vae(), model.draw(10)
+    settings = {"num_samples": 200, "evidence_samples": 2000, "batch_size": 4, "verbose": False}
+    refined = evaluation.Refined(evaluation.refine(vae, x, steps=20, verbose=False))
+    plain = tfvae.decompose(vae, x, **settings)
+    for proposal in (evaluation.Defensive(0.2), refined):
+        ledger = tfvae.decompose(vae, x, proposal=proposal, **settings)
+        assert ledger.to_dict()["rate"] == plain.to_dict()["rate"]
+        assert abs(ledger.log_p_x.mean - model.log_p_x(x).mean()) < 0.03
+        # The gap stays that of the encoder, and its draws are not those of the ELBO.
+        assert abs(ledger.gap.mean - model.gap(x).mean()) < 0.03
+        residual = ledger.residuals["log_p_x = elbo + gap"]
+        assert 0.0 < abs(residual.mean) < 5 * residual.standard_error
+    with pytest.raises(ValueError, match="Expected: 9 points"):
+        tfvae.decompose(vae, x[:9], proposal=refined, **settings)
+    stream = tf.data.Dataset.from_tensor_slices(x[:8]).batch(4)
+    with pytest.raises(ValueError, match="Expected: 8 points"):
+        tfvae.decompose(vae, stream, proposal=refined, **settings)
+
+
 def test_says_what_is_wrong():
     model = analytic.LinearGaussian.random()
     vae, x = model.vae(), model.draw(4)
@@ -200,3 +223,9 @@ def test_says_what_is_wrong():
         tfvae.decompose(vae, x[:, :4])
     with pytest.raises(ValueError, match="`data` is empty"):
         tfvae.decompose(vae, tf.data.Dataset.from_tensor_slices(x[:0]).batch(2))
+    with pytest.raises(TypeError, match=r"`proposal` must be .* Received: float"):
+        tfvae.decompose(vae, x, proposal=1.2)
+    with pytest.raises(
+        ValueError, match=r"refine_steps=3, proposal=Widened.*Leave one of them out"
+    ):
+        tfvae.decompose(vae, x, refine_steps=3, proposal=evaluation.Widened())

@@ -16,7 +16,7 @@ from tfvae.distributions.factors import as_factors
 from tfvae.distributions.statistics import statistic
 from tfvae.evaluation.aggregation import Kept
 from tfvae.evaluation.ledger import Decomposition, balanced
-from tfvae.evaluation.proposals import Encoder, OfParameters
+from tfvae.evaluation.proposals import Encoder, OfParameters, Proposal, check_proposal
 from tfvae.evaluation.refinement import refined_posterior
 from tfvae.evaluation.sampling import Sampler
 from tfvae.evaluation.streaming import Stream, progress
@@ -26,6 +26,8 @@ from tfvae.models import LatentVariableModel
 
 __all__ = ["decompose"]
 
+_ENCODER = Encoder()
+
 
 def decompose(
     model: LatentVariableModel,
@@ -34,6 +36,7 @@ def decompose(
     num_samples: int = 10,
     evidence_samples: int = 1000,
     refine_steps: int = 0,
+    proposal: Proposal = _ENCODER,
     max_pairs: int = 250_000_000,
     batch_size: int = 250,
     memory_gib: float = 1.0,
@@ -55,6 +58,8 @@ def decompose(
         evidence_samples: Draws of z per point for log p(x); 0 leaves it out, and the gap with it.
         refine_steps: Splits the gap: the posterior of each point is refined by so many steps of
             `tfvae.evaluation.refine`, 300 for instance, and log p(x) drawn from that. 0 does not.
+        proposal: What the draws for log p(x) come from, see `tfvae.log_likelihood`; all else is of
+            the posterior of the encoder.
         max_pairs: The most pairs of a draw and a posterior that are scored for entries that
             compare points with each other, of some nanoseconds for each latent dimension; 0 leaves
             these out. What is sampled is told by `num_compared` and by the standard errors.
@@ -68,9 +73,10 @@ def decompose(
         `Decomposition`.
 
     Raises:
-        ValueError: A number is too small, `refine_steps` are without `evidence_samples`, the data
-            is not what the model is for, or posteriors that are to be refined are not made by one
-            layer of parameters.
+        TypeError: `proposal` is none.
+        ValueError: A number is too small, `refine_steps` are without `evidence_samples` or beside a
+            `proposal`, the data is not what the model or the proposal is for, or posteriors that
+            are to be refined are not made by one layer of parameters.
 
     Example:
         >>> from tfvae.demo import vae, x
@@ -98,6 +104,12 @@ def decompose(
             "`refine_steps` splits the gap to log p(x), which takes `evidence_samples` of at least "
             f"1. Received: refine_steps={refine_steps}, evidence_samples=0"
         )
+    check_proposal("proposal", proposal)
+    if refine_steps and proposal != _ENCODER:
+        raise ValueError(
+            "With `refine_steps` the draws for log p(x) come from the refined posteriors. "
+            f"Received: refine_steps={refine_steps}, proposal={proposal}. Leave one of them out."
+        )
     seed = stateless_seed(0 if seed is None else seed)
     stream = Stream(model, data, batch_size)
     if refine_steps:
@@ -105,21 +117,29 @@ def decompose(
     score = model.functions("ledger", lambda: _scorer(model))
     gaps = None
     if evidence_samples:
-        gaps = _Gaps(model, num_samples, evidence_samples, refine_steps, memory_gib)
+        if stream.num_points is not None:
+            proposal.check_points(stream.num_points)
+        draw_from = OfParameters() if refine_steps else proposal
+        sampler = Sampler(model, draw_from, evidence_samples, memory_gib)
+        gaps = _Gaps(model, sampler, proposal, num_samples, refine_steps)
     kept = Kept(stream, max_pairs, fold_in(seed, -1)) if max_pairs else None
     points: dict[str, list[np.ndarray]] = {}
+    start = 0
     with progress(stream.likely_points, "ELBO ledger", verbose) as bar:
         for index, (batch, count) in enumerate(stream):
             own = fold_in(seed, index)
             scores, draws = score(batch, tf.constant(num_samples), own)
             values = {name: np.asarray(value)[:count] for name, value in scores.items()}
             if gaps is not None:
-                values |= gaps.of(batch, count, own, values["elbo"])
+                values |= gaps.of(batch, slice(start, start + count), own, values["elbo"])
+            start += count
             for name, value in values.items():
                 points.setdefault(name, []).append(value)
             if kept is not None:
                 kept.add(batch, count, draws)
             bar.update(count)
+    if gaps is not None:
+        proposal.check_points(start)
     # Batches of other sizes have other numbers of draws on their curves.
     whole = {n: np.concatenate(p) for n, p in points.items() if len(p) == len(points["elbo"])}
     return balanced(
@@ -171,34 +191,34 @@ class _Gaps:
 
     Args:
         model: The model.
+        sampler: Of the draws behind the evidence.
+        proposal: What these come from, where no posterior is refined.
         num_samples: Draws behind the ELBO.
-        evidence_samples: Draws behind the evidence.
-        refine_steps: Steps that refine the posteriors which these come from, 0 for none.
-        memory_gib: See `Sampler`.
+        refine_steps: Steps that refine the posteriors which the draws come from, 0 for none.
     """
 
     def __init__(
         self,
         model: LatentVariableModel,
+        sampler: Sampler,
+        proposal: Proposal,
         num_samples: int,
-        evidence_samples: int,
         refine_steps: int,
-        memory_gib: float,
     ) -> None:
-        self._model, self._refines = model, refine_steps > 0
-        proposal = OfParameters() if refine_steps else Encoder()
-        self._sampler = Sampler(model, proposal, evidence_samples, memory_gib)
+        self._model, self._sampler, self._proposal = model, sampler, proposal
+        self._refines = refine_steps > 0
         self._unit = Unit(model)
         self._steps = (refine_steps, num_samples)
 
     def of(
-        self, batch: dict[str, Tensor], count: int, seed: Tensor, elbo: np.ndarray
+        self, batch: dict[str, Tensor], rows: slice, seed: Tensor, elbo: np.ndarray
     ) -> dict[str, np.ndarray]:
-        """Returns the values of the first points of a batch `[count]`, by name.
+        """Returns the values of the first points of a batch `[count]`, the data's `rows`, by name.
 
         Those of the evidence are named as `Sampler.judged` and `Unit.of_first` do.
         """
-        own, found = {}, {}
+        count = rows.stop - rows.start
+        own, found = self._proposal.of_points(rows), {}
         if self._refines:
             make = functools.partial(_refiner, self._model, *self._steps)
             refine = self._model.functions(("refined ledger", *self._steps), make)
@@ -207,6 +227,9 @@ class _Gaps:
         values = self._evidence(batch, count, own, fold_in(seed, 1))
         with np.errstate(invalid="ignore"):  # infinite scores
             left = values["log_p_x"] - values.pop("elbo")
+            if not self._refines and self._proposal != _ENCODER:
+                # The weights of other draws know nothing of the encoder's bound.
+                left = values["log_p_x"] - self._other_elbo(batch, seed)[:count]
             if not self._refines:
                 return {**values, "gap": left}
             return {
@@ -215,6 +238,16 @@ class _Gaps:
                 "amortisation_gap": found["refined"] - elbo,
                 "approximation_gap": left,
             }
+
+    def _other_elbo(self, batch: dict[str, Tensor], seed: Tensor) -> np.ndarray:
+        """Returns the ELBO of the encoder, from other draws than those of the ledger."""
+        num_samples = self._steps[1]
+
+        def elbo(batch: dict[str, Tensor], seed: Tensor) -> Tensor:
+            return self._model.terms(num_samples=num_samples, seed=seed, **batch).elbo
+
+        compute = self._model.functions(("other ELBO", num_samples), lambda: elbo)
+        return compute(batch, fold_in(seed, 3)).numpy()
 
     def _evidence(
         self, batch: dict[str, Tensor], count: int, own: dict[str, np.ndarray], seed: Tensor

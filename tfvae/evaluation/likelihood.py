@@ -16,7 +16,7 @@ from tfvae._typing import Seed, Tensor
 from tfvae.evaluation.curve import Curve
 from tfvae.evaluation.estimate import OfDraws
 from tfvae.evaluation.pareto import largest_k
-from tfvae.evaluation.proposals import Encoder, Proposal
+from tfvae.evaluation.proposals import Encoder, Proposal, check_proposal
 from tfvae.evaluation.record import Record
 from tfvae.evaluation.sampling import Batch, Sampler, as_arrays, as_sums
 from tfvae.evaluation.streaming import Stream, progress
@@ -204,11 +204,7 @@ def log_likelihood(
     """
     num_samples = check_count("num_samples", num_samples)
     seed = stateless_seed(0 if seed is None else seed)
-    if not isinstance(proposal, Proposal):
-        raise TypeError(
-            "`proposal` must be a `tfvae.evaluation.Proposal`, such as "
-            f"`tfvae.evaluation.Defensive()`. Received: {type(proposal).__name__}"
-        )
+    check_proposal("proposal", proposal)
     stream = Stream(model, data, batch_size)
     if stream.num_points is not None:
         proposal.check_points(stream.num_points)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import tensorflow_probability as tfp
@@ -58,6 +59,19 @@ class Proposal(abc.ABC):
             ValueError: It is not.
         """
         del num_points
+
+
+def check_proposal(name: str, proposal: Any) -> None:
+    """Checks that an argument is a proposal.
+
+    Raises:
+        TypeError: It is none.
+    """
+    if not isinstance(proposal, Proposal):
+        raise TypeError(
+            f"`{name}` must be a `tfvae.evaluation.Proposal`, such as "
+            f"`tfvae.evaluation.Defensive()`. Received: {type(proposal).__name__}"
+        )
 
 
 @dataclass(frozen=True)
