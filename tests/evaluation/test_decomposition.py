@@ -190,15 +190,16 @@ def test_prints_a_ledger_of_eighty_columns(capsys):
 def test_evidence_by_other_draws_leaves_the_rest_of_the_ledger():
     model = analytic.LinearGaussian.random()
     vae, x = model.vae(), model.draw(10)
-    settings = {"num_samples": 200, "evidence_samples": 2000, "batch_size": 4, "verbose": False}
+    settings = {"num_samples": 1000, "evidence_samples": 2000, "batch_size": 4, "verbose": False}
     refined = evaluation.Refined(evaluation.refine(vae, x, steps=20, verbose=False))
     plain = tfvae.decompose(vae, x, **settings)
     for proposal in (evaluation.Defensive(0.2), refined):
         ledger = tfvae.decompose(vae, x, proposal=proposal, **settings)
         assert ledger.to_dict()["rate"] == plain.to_dict()["rate"]
-        assert abs(ledger.log_p_x.mean - model.log_p_x(x).mean()) < 0.03
-        # The gap stays that of the encoder, and its draws are not those of the ELBO.
-        assert abs(ledger.gap.mean - model.gap(x).mean()) < 0.03
+        assert abs(ledger.log_p_x.mean - model.log_p_x(x).mean()) < 0.1
+        # The gap stays that of the encoder, and its draws are not those of the ELBO. From the
+        # weights of the proposals' own draws it would be off by 0.9 and more.
+        assert abs(ledger.gap.mean - model.gap(x).mean()) < 0.1
         residual = ledger.residuals["log_p_x = elbo + gap"]
         assert 0.0 < abs(residual.mean) < 5 * residual.standard_error
     with pytest.raises(ValueError, match="Expected: 9 points"):
