@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfvae.evaluation.activity import activity, posterior_means
+from tfvae.evaluation.activity import Means, Moments, activity, posterior_means
 
 tfd = tfp.distributions
 SEED = tf.constant([0, 1])
@@ -32,3 +32,33 @@ def test_noise_of_estimated_means_is_no_activity():
     spread = np.var(np.asarray(one), axis=0)  # what one half alone would have said
     error = spread / np.sqrt(2000)
     assert abs(found) < 4 * error < spread
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+def test_sums_over_chunks_are_those_of_all_points(offset):
+    """Far from zero too, where sums of plain powers would have no digits left."""
+    rng = np.random.default_rng(0)
+    one = rng.normal(size=(50, 3)) + offset
+    other = one + rng.normal(size=(50, 3)) - offset / 2
+    moments = Moments()
+    for rows in (slice(0, 1), slice(1, 20), slice(20, 50)):
+        moments.add(one[rows], other[rows])
+    products = (one - one.mean(axis=0)) * (other - other.mean(axis=0))
+    for found, values in ((moments.mean, one), (moments.covariance, products)):
+        np.testing.assert_allclose(found.mean, values.mean(axis=0), rtol=1e-9)
+        error = values.std(axis=0, ddof=1) / np.sqrt(50)
+        np.testing.assert_allclose(found.standard_error, error, rtol=1e-7)
+    np.testing.assert_allclose(moments.covariance.mean, activity(one, other), rtol=1e-9)
+    np.testing.assert_allclose(Means.of(one).standard_error, moments.mean.standard_error)
+
+
+def test_sums_of_categories_and_of_a_single_point():
+    probs = np.random.default_rng(0).dirichlet(np.ones(4), size=(30, 2))  # [N, K, L]
+    moments = Moments()
+    moments.add(probs[:10], probs[:10])
+    moments.add(probs[10:], probs[10:])
+    np.testing.assert_allclose(moments.covariance.mean, activity(probs, probs), rtol=1e-9)
+    assert np.all(np.isnan(moments.covariance.standard_error))
+    single = Means.of(np.ones([1, 2]))
+    np.testing.assert_array_equal(single.mean, [1.0, 1.0])
+    assert np.all(np.isnan(single.standard_error))

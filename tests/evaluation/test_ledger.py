@@ -116,6 +116,15 @@ def test_prints_as_a_tree_in_eighty_columns(full, ledgers):
 def test_a_frame_has_all_entries_and_what_they_are_parts_of(full, monkeypatch):
     frame = full.to_frame()
     entries = full.to_dict()
+    dimensions, levels = entries.pop("dimensions"), entries.pop("levels")
+    assert levels == {"z": {"num_dimensions": 3, "num_active": 3}}
+    of_each = frame[[" of " in name for name in frame.index]]
+    frame = frame.drop(of_each.index)
+    for name, own in dimensions.items():
+        assert of_each["mean"][f"rate of {name}"] == own["rate"]["mean"]
+        assert of_each["part_of"][f"rate of {name}"] == "rate"
+        assert of_each["standard_error"][f"variance of {name}"] == own["variance"]["standard_error"]
+    assert len(of_each) == 3 * 4
     for name, row in frame.iterrows():
         assert row["mean"] == entries[name]["mean"]
         assert row["standard_error"] == entries[name]["standard_error"]

@@ -5,6 +5,7 @@ from tfvae.evaluation.bidirectional import Bidirectional, bidirectional
 from tfvae.evaluation.collapse import CollapseReport, measure_collapse
 from tfvae.evaluation.curve import Curve
 from tfvae.evaluation.decomposition import decompose
+from tfvae.evaluation.dimensions import Dimensions
 from tfvae.evaluation.estimate import Estimate, render_table
 from tfvae.evaluation.imputation import Imputation, impute
 from tfvae.evaluation.ledger import Decomposition
@@ -20,6 +21,7 @@ __all__ = [
     "Curve",
     "Decomposition",
     "Defensive",
+    "Dimensions",
     "Encoder",
     "Estimate",
     "Imputation",

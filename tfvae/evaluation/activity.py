@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfvae._typing import Distribution, Tensor
 from tfvae.distributions.statistics import known_centre, probabilities
 
-__all__ = ["ACTIVE", "activity", "posterior_means"]
+__all__ = ["ACTIVE", "Means", "Moments", "activity", "posterior_means"]
 
 # A latent dimension is active where the mean of its posterior varies by more (Burda et al., 2016).
 ACTIVE = 0.01
@@ -50,3 +50,102 @@ def activity(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """
     product = np.mean((one - one.mean(axis=0)) * (other - other.mean(axis=0)), axis=0)
     return product.sum(axis=-1) if product.ndim == 2 else product
+
+
+class Means(NamedTuple):
+    """Means over points, dimension by dimension, and how sure they are.
+
+    Attributes:
+        mean: `[K]`.
+        standard_error: Of each `[K]`: NaN where nothing is known of it.
+    """
+
+    mean: np.ndarray
+    standard_error: np.ndarray
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> Means:
+        """Summarises values `[N, K]`, in float64."""
+        moments = Moments()
+        moments.add(values)
+        return moments.mean
+
+    def to_dict(self, k: int) -> dict[str, float]:
+        """Returns one of them as plain numbers."""
+        return {"mean": float(self.mean[k]), "standard_error": float(self.standard_error[k])}
+
+    def to_text(self, k: int) -> str:
+        """Returns one of them in a few characters."""
+        return f"{self.mean[k]:.2f} ± {self.standard_error[k]:.2f}"
+
+
+class Moments:
+    """Means over points and variances of these, of values that come chunk by chunk.
+
+    What is held are sums of powers, in float64, of the distances to the first chunk's mean: nothing
+    of the size of the data.
+
+    Example:
+        >>> from tfvae.evaluation.activity import Moments
+        >>> moments = Moments()
+        >>> for chunk in ([[0.0], [2.0]], [[4.0]]):
+        ...     moments.add(np.array(chunk))
+        >>> moments.mean.mean, moments.covariance.mean.round(3)
+        (array([2.]), array([2.667]))
+    """
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._shift: Any = None
+        self._sums: Any = 0.0  # [3, 3, K]: of the products of powers of one and of the other
+
+    def add(self, one: np.ndarray, other: np.ndarray | None = None) -> None:
+        """Adds the values of a chunk.
+
+        Args:
+            one: `[B, K]`, or of numbered categories `[B, K, L]`.
+            other: Another estimate of the same means, see `posterior_means`; None for the same.
+        """
+        pair = [np.asarray(part, np.float64) for part in (one, one if other is None else other)]
+        with np.errstate(invalid="ignore", over="ignore"):  # values that are not finite
+            if self._shift is None:
+                self._shift = [part.mean(axis=0) for part in pair]
+            first, second = (part - shift for part, shift in zip(pair, self._shift, strict=True))
+            self._number += len(first)
+            self._sums += np.stack(
+                [
+                    np.stack([np.sum(first**a * second**b, axis=0) for b in range(3)])
+                    for a in range(3)
+                ]
+            )
+
+    @property
+    def mean(self) -> Means:
+        """The mean of each dimension over the points."""
+        with np.errstate(invalid="ignore"):
+            centre = self._shift[0] + self._sums[1, 0] / self._number
+            variance = self._sums[2, 0] / self._number - (self._sums[1, 0] / self._number) ** 2
+            return Means(centre, self._error(variance))
+
+    @property
+    def covariance(self) -> Means:
+        """The covariance of both estimates over the points: `activity`, with its error."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            raw = self._sums / self._number
+            m, n = raw[1, 0], raw[0, 1]
+            found = raw[1, 1] - m * n
+            # E (d - m)**2 (e - n)**2, multiplied out.
+            square = (
+                raw[2, 2] - 2 * n * raw[2, 1] - 2 * m * raw[1, 2]
+                + n**2 * raw[2, 0] + m**2 * raw[0, 2] + 4 * m * n * raw[1, 1] - 3 * m**2 * n**2
+            )  # fmt: skip
+            if found.ndim == 2:
+                found = found.sum(axis=-1)
+                return Means(found, np.full(found.shape, np.nan))
+            return Means(found, self._error(square - found**2))
+
+    def _error(self, variance: np.ndarray) -> np.ndarray:
+        """Returns the standard error of a mean of values of that variance over the points."""
+        if self._number < 2:
+            return np.full(variance.shape, np.nan)
+        return np.sqrt(np.maximum(variance, 0.0) / (self._number - 1))

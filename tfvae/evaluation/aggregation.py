@@ -40,6 +40,16 @@ class Aggregated(NamedTuple):
     log_q_z_each: np.ndarray | None
     log_size: np.ndarray
 
+    def expect(self, values: np.ndarray) -> np.ndarray:
+        """Returns E_q of what is known of each draw `[S, n, ...]`, for each point `[n, ...]`."""
+        if "log_weights" not in self.draws:
+            # In float64, where sums of large scores are finite too.
+            return np.mean(np.float64(values), axis=0)
+        weights = np.exp(self.draws["log_weights"])
+        weights = weights.reshape(*weights.shape, *[1] * (values.ndim - weights.ndim))
+        # A state that cannot be has a log-density of minus infinity, and no weight.
+        return np.sum(np.where(weights == 0.0, 0.0, values) * weights, axis=0)
+
 
 class Kept:
     """Draws that are kept chunk by chunk, and then scored under all posteriors of the data.
@@ -103,7 +113,8 @@ class Kept:
         compare = stream.model.functions("aggregated posterior", lambda: _comparer(stream.model))
         marks = np.concatenate(self._marks) if self._marks else None
         names = ["z"]
-        if "log_q_z_each" in draws and "log_weights" not in draws:
+        drawn = "log_weights" not in draws and draws["z"].ndim == 3
+        if "log_q_z_each" in draws and drawn:
             names += ["log_q_z", "log_q_z_each"]
         size = min(len(self._points), max(1, _ROWS_AT_ONCE // len(draws["z"])))
         starts = range(0, len(self._points), size)

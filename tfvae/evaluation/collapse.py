@@ -12,11 +12,11 @@ import numpy as np
 import tensorflow as tf
 
 from tfvae._random import fold_in, stateless_seed
-from tfvae._typing import Distribution, Seed, Tensor
+from tfvae._typing import Seed, Tensor
 from tfvae.distributions import NormalMixture
 from tfvae.distributions.gaussian import as_diagonal_normal
 from tfvae.distributions.statistics import centre
-from tfvae.evaluation.activity import ACTIVE, activity, posterior_means
+from tfvae.evaluation.activity import ACTIVE, Moments, posterior_means
 from tfvae.evaluation.causes import Facts, likely_cause
 from tfvae.evaluation.decomposition import decompose
 from tfvae.evaluation.estimate import Shown, render_table
@@ -233,7 +233,7 @@ def measure_collapse(
     pool = Pool(stream, fold_in(seed, -1))
     if ledger is not None:
         _check_ledger(ledger, pool.num_points)
-    values, used = _scored(model, stream, pool, seed)
+    values, used, moments = _scored(model, stream, pool, seed)
     if ledger is None:
         ledger = decompose(
             model,
@@ -244,7 +244,7 @@ def measure_collapse(
             seed=fold_in(seed, 1),
             verbose=verbose,
         )
-    report = _report(ledger, values, pool.num_points)
+    report = _report(ledger, values, pool.num_points, moments)
     return _with_cause(report, model, values, used) if report.collapsed else report
 
 
@@ -280,29 +280,36 @@ def _check_ledger(ledger: Decomposition, num_points: int) -> None:
 
 def _scored(
     model: LatentVariableModel, stream: Stream, pool: Pool, seed: Tensor
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Returns scores of all points by name, `[N, ...]`, and what uses the prior's components."""
+) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, Moments]]:
+    """Returns scores of all points by name `[N]`, what uses the prior's components, and moments."""
     function = model.functions("collapse", lambda: _scorer(model))
     points: dict[str, list[np.ndarray]] = {}
+    moments: dict[str, Moments] = {}
     used: Any = 0.0
     start = 0
     for index, (batch, count) in enumerate(stream):
         others = _under_own_condition(model, batch, pool.others(start, count, len(batch["x"])))
-        values, weights = function(batch, others, tf.constant(count), fold_in(seed, index))
+        scores, weights = function(batch, others, tf.constant(count), fold_in(seed, index))
         used = used + weights.numpy()
         start += count
+        values = {name: value.numpy()[:count] for name, value in scores.items()}
+        moments.setdefault("mean", Moments()).add(values.pop("mean"), values.pop("other_mean"))
+        if "dimension_rates" in values:
+            moments.setdefault("rates", Moments()).add(values.pop("dimension_rates"))
         for name, value in values.items():
-            points.setdefault(name, []).append(value.numpy()[:count])
+            points.setdefault(name, []).append(value)
     values = {name: np.concatenate(parts).astype("float64") for name, parts in points.items()}
-    return values, np.atleast_1d(used)
+    return values, np.atleast_1d(used), moments
 
 
 def _report(
-    ledger: Decomposition, values: dict[str, np.ndarray], num_points: int
+    ledger: Decomposition,
+    values: dict[str, np.ndarray],
+    num_points: int,
+    moments: dict[str, Moments],
 ) -> CollapseReport:
     """Returns what is measured, without a cause."""
     information = ledger.mutual_information
-    rates = values.get("dimension_rates")
     with np.errstate(invalid="ignore"):  # infinite scores
         shuffle_cost = float(np.mean(values["shuffled_distortion"] - values["distortion"]))
     return CollapseReport(
@@ -311,8 +318,8 @@ def _report(
         distortion=float(ledger.distortion),
         shuffle_cost=shuffle_cost,
         gap=float(ledger.gap) if ledger.gap else float("nan"),
-        activity=activity(values["mean"], values["other_mean"]),
-        dimension_rates=None if rates is None else rates.mean(axis=0),
+        activity=moments["mean"].covariance.mean,
+        dimension_rates=moments["rates"].mean.mean if "rates" in moments else None,
         num_points=num_points,
         information_ceiling=ledger.information_ceiling,
         level_rates={name: float(rate) for name, rate in ledger.level_rates.items()},
@@ -364,9 +371,9 @@ def _scorer(model: LatentVariableModel) -> Callable[..., tuple[dict[str, Tensor]
         with contextlib.suppress(ValueError):  # posterior or prior does not factorise
             values["dimension_rates"] = tf.reshape(terms.dimension_rates, [size, -1])
         if floor is not None:
-            scale = _scale_of(model.decode(centre(q_z), batch.get("context")))
-            if scale is not None:
-                on_floor = tf.cast(scale < (1.0 + _ON_FLOOR) * floor, tf.float32)
+            normal = as_diagonal_normal(model.decode(centre(q_z), batch.get("context")))
+            if normal is not None:
+                on_floor = tf.cast(normal.scale < (1.0 + _ON_FLOOR) * floor, tf.float32)
                 values["on_floor"] = tf.reduce_mean(tf.reshape(on_floor, [size, -1]), axis=1)
         used = tf.zeros([1])
         if isinstance(terms.p_z, NormalMixture):
@@ -389,8 +396,3 @@ def _under_own_condition(
     given = {name: own[name] for name in own if name == "context" or name in model.graph.conditions}
     combined = model.data.as_batch({**parts, **given})
     return {name: tf.convert_to_tensor(part) for name, part in combined.items()}
-
-
-def _scale_of(p_x: Distribution) -> Tensor | None:
-    normal = as_diagonal_normal(p_x)
-    return None if normal is None else normal.scale

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,10 +12,13 @@ import tensorflow as tf
 
 from tfvae._config import check_count
 from tfvae._random import fold_in, stateless_seed
+from tfvae._shapes import with_event
 from tfvae._typing import Seed, Tensor
 from tfvae.distributions.factors import as_factors
 from tfvae.distributions.statistics import statistic
-from tfvae.evaluation.aggregation import Kept
+from tfvae.evaluation.activity import Moments, posterior_means
+from tfvae.evaluation.aggregation import Aggregated, Kept
+from tfvae.evaluation.dimensions import Dimensions
 from tfvae.evaluation.ledger import Decomposition, balanced
 from tfvae.evaluation.proposals import Encoder, OfParameters, Proposal, check_proposal
 from tfvae.evaluation.refinement import refined_posterior
@@ -125,10 +129,12 @@ def decompose(
     kept = Kept(stream, max_pairs, fold_in(seed, -1)) if max_pairs else None
     points: dict[str, list[np.ndarray]] = {}
     start = 0
+    of_each = _OfDimensions(model)
     with progress(stream.likely_points, "ELBO ledger", verbose) as bar:
         for index, (batch, count) in enumerate(stream):
             own = fold_in(seed, index)
             scores, draws = score(batch, tf.constant(num_samples), own)
+            of_each.add(scores, count)
             values = {name: np.asarray(value)[:count] for name, value in scores.items()}
             if gaps is not None:
                 values |= gaps.of(batch, slice(start, start + count), own, values["elbo"])
@@ -146,6 +152,7 @@ def decompose(
         whole,
         None if kept is None else kept.scored(verbose),
         model.graph.rate_names,
+        of_each.found if model.graph.latents else None,
         num_samples=num_samples,
         evidence_samples=evidence_samples,
         refine_steps=refine_steps,
@@ -156,7 +163,8 @@ def decompose(
 def _scorer(
     model: LatentVariableModel,
 ) -> Callable[[dict[str, Tensor], Tensor, Tensor], tuple[dict[str, Tensor], dict[str, Tensor]]]:
-    """Makes the pass over one chunk: per-point values `[B]`, and draws with their densities."""
+    """Makes the pass over one chunk: values of points `[B, ...]`, draws and their densities."""
+    axes, size = len(model.latent_shape), math.prod(model.latent_shape)
 
     def score(
         batch: dict[str, Tensor], num_samples: Tensor, seed: Tensor
@@ -175,15 +183,49 @@ def _scorer(
         rates = [] if terms.level_rates is None else tf.unstack(terms.level_rates, axis=-1)
         values |= dict(zip(model.graph.rate_names, rates, strict=True))
         draws = {"z": terms.z, "log_q_z": terms.log_q_z, "log_p_z": terms.log_p_z}
-        if as_factors(terms.p_z) is not None:
-            draws["log_p_z_of_elements"] = terms.log_p_z  # their sum
         if terms.log_weights is not None:
             draws["log_weights"] = terms.log_weights
-        elif (factors := as_factors(terms.q_z)) is not None and terms.z.shape.rank == 3:
-            draws["log_q_z_each"] = factors.log_prob(terms.z)
+        for name, distribution in (("log_q_z_each", terms.q_z), ("log_p_z_each", terms.p_z)):
+            factors = as_factors(distribution)
+            if factors is not None:
+                draws[name] = with_event(factors.log_prob(terms.z), [size], axes=axes)
+        if model.graph.latents:
+            one, other = posterior_means(terms.q_z, fold_in(seed, 4))
+            values |= {"mean": one, "other_mean": other}
+            if "log_q_z_each" in draws and "log_p_z_each" in draws:
+                values["rates"] = with_event(terms.dimension_rates, [size], axes=axes)
+            elif size == 1:
+                values["rates"] = terms.rate[:, None]
         return values, draws
 
     return score
+
+
+class _OfDimensions:
+    """Rates and posterior means, dimension by dimension: sums over the points alone are held.
+
+    Args:
+        model: The model.
+    """
+
+    def __init__(self, model: LatentVariableModel) -> None:
+        self._shapes = model.graph.latent_shapes
+        self._means, self._rates = Moments(), Moments()
+        self._has_rates = False
+
+    def add(self, scores: dict[str, Tensor], count: int) -> None:
+        """Takes the scores of dimensions out of those of a chunk, of which `count` are data."""
+        one, other, rates = (scores.pop(name, None) for name in ("mean", "other_mean", "rates"))
+        if one is not None and other is not None:
+            self._means.add(np.asarray(one)[:count], np.asarray(other)[:count])
+        if rates is not None:
+            self._rates.add(np.asarray(rates)[:count])
+            self._has_rates = True
+
+    def found(self, of_all: Aggregated | None) -> Dimensions:
+        """Returns what is known of each dimension, with that of the aggregated posterior."""
+        rate = self._rates.mean if self._has_rates else None
+        return Dimensions.of(self._shapes, self._means.covariance, rate, of_all)
 
 
 class _Gaps:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfvae.evaluation.aggregation import Aggregated
+from tfvae.evaluation.dimensions import Dimensions
 from tfvae.evaluation.estimate import Estimate, Shown, data_frame, render_table
 from tfvae.evaluation.likelihood import LogLikelihood
 
@@ -73,6 +74,9 @@ class Decomposition(Shown):
         num_compared: Number of points behind the entries that compare points with each other: all,
             or as many as `max_pairs` allows, drawn at random. Their standard errors are those of
             so many points; each draw is scored under all N posteriors in any case.
+        dimensions: Rate, information, dimension-wise KL and variance of the posterior mean of each
+            dimension of z, `Dimensions`: print it for all, below the ledger are those that say
+            most. None for a model without latents.
     """
 
     log_p_x: LogLikelihood | None
@@ -97,6 +101,7 @@ class Decomposition(Shown):
     refine_steps: int = 0
     conditions: tuple[str, ...] = ()
     num_compared: int = 0
+    dimensions: Dimensions | None = None
 
     @property
     def num_points(self) -> int:
@@ -114,6 +119,8 @@ class Decomposition(Shown):
             "num_samples": self.num_samples,
             "evidence_samples": self.evidence_samples,
             "refine_steps": self.refine_steps,
+            "dimensions": {} if self.dimensions is None else self.dimensions.to_dict(),
+            "levels": {} if self.dimensions is None else self.dimensions.levels,
         }
 
     @property
@@ -162,6 +169,8 @@ class Decomposition(Shown):
     def to_frame(self) -> Any:
         """Returns a `pandas.DataFrame`: a row for each entry, in nats, and what it is a part of.
 
+        Behind them come the rows of each dimension of z, such as `rate of z[0]`.
+
         Raises:
             ImportError: pandas is not installed.
         """
@@ -177,6 +186,14 @@ class Decomposition(Shown):
                 "part_of": whole.get(name),
             }
             for name in names
+        ]
+        parts = {"rate": "rate", "dimension_wise_kl": "dimension_wise_kl"}
+        known = {} if self.dimensions is None else self.dimensions.to_dict()
+        rows += [
+            {"entry": f"{entry} of {name}", **value, "part_of": parts.get(entry)}
+            for name, own in known.items()
+            for entry, value in own.items()
+            if isinstance(value, dict)
         ]
         return data_frame(rows, "entry")
 
@@ -207,7 +224,10 @@ class Decomposition(Shown):
             )
         if self.log_p_x is not None and self.log_p_x.message is not None:
             notes.append(self.log_p_x.message)
-        return "\n".join([ledger, residuals, *(textwrap.fill(note, 80) for note in notes)])
+        tables = [ledger, residuals]
+        if self.dimensions is not None and len(self.dimensions.names) > 1:
+            tables.insert(1, self.dimensions.to_text())
+        return "\n".join([*tables, *(textwrap.fill(note, 80) for note in notes)])
 
     def _parts_of(self, name: str) -> tuple[str, ...]:
         """Returns the names of the entries that make up another, there or not."""
@@ -230,23 +250,16 @@ def _entries_of_marginals(of_all: Aggregated) -> dict[str, np.ndarray]:
     if of_all.log_q_z_each is not None:
         independent = np.sum(of_all.log_q_z_each, axis=-1)
         entries["total_correlation"] = log_q_z - independent
-        if "log_p_z_of_elements" in draws:
-            entries["dimension_wise_kl"] = independent - draws["log_p_z_of_elements"]
-    if "log_weights" not in draws:
-        # In float64, where sums of large scores are finite too.
-        return {name: np.mean(np.float64(value), axis=0) for name, value in entries.items()}
-    weights = np.exp(draws["log_weights"])
-    return {
-        # A state that cannot be has a log-density of minus infinity, and no weight.
-        name: np.sum(np.where(weights == 0.0, 0.0, value) * weights, axis=0)
-        for name, value in entries.items()
-    }
+        if "log_p_z_each" in draws:
+            entries["dimension_wise_kl"] = independent - draws["log_p_z"]
+    return {name: of_all.expect(value) for name, value in entries.items()}
 
 
 def balanced(
     points: dict[str, np.ndarray],
     of_all: Aggregated | None,
     rate_names: tuple[str, ...],
+    dimensions: Callable[[Aggregated | None], Dimensions] | None = None,
     **settings: Any,
 ) -> Decomposition:
     """Returns the ledger of values of points.
@@ -255,12 +268,16 @@ def balanced(
         points: Entries `[N]` by name, each point by itself.
         of_all: What is known of the aggregated posterior, None where nothing is.
         rate_names: Which of the entries are rates of levels.
+        dimensions: From what is known of the aggregated posterior to that of each dimension; None
+            for a model without latents.
         **settings: Of the ledger.
     """
     num_points = len(points["elbo"])
     ceiling = float(np.log(num_points) if of_all is None else of_all.log_size.mean())
     compared: dict[str, np.ndarray] = {}
-    if of_all is not None and not (settings["conditions"] and ceiling == 0.0):
+    if settings["conditions"] and ceiling == 0.0:
+        of_all = None  # No two points can be compared.
+    if of_all is not None:
         with np.errstate(invalid="ignore"):  # infinite scores
             compared = _entries_of_marginals(of_all)
     p = {name: value.astype(np.float64) for name, value in {**points, **compared}.items()}
@@ -276,7 +293,8 @@ def balanced(
         residuals={name: Estimate.of(value) for name, value in residuals.items()},
         information_ceiling=ceiling,
         level_rates=rates,
-        num_compared=len(of_all.points) if of_all is not None and compared else 0,
+        num_compared=0 if of_all is None else len(of_all.points),
+        dimensions=None if dimensions is None else dimensions(of_all),
         **settings,
     )
 
