@@ -14,7 +14,7 @@ from tfvae.graph.evidence import importance_evidence
 
 
 def sampler_of(model, num_samples, memory_gib=1.0):
-    return Sampler(model, Encoder(), num_samples, memory_gib)
+    return Sampler(model, Encoder(), num_samples, memory_gib, None)
 
 
 @pytest.mark.slow

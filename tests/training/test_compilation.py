@@ -324,6 +324,41 @@ def test_short_runs_do_without_xla(steps, work, pays):
     assert compilation._pays_as_measured(steps, work) is pays
 
 
+@pytest.mark.parametrize(
+    ("passes", "weights", "pays"),
+    [(1e6, 170, False), (1e6, 20_000, False), (1e6, 700_000, True), (1e8, 170, True)],
+)
+def test_short_evaluations_do_without_xla(passes, weights, pays):
+    assert compilation._pays_once_as_measured(passes, weights) is pays
+
+
+@pytest.mark.slow
+@pytest.mark.xla
+def test_evaluations_compile_where_their_draws_are_many(monkeypatch):
+    monkeypatch.setattr(compilation, "xla_pays_once", lambda passes, weights: passes >= 16 * 50)
+    vae, x = mlp_vae(), binary_data(16)
+    vae.compile("adam")
+
+    def evidence(num_samples, data=x):
+        return tfvae.log_likelihood(vae, data, num_samples, verbose=False).per_point
+
+    few, many = evidence(49), evidence(50)
+    of_stream = evidence(50, tf.data.Dataset.from_tensor_slices(x).batch(16))
+    np.testing.assert_array_equal(many, of_stream)  # the same draws, where the sizes are known
+    np.testing.assert_array_equal(few, evidence(49))  # each call decides by its own draws alone
+    made = [
+        function.uses_xla for key, function in vae.functions._made.items() if "evidence" in str(key)
+    ]
+    assert sorted(made) == [False, True]
+    tfvae.decompose(vae, x, num_samples=10, evidence_samples=0, verbose=False)
+    made = {str(key): function.uses_xla for key, function in vae.functions._made.items()}
+    assert made["('ledger', 'without XLA')"] is False
+    for jit_compile in (True, False):
+        vae.compile("adam", jit_compile=jit_compile)
+        evidence(5)
+        assert {f.uses_xla for f in vae.functions._made.values()} == {jit_compile}
+
+
 @pytest.mark.slow
 def test_what_pays_counts_all_calls_and_goes_with_the_file(tmp_path):
     vae, x = mlp_vae(), binary_data(16)

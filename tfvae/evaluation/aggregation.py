@@ -110,7 +110,10 @@ class Kept:
             verbose: Shows a progress bar where it takes more than two seconds.
         """
         stream, draws = self._stream, {n: np.concatenate(p, 1) for n, p in self._parts.items()}
-        compare = stream.model.functions("aggregated posterior", lambda: _comparer(stream.model))
+        passes = float(draws["z"].shape[0] * draws["z"].shape[1] * len(self._order))
+        compare = stream.model.functions(
+            "aggregated posterior", lambda: _comparer(stream.model), passes
+        )
         marks = np.concatenate(self._marks) if self._marks else None
         names = ["z"]
         drawn = "log_weights" not in draws and draws["z"].ndim == 3

@@ -118,13 +118,15 @@ def decompose(
     stream = Stream(model, data, batch_size)
     if refine_steps:
         refinable(model)
-    score = model.functions("ledger", lambda: _scorer(model))
+    num_points = stream.likely_points
+    passes = None if num_points is None else num_points * num_samples
+    score = model.functions("ledger", lambda: _scorer(model), passes)
     gaps = None
     if evidence_samples:
         if stream.num_points is not None:
             proposal.check_points(stream.num_points)
         draw_from = OfParameters() if refine_steps else proposal
-        sampler = Sampler(model, draw_from, evidence_samples, memory_gib)
+        sampler = Sampler(model, draw_from, evidence_samples, memory_gib, num_points)
         gaps = _Gaps(model, sampler, proposal, num_samples, refine_steps)
     kept = Kept(stream, max_pairs, fold_in(seed, -1)) if max_pairs else None
     points: dict[str, list[np.ndarray]] = {}
@@ -251,6 +253,8 @@ class _Gaps:
         self._refines = refine_steps > 0
         self._unit = Unit(model)
         self._steps = (refine_steps, num_samples)
+        num_points = sampler.num_points
+        self._passes = None if num_points is None else num_points * refine_steps * num_samples
 
     def of(
         self, batch: dict[str, Tensor], rows: slice, seed: Tensor, elbo: np.ndarray
@@ -263,7 +267,7 @@ class _Gaps:
         own, found = self._proposal.of_points(rows), {}
         if self._refines:
             make = functools.partial(_refiner, self._model, *self._steps)
-            refine = self._model.functions(("refined ledger", *self._steps), make)
+            refine = self._model.functions(("refined ledger", *self._steps), make, self._passes)
             found = {name: value.numpy()[:count] for name, value in refine(batch, seed).items()}
             own = {"params": found.pop("params")}
         values = self._evidence(batch, count, own, fold_in(seed, 1))

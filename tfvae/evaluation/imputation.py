@@ -129,10 +129,12 @@ def impute(
             "partly observed `predict` tells what is missing: `y_mean`, `y_probs`."
         )
     chunks: list[tuple[np.ndarray, ...]] = []
+    num_points = stream.likely_points
+    passes = None if num_points is None else num_points * num_samples
     with progress(stream.num_points, "imputation", verbose) as bar:
         for index, (batch, count) in enumerate(stream):
             x, missing, ess, drawn = _filled(
-                model, batch, num_samples, num_draws, fold_in(seed, index)
+                model, batch, num_samples, num_draws, fold_in(seed, index), passes
             )
             chunks.append((x[:count], missing[:count], ess[:count], drawn[:, :count]))
             bar.update(count)
@@ -147,6 +149,7 @@ def _filled(
     num_samples: int,
     num_draws: int,
     seed: Tensor,
+    passes: float | None,
 ) -> tuple[np.ndarray, ...]:
     """Returns a chunk filled by means, what was missing, ESS `[B]`, and filled by draws `[M, B]`.
 
@@ -163,7 +166,7 @@ def _filled(
     batch = {**batch, "x": x}
     block = max(1, _DRAWS_AT_ONCE // len(x))
     make = functools.partial(_imputer, model, num_draws, block)
-    estimate = model.functions(("imputation", num_draws, block), make)
+    estimate = model.functions(("imputation", num_draws, block), make, passes)
     mean, z, ess = estimate(batch, tf.constant(num_samples), fold_in(seed, 0))
     # Apart from the rest: not all families have draws that compile.
     drawn = completed(model, batch, z).sample(seed=fold_in(seed, 1))

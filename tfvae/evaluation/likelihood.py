@@ -208,7 +208,8 @@ def log_likelihood(
     stream = Stream(model, data, batch_size)
     if stream.num_points is not None:
         proposal.check_points(stream.num_points)
-    sampler, units = Sampler(model, proposal, num_samples, memory_gib), Unit(model, unit)
+    sampler = Sampler(model, proposal, num_samples, memory_gib, stream.likely_points)
+    units = Unit(model, unit)
     settings = {
         "task": "log_likelihood",
         "num_samples": num_samples,

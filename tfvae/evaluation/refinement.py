@@ -122,7 +122,8 @@ def refine(
     refinable(model)
 
     key = ("refine", steps, float(learning_rate), num_samples)
-    step = model.functions(key, lambda: _improver(model, steps, num_samples, learning_rate))
+    passes = None if stream.num_points is None else stream.num_points * steps * num_samples
+    step = model.functions(key, lambda: _improver(model, steps, num_samples, learning_rate), passes)
     points: dict[str, list[np.ndarray]] = {}
     first = None
     with progress(stream.num_points, "refinement", verbose) as bar:

@@ -45,12 +45,20 @@ class Sampler:
         proposal: What the draws come from.
         num_samples: Draws per point, S.
         memory_gib: The most memory that a pass may take, see `tfvae.evaluation.blocks`.
+        num_points: Of all batches together, None where nobody knows.
     """
 
     def __init__(
-        self, model: LatentVariableModel, proposal: Proposal, num_samples: int, memory_gib: float
+        self,
+        model: LatentVariableModel,
+        proposal: Proposal,
+        num_samples: int,
+        memory_gib: float,
+        num_points: int | None,
     ) -> None:
         check_memory(memory_gib)
+        self.num_points = num_points
+        self._passes = None if num_points is None else num_points * num_samples
         self._model, self._proposal, self.num_samples = model, proposal, num_samples
         self._memory_gib = memory_gib
         self._blocks_at_once = 8
@@ -97,7 +105,7 @@ class Sampler:
         block = self.block_of(batch, own)
         model, proposal = self._model, self._proposal
         make = functools.partial(_advancer, model, proposal, block)
-        advance = model.functions(("evidence", block, proposal), make)
+        advance = model.functions(("evidence", block, proposal), make, self._passes)
         start = sums or no_draws(len(batch["x"]), self._needs(batch, own)[1], _NUM_LARGEST)
         count, num_blocks = tf.constant(self.num_samples), -(-self.num_samples // block)
 
