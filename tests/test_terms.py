@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tfvae
+from tfvae.distributions.finite import weighted_states
+from tfvae.objectives import MinibatchStratified, split_rate
 
 tfd = tfp.distributions
 
@@ -57,6 +59,39 @@ def test_impossible_states_count_nothing():
     by_weights, by_values = tape.gradient(total, [log_weights, values])
     np.testing.assert_array_equal(by_weights[:, :2], [[0.0, 0.0], [-2.0, -2.0]])
     np.testing.assert_array_equal(by_values[:, :2], [[0.0, 0.0], [1.0, 1.0]])
+
+
+def test_states_that_no_posterior_and_no_prior_has_count_nothing():
+    """Categories masked out, as by logits of minus infinity, leave the sums of the others."""
+    logits = np.array([[0.3, -0.2, 0.5], [1.0, 0.1, -0.4]], "float32")
+    masked = np.concatenate([logits, np.full([2, 1], -np.inf, "float32")], axis=1)
+
+    def scores(logits):
+        logits = tf.constant(logits)
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            q_z = tfd.Independent(tfd.Categorical(logits[:, None], dtype=tf.float32), 1)
+            prior = tf.where(logits[:1] == -np.inf, -np.inf, 0.0)
+            p_z = tfd.Independent(tfd.Categorical(prior, dtype=tf.float32), 1)
+            states = weighted_states(q_z)
+            log_p_z = p_z.log_prob(states.z)
+            terms = tfvae.Terms(
+                tf.zeros_like(log_p_z),
+                log_p_z,
+                states.log_prob,
+                None,
+                states.z,
+                q_z,
+                p_z,
+                log_weights=states.log_weight,
+            )
+            parts = split_rate(terms, 2, MinibatchStratified())
+            found = [terms.sampled_rate, terms.batch_mutual_information, terms.elbo, *parts]
+            total = terms.elbo  # the others are logged alone
+        return np.stack(found), tape.gradient(total, logits).numpy()[:, :3]
+
+    for plain, other in zip(scores(logits), scores(masked), strict=True):
+        np.testing.assert_allclose(other, plain, rtol=1e-4, atol=1e-5)
 
 
 def test_mutual_information_in_its_limits():

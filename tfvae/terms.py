@@ -11,7 +11,7 @@ import tensorflow_probability as tfp
 from tfvae._shapes import with_event
 from tfvae._typing import Distribution, Tensor
 from tfvae.distributions.factors import as_factors
-from tfvae.distributions.finite import weighed
+from tfvae.distributions.finite import log_ratio, weighed
 from tfvae.distributions.gaussian import as_diagonal_normal
 from tfvae.distributions.kl import closed_form_kl
 from tfvae.distributions.pairwise import aggregated_log_prob, pairwise_log_prob_fast
@@ -192,7 +192,7 @@ class Terms(NamedTuple):
     @property
     def sampled_rate(self) -> Tensor:
         """Mean over the draws of log q(z|x) - log p(z), `[B]`."""
-        return self.expect(self.log_q_z - self.log_p_z)
+        return self.expect(log_ratio(self.log_q_z, self.log_p_z))
 
     @property
     def elbo(self) -> Tensor:
@@ -218,7 +218,7 @@ class Terms(NamedTuple):
         kl = closed_form_kl(q, p)
         if kl is not None:
             return kl
-        values = q.log_prob(self.z) - p.log_prob(self.z)  # [S, B, *E]
+        values = log_ratio(q.log_prob(self.z), p.log_prob(self.z))  # [S, B, *E]
         if self.log_weights is None:
             return tf.reduce_mean(values, axis=0)
         log_weights = with_event(self.log_weights, [1] * (values.shape.rank - 2), axes=0)
@@ -271,7 +271,7 @@ class Terms(NamedTuple):
             log_q = pairwise_log_prob_fast(self.q_z, z)  # [S, B, B]
             # Read from the same matrix, so that rounding cannot break the bounds.
             own = tf.linalg.diag_part(log_q)
-            return self.expect(own - aggregated_log_prob(log_q))
+            return self.expect(log_ratio(own, aggregated_log_prob(log_q)))
         size = tf.shape(z)[1]
         count = tf.minimum(size, most)
         scored = -(-tf.range(count) * size // count)  # rounded up: the first of those it stands for
@@ -280,6 +280,7 @@ class Terms(NamedTuple):
         weights = None
         if self.log_weights is not None:
             weights = tf.gather(self.log_weights, scored, axis=1)
-        part = self._replace(log_weights=weights).expect(own - aggregated_log_prob(log_q))
+        information = log_ratio(own, aggregated_log_prob(log_q))
+        part = self._replace(log_weights=weights).expect(information)
         values = tf.gather(part, tf.range(size) * count // size)
         return tf.ensure_shape(values, self.z.shape[1:2])

@@ -117,6 +117,37 @@ def test_families_of_tfp_give_way_to_those_whose_draws_have_densities(family, se
         assert joint.event_shape == [2]
 
 
+def made_of(make):
+    """Returns what TFP makes of distributions over vectors of two, one of each kind."""
+    shares = tfd.Categorical([0.3, -0.3])
+    pair = tfd.Independent(make([2]), 1)
+    return {
+        "independent": tfd.Independent(make([3, 2]), 2),
+        "sample": tfd.Sample(make([]), [2]),
+        "sample of sample": tfd.Sample(tfd.Sample(make([]), [2]), [3]),
+        "reshape": tfd.Independent(tfd.BatchReshape(make([6]), [3, 2]), 2),
+        "broadcast": tfd.Independent(tfd.BatchBroadcast(make([1]), [2]), 1),
+        "blockwise": tfd.Blockwise([pair, tfd.Sample(make([]), [2])]),
+        "mixture": tfd.MixtureSameFamily(shares, tfd.Independent(make([2, 2]), 1)),
+        "mixture of lists": tfd.Mixture(shares, [pair, tfd.Sample(make([]), [2])]),
+    }
+
+
+@pytest.mark.parametrize("name", list(made_of(lambda shape: tfd.Normal(tf.zeros(shape), 1.0))))
+def test_what_is_made_of_such_families_draws_what_has_a_density(name):
+    closed = made_of(lambda shape: tfd.RelaxedBernoulli(0.01, logits=tf.fill(shape, 30.0)))[name]
+    found = opened(closed)
+    assert type(found) is type(closed)
+    draws = found.sample(100, seed=[0, 1])
+    assert draws.shape == [100, *closed.batch_shape, *closed.event_shape]
+    assert np.all(np.isfinite(found.log_prob(draws)))
+    middle = tf.fill(closed.event_shape, 0.5)
+    np.testing.assert_allclose(found.log_prob(middle), closed.log_prob(middle), rtol=1e-5)
+    assert opened(found) is found
+    normal = made_of(lambda shape: tfd.Normal(tf.zeros(shape), 1.0))[name]
+    assert opened(normal) is normal
+
+
 def test_others_stay_as_they_are():
-    for distribution in (tfd.Normal(0.0, 1.0), tfd.Independent(tfd.Normal([0.0], 1.0), 1)):
-        assert opened(distribution) is distribution
+    distribution = tfd.Normal(0.0, 1.0)
+    assert opened(distribution) is distribution

@@ -52,3 +52,9 @@ def test_methods_of_one_class_read_what_independent_is_made_of():
         tf.convert_to_tensor(layers.IndependentBernoulli(2, tfd.Poisson.rate_parameter)(logits))
     with pytest.raises(TypeError, match=r"logits_parameter, which is called with a distribution"):
         layers.DistributionLambda(tfd.Bernoulli.logits_parameter)
+
+
+def test_methods_that_take_more_than_a_distribution_are_refused():
+    for method in (tfd.Normal.quantile, tfd.Distribution.log_prob, tfd.Bernoulli.cdf):
+        with pytest.raises(ValueError, match=r"needs value too.*lambda d: d\."):
+            layers.IndependentNormal(2, method)

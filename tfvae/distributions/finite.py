@@ -13,7 +13,15 @@ import tensorflow_probability as tfp
 from tfvae._typing import Distribution, Tensor
 from tfvae.distributions.wrappers import Independent
 
-__all__ = ["States", "all_states", "element_states", "num_states", "weighed", "weighted_states"]
+__all__ = [
+    "States",
+    "all_states",
+    "element_states",
+    "log_ratio",
+    "num_states",
+    "weighed",
+    "weighted_states",
+]
 
 tfd = tfp.distributions
 
@@ -133,3 +141,15 @@ def weighed(log_weights: Tensor, values: Tensor) -> Tensor:
     weights = tf.exp(log_weights)
     impossible = (weights == 0.0) & tf.math.is_inf(values)
     return weights * tf.where(impossible, tf.zeros_like(values), values)
+
+
+def log_ratio(log_a: Tensor, log_b: Tensor) -> Tensor:
+    """Returns log (a / b), minus infinity where a is impossible: what b is then does not matter.
+
+    Example:
+        >>> from tfvae.distributions.finite import log_ratio
+        >>> log_ratio(tf.math.log([0.5, 0.0]), tf.math.log([0.25, 0.0])).numpy().round(3)
+        array([0.693,  -inf], dtype=float32)
+    """
+    impossible = log_a == -float("inf")
+    return log_a - tf.where(impossible, tf.zeros_like(log_a + log_b), log_b)

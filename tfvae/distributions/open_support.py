@@ -244,10 +244,23 @@ _OPEN = {
 }
 
 
+# Their density is made of those of their parts, at the same values or elements of them.
+_MADE_OF_PARTS = (
+    tfd.BatchBroadcast,
+    tfd.BatchReshape,
+    tfd.Blockwise,
+    tfd.Independent,
+    tfd.Mixture,
+    tfd.MixtureSameFamily,
+    tfd.Sample,
+)
+
+
 def opened(distribution: Any) -> Any:
     """Returns the distribution of the same parameters whose draws all have finite densities.
 
-    Others than those of this module, and `tfd.Independent` ones of them, come back as they are.
+    Others than those of this module come back as they are, and so do those made of others alone,
+    such as `tfd.Independent`, `tfd.Sample` and mixtures.
 
     Example:
         >>> from tfvae.distributions.open_support import opened
@@ -255,11 +268,19 @@ def opened(distribution: Any) -> Any:
         'OpenBeta'
     """
     kind = type(distribution)
-    if kind is tfd.Independent:
-        inner = opened(distribution.distribution)
-        same = inner is distribution.distribution
-        return distribution if same else distribution.copy(distribution=inner)
+    if kind in _MADE_OF_PARTS:
+        parts = {name: _opened_part(part) for name, part in distribution.parameters.items()}
+        new = {k: part for k, part in parts.items() if part is not distribution.parameters[k]}
+        return distribution.copy(**new) if new else distribution
     if kind not in _OPEN:
         return distribution
     given = {k: v for k, v in distribution.parameters.items() if k != "force_probs_to_zero_outside"}
     return _OPEN[kind](**given)
+
+
+def _opened_part(value: Any) -> Any:
+    """Returns a parameter, or a sequence of parts, with all that needs it opened."""
+    if isinstance(value, (list, tuple)) and any(isinstance(v, tfd.Distribution) for v in value):
+        found = [_opened_part(part) for part in value]
+        return value if all(a is b for a, b in zip(found, value, strict=True)) else found
+    return opened(value) if isinstance(value, tfd.Distribution) else value

@@ -176,7 +176,7 @@ def _scorer(
         entropy = statistic(terms.q_z, "entropy")
         values = {
             "elbo": terms.elbo,
-            "sampled_elbo": terms.expect(terms.log_w),
+            "sampled_elbo": -terms.distortion - terms.sampled_rate,
             "distortion": terms.distortion,
             "rate": terms.rate,
             "entropy_z_given_x": conditional if entropy is None else entropy,

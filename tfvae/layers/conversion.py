@@ -63,6 +63,7 @@ def checked_conversion(
     if isinstance(convert, property) and convert.fget is not None:
         return ReadProperty(convert.fget.__name__)
     if is_method(convert):
+        _check_takes_nothing(convert)
         return ReadProperty(getattr(convert, "__name__", ""))
     if callable(convert):
         return convert
@@ -70,6 +71,22 @@ def checked_conversion(
         "`convert_to_tensor_fn` must be a callable or one of "
         f"{', '.join(map(repr, CONVERSIONS))}. Received: {convert!r}"
     )
+
+
+def _check_takes_nothing(method: Any) -> None:
+    required = [
+        name
+        for name, given in list(inspect.signature(method).parameters.items())[1:]  # not `self`
+        if given.default is given.empty
+        and given.kind not in (given.VAR_POSITIONAL, given.VAR_KEYWORD)
+    ]
+    if required:
+        raise ValueError(
+            f"`convert_to_tensor_fn` is called with a distribution alone, and "
+            f"`{method.__qualname__}` needs {', '.join(required)} too. Use one of "
+            f"{', '.join(map(repr, CONVERSIONS))}, or a function such as "
+            f"`lambda d: d.{method.__name__}(...)`."
+        )
 
 
 def is_method(convert: Any) -> bool:

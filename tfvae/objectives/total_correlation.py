@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfvae._config import Configured, check_amount, check_count
 from tfvae._typing import Distribution, Tensor, register
 from tfvae.distributions.factors import as_factors
+from tfvae.distributions.finite import log_ratio
 from tfvae.distributions.pairwise import log_sums
 from tfvae.objectives.base import Expectation
 from tfvae.objectives.gradients import GradientEstimator, check_following_gradient
@@ -136,8 +137,8 @@ def split_rate(terms: Terms, dataset_size: int, weights: BatchWeights) -> RatePa
     if as_factors(terms.p_z) is None:
         raise ValueError(_message("prior", terms.p_z))
     independent = tf.reduce_sum(log_q_each, axis=2)
-    parts = (terms.log_q_z - log_q, log_q - independent, independent - terms.log_p_z)
-    return RateParts(*(terms.expect(part) for part in parts))
+    parts = (terms.log_q_z, log_q), (log_q, independent), (independent, terms.log_p_z)
+    return RateParts(*(terms.expect(log_ratio(*part)) for part in parts))
 
 
 @register
