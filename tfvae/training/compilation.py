@@ -81,8 +81,8 @@ def xla_pays_once(passes: float, weights: int) -> bool:
 
     Example:
         >>> from tfvae.training.compilation import xla_pays_once
-        >>> xla_pays_once(1e6, 700_000), xla_pays_once(1e6, 20_000)
-        (True, False)
+        >>> xla_pays_once(1e6, 700_000)
+        True
     """
     saved = passes * (_SAVED_BY_PASS + _SAVED_BY_PASS_AND_WEIGHT * weights)
     return saved > _COMPILING_ONE
