@@ -121,3 +121,23 @@ def test_em_leaves_weights_that_are_not_learned():
     model.compile("sgd", jit_compile=False)
     model.fit_em(binary_data(30), max_iterations=3)
     np.testing.assert_allclose(model.prior_distribution().mean(), np.full(3, 1 / 3), rtol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("frozen", ["decoder", "prior", "both"])
+def test_em_leaves_what_is_frozen(frozen):
+    model = tfvae.FiniteMixture(layers.IndependentBernoulli(6), 3, seed=0)
+    parts = {"decoder": model.decoder, "prior": model.prior}
+    for name in parts if frozen == "both" else [frozen]:
+        parts[name].trainable = False
+    before = {name: part.get_weights()[0] for name, part in parts.items()}
+    if frozen == "both":
+        with pytest.raises(ValueError, match="nothing that expectation maximisation can learn"):
+            model.fit_em(binary_data(30), max_iterations=3)
+    else:
+        model.compile("sgd", jit_compile=False)
+        result = model.fit_em(binary_data(30), max_iterations=3)
+        assert np.all(np.diff(result.log_likelihood) >= 0.0)
+    for name, part in parts.items():
+        same = np.array_equal(before[name], part.get_weights()[0])
+        assert same == (frozen in (name, "both"))

@@ -95,6 +95,11 @@ def test_fit_prior_gains_what_the_evidence_rises_by():
     [
         (lambda: priors.VampPrior(3), "VampPrior, one that is made of posteriors"),
         (lambda: priors.StandardNormal(), "StandardNormal, one over a continuum"),
+        (lambda: priors.Categorical(3), "Categorical, one over several numbers, of which one-hot"),
+        (
+            lambda: priors.Parametric(layers.IndependentBernoulli(3)),
+            "Parametric, one over several numbers",
+        ),
         (
             lambda: priors.Conditional(
                 keras.Sequential(

@@ -83,6 +83,7 @@ class _Steps:
 
     Attributes:
         maximise_family: The closed form of the components, None without one.
+        closed_prior: The prior, where it learns and its weights have a closed form; else None.
         components: The weights of components that take gradient steps.
         weights: Those of p(k) that do.
     """
@@ -97,11 +98,19 @@ class _Steps:
     ) -> None:
         self.mixture, self.x, self.batch_size = mixture, x, batch_size
         self.gradient_steps, self.functions = gradient_steps, functions
-        self.maximise_family = maximiser_of(mixture.component)
-        exact = self.maximise_family is not None
-        self.components = [] if exact else mixture.decoder.trainable_weights
-        is_closed = isinstance(mixture.prior, OneHot)
-        self.weights = [] if is_closed else mixture.prior.trainable_weights
+        components, weights = mixture.decoder.trainable_weights, mixture.prior.trainable_weights
+        if not components and not weights:
+            raise ValueError(
+                "This mixture has nothing that expectation maximisation can learn: its components "
+                "and its prior are frozen, or have no weights. Set `trainable = True` on what is "
+                "to learn."
+            )
+        self.maximise_family = maximiser_of(mixture.component) if components else None
+        self.components = [] if self.maximise_family is not None else components
+        self.closed_prior: Any = None
+        if weights and isinstance(mixture.prior, OneHot):
+            self.closed_prior = mixture.prior
+        self.weights = [] if self.closed_prior is not None else weights
         self.optimizer = keras.optimizers.Adam(0.05)
 
     def expect(self) -> dict[str, np.ndarray]:
@@ -125,10 +134,9 @@ class _Steps:
             self._set_table(self.maximise_family, totals)
         if self.components or self.weights:
             self._climb(totals["count"] / len(self.x))
-        prior = self.mixture.prior
-        if isinstance(prior, OneHot) and prior.learn_weights:
+        if self.closed_prior is not None:
             share = np.maximum(totals["count"] / totals["count"].sum(), LEAST_PROBABILITY)
-            prior.logits.assign(np.log(share / share.sum()))
+            self.closed_prior.logits.assign(np.log(share / share.sum()))
 
     def shorten(self) -> bool:
         """Halves gradient steps that went too far; whether there were any that could."""

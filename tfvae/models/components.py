@@ -12,6 +12,7 @@ import tensorflow_probability as tfp
 
 from tfvae import layers
 from tfvae._typing import Distribution, Tensor
+from tfvae.distributions.finite import element_states
 from tfvae.models.one_prior import checked_prior
 from tfvae.priors import Prior
 
@@ -109,9 +110,13 @@ def checked_weights(prior: Any, num_components: int) -> Prior:
         problem = "one that reads a context"
     else:
         prior.build((num_components,))
-        kinds = tf.nest.flatten(prior.distribution().reparameterization_type)
+        p_k = prior.distribution()
+        states = element_states(p_k)
+        kinds = tf.nest.flatten(p_k.reparameterization_type)
         if all(kind == tfd.FULLY_REPARAMETERIZED for kind in kinds):
             problem = "one over a continuum"
+        elif states is not None and states.ndim == 1:
+            problem = "one over several numbers, of which one-hot vectors are a few"
     if problem is not None:
         raise ValueError(
             "The prior of a finite mixture gives the weights of its components: it is one over "

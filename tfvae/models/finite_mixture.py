@@ -105,7 +105,7 @@ class FiniteMixture(OnePriorModel):
         the weights of the mixture where they are those of `OneHot`, and for components that are a
         layer of one of the families Bernoulli, categorical, Poisson and diagonal Gaussian. Other
         components, and other priors, take gradient steps on the expected log-likelihood instead,
-        undone and shortened where they went too far.
+        undone and shortened where they went too far. What is frozen (`trainable = False`) stays.
 
         Args:
             x: Array `[N, *x_event]`, all of which each iteration reads.
@@ -118,7 +118,8 @@ class FiniteMixture(OnePriorModel):
             `EMResult`.
 
         Raises:
-            ValueError: The data is not what the model is for, or `max_iterations` < 1.
+            ValueError: The data is not what the model is for, `max_iterations` < 1, or all that
+                could learn is frozen.
         """
         check_count("max_iterations", max_iterations)
         self.check_data(x, "x")
