@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 
 from tfvae._typing import Tensor
 
-__all__ = ["pairwise_squares"]
+__all__ = ["array_squares", "pairwise_squares"]
 
 
 def pairwise_squares(x: Tensor, loc: Tensor, precision: Tensor | None = None) -> Tensor:
@@ -40,3 +41,20 @@ def pairwise_squares(x: Tensor, loc: Tensor, precision: Tensor | None = None) ->
     right = tf.concat([precision, -2.0 * loc * precision], axis=-1)
     constant = tf.reduce_sum(tf.square(loc) * precision, axis=-1)
     return tf.matmul(left, right, transpose_b=True) + constant
+
+
+def array_squares(
+    x: np.ndarray, loc: np.ndarray, precision: np.ndarray | None = None
+) -> np.ndarray:
+    """Returns what `pairwise_squares` does, of arrays: `[N, M]` in float64, none below zero.
+
+    Example:
+        >>> from tfvae.distributions.squares import array_squares
+        >>> array_squares(np.zeros([1, 2]), np.array([[3.0, 1.0], [0.0, 2.0]]))
+        array([[10.,  4.]])
+    """
+    centre = np.mean(x, axis=0, dtype=np.float64)
+    x, loc = x - centre, loc - centre
+    precision = np.ones_like(loc) if precision is None else precision
+    squares = x**2 @ precision.T - 2.0 * x @ (precision * loc).T
+    return np.maximum(squares + np.sum(precision * loc**2, axis=1), 0.0)

@@ -10,6 +10,7 @@ import numpy as np
 
 from tfvae._config import check_count
 from tfvae.data.spec import CONTEXT
+from tfvae.distributions.squares import array_squares
 from tfvae.evaluation.streaming import Stream
 from tfvae.models import LatentVariableModel
 
@@ -100,15 +101,10 @@ def nearest_neighbours(
 def _squares(drawn: np.ndarray, own: np.ndarray) -> np.ndarray:
     """Returns squared distances `[N, B]` in float64, over the entries that rows have."""
     there = ~np.isnan(own)
-    filled = np.where(there, own, 0.0)
-    # Both moved to the middle of the samples, where the difference of squares loses least.
-    centre = drawn.mean(axis=0)
-    drawn, filled = drawn - centre, np.where(there, filled - centre, 0.0)
-    squares = drawn**2 @ there.T + np.sum(filled**2, axis=1) - 2.0 * drawn @ filled.T
+    squares = array_squares(drawn, np.where(there, own, 0.0), there.astype(np.float64))
     counts = np.sum(there, axis=1)
     share = np.where(counts > 0, own.shape[1] / np.maximum(counts, 1), 1.0)
-    found = np.maximum(squares, 0.0) * share
-    return np.where(counts > 0, found, _UNKNOWN)
+    return np.where(counts > 0, squares * share, _UNKNOWN)
 
 
 def _rows(model: LatentVariableModel, parts: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -11,6 +11,7 @@ from tfvae._config import check_amount, check_count
 from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Seed
 from tfvae.data.spec import CONTEXT
+from tfvae.distributions.squares import array_squares
 from tfvae.evaluation.streaming import first_rows
 from tfvae.models import LatentVariableModel
 
@@ -86,9 +87,7 @@ def mmd_test(
     if bandwidth is not None:
         check_amount("bandwidth", bandwidth, positive=True)
     points = np.concatenate([a, b])
-    points = points - points.mean(axis=0)
-    norms = np.sum(points**2, axis=1)
-    squares = np.maximum(norms[:, None] + norms - 2.0 * points @ points.T, 0.0)
+    squares = array_squares(points, points)
     if bandwidth is None:
         apart = squares[np.triu_indices(len(points), 1)]
         # Where most points are the same, the mean of what is not.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tfvae.distributions.squares import array_squares
 from tfvae.layers import DistributionLayer, start_of
 from tfvae.models.components import Mixture
 from tfvae.priors import OneHot
@@ -42,24 +43,17 @@ def k_means(x: np.ndarray, num_clusters: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     centres = flat[rng.integers(len(flat), size=1)]
     for _ in range(num_clusters - 1):
-        nearest = _distances(flat, centres).min(axis=1)
+        nearest = array_squares(flat, centres).min(axis=1)
         share = nearest / nearest.sum() if nearest.sum() > 0.0 else None
         centres = np.vstack([centres, flat[rng.choice(len(flat), p=share)]])
-    labels = np.argmin(_distances(flat, centres), axis=1)
+    labels = np.argmin(array_squares(flat, centres), axis=1)
     for _ in range(_ITERATIONS):
         seen = [flat[labels == k] for k in range(num_clusters)]
         centres = np.stack([own.mean(axis=0) if len(own) else flat[0] for own in seen])
-        before, labels = labels, np.argmin(_distances(flat, centres), axis=1)
+        before, labels = labels, np.argmin(array_squares(flat, centres), axis=1)
         if np.array_equal(before, labels):
             break
     return labels
-
-
-def _distances(x: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Returns squared distances `[N, K]`."""
-    products = x @ centres.T
-    squares = np.square(x).sum(axis=1)[:, None] - 2.0 * products + np.square(centres).sum(axis=1)
-    return np.maximum(squares, 0.0)
 
 
 def set_clusters(mixture: Mixture, x: np.ndarray, labels: np.ndarray) -> None:
