@@ -109,7 +109,7 @@ def test_gradients_vanish_for_each_draw_of_the_exact_posterior(name):
 @pytest.mark.slow
 def test_signal_to_noise_falls_with_draws_unless_doubly_reparameterised():
     # Wider than the true posterior, so that weights are bounded.
-    model = Gaussian(5000, loc=[0.3, -0.2], log_scale=[0.2, 0.3])
+    model = Gaussian(2000, loc=[0.3, -0.2], log_scale=[0.2, 0.3])
 
     def signal_to_noise(gradient, num_samples):
         _, found, _ = model.gradients(ImportanceWeighted(num_samples, gradient=gradient))
