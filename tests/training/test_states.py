@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tests.conftest import binary_data, mlp_vae
 from tfvae.objectives import ELBO, Objective
-from tfvae.training.states import ObjectiveState
+from tfvae.training.states import ObjectiveState, kept, put_back
 
 
 @keras.saving.register_keras_serializable("tests")
@@ -93,3 +93,19 @@ def test_values_are_constants():
     assert float(value) == pytest.approx(6.0)
     assert tape.gradient(value, x) is None
     assert list(ObjectiveState()) == []
+
+
+def test_what_was_kept_comes_back_in_its_own_precision():
+    variables = [
+        keras.Variable([1.0 + 2**-20, -3.0]),
+        keras.Variable(7, dtype="int32", trainable=False),
+        keras.random.SeedGenerator(3).state,
+        tf.Variable([True, False]),
+    ]
+    numbers = [np.array(variable) for variable in variables]
+    before = kept(iter(variables))
+    for variable in variables:
+        variable.assign(np.zeros(variable.shape, np.asarray(variable).dtype))
+    put_back(before)
+    for variable, number in zip(variables, numbers, strict=True):
+        np.testing.assert_array_equal(variable, number)

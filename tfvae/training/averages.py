@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-import tensorflow as tf
+from tfvae.training.states import kept, put_back
 
 __all__ = ["averaged_weights"]
 
@@ -33,11 +33,10 @@ def averaged_weights(optimizer: Any) -> Iterator[None]:
         optimizer._trainable_variables, optimizer._model_variables_moving_average, strict=True
     )
     pairs = [(weight, average) for weight, average in pairs if average is not None]
-    kept = [tf.identity(weight.value) for weight, _ in pairs]
+    before = kept(weight for weight, _ in pairs)
     try:
         for weight, average in pairs:
             weight.assign(average)
         yield
     finally:
-        for (weight, _), value in zip(pairs, kept, strict=True):
-            weight.assign(value)
+        put_back(before)

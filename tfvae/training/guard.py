@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from tfvae.learning import Best, GoBack, Raise, Remedy, Skip
-from tfvae.training.states import variables_of
+from tfvae.training.states import Kept, kept, put_back, variables_of
 
 __all__ = ["Guard", "check_finite", "not_finite", "not_finite_weights"]
 
@@ -40,8 +39,8 @@ class Guard:
         self._model = model
         self._remedies = list((remedy or Raise()).chain())
         self._used = [0] * len(self._remedies)
-        self._kept: list[tuple[Any, Any]] = []
-        self._best: list[tuple[Any, Any]] = []
+        self._kept: Kept = []
+        self._best: Kept = []
         self._best_value: float | None = None
         self._kept_at = self._depth = self._skipped = 0
         self._exempt: set[str] = set()
@@ -83,14 +82,14 @@ class Guard:
         if not self._kept or self._updates() - self._kept_at >= _EVERY:
             self.check_weights()
             self._kept_at, self._kept = self._updates(), self._state()
-        before = [(v, tf.identity(v)) for v in variables_of(self._model)["metrics"]]
+        before = kept(variables_of(self._model)["metrics"])
         logs = run()
         self._look_at_skipped()
         # A step of the user's own may log what it likes.
         if np.isfinite(float(logs.get("loss", 0.0))):
             return logs
         self._meet(_bad_logs(logs), self._model._reader.place())
-        _put_back(before)
+        put_back(before)
         return self._model.get_metrics_result()
 
     def forget(self) -> None:
@@ -122,9 +121,9 @@ class Guard:
     def _updates(self) -> int:
         return int(self._model.optimizer.iterations)
 
-    def _state(self) -> list[tuple[Any, Any]]:
+    def _state(self) -> Kept:
         found = variables_of(self._model)
-        return [(v, tf.identity(v)) for name in ("model", "optimizer") for v in found[name]]
+        return kept([*found["model"], *found["optimizer"]])
 
     def _look_at_skipped(self) -> None:
         """Warns of batches that steps have skipped, and stops where there were too many."""
@@ -157,7 +156,7 @@ class Guard:
         optimizer = getattr(self._model.optimizer, "inner_optimizer", self._model.optimizer)
         updates, rate = self._updates(), float(optimizer.learning_rate)
         state = self._best if isinstance(remedy.to, Best) and self._best else self._kept
-        _put_back(state)
+        put_back(state)
         self._skipped = self._model._step.skips.count()
         if remedy.factor < 1.0:
             optimizer.learning_rate = rate * remedy.factor
@@ -172,7 +171,7 @@ class Guard:
     def _give_up(self, what: str, where: str) -> None:
         updates, state = self._updates(), "The weights are what they were given as."
         if self._kept:
-            _put_back(self._kept)
+            put_back(self._kept)
             state = f"Weights and optimizer are back in their state after {self._kept_at} updates."
         self.forget()
         if self._exempt:
@@ -230,11 +229,6 @@ def _is_bad(weight: Any) -> bool:
     value = np.asarray(weight)
     bad = np.isinf(value) if getattr(weight, "may_lack_entries", False) else ~np.isfinite(value)
     return bool(bad.any())
-
-
-def _put_back(state: Iterable[tuple[Any, Any]]) -> None:
-    for variable, value in state:
-        variable.assign(value)
 
 
 def _some(names: list[str]) -> str:

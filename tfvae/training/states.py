@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -13,7 +13,9 @@ from tfvae.learning import Scheme
 from tfvae.objectives import Objective
 from tfvae.objectives.base import initial_state_of
 
-__all__ = ["ObjectiveState", "SchemeState", "Skips", "variables_of"]
+__all__ = ["Kept", "ObjectiveState", "SchemeState", "Skips", "kept", "put_back", "variables_of"]
+
+Kept = list[tuple[Any, Tensor]]
 
 
 def variables_of(model: Any) -> dict[str, list[Any]]:
@@ -31,6 +33,28 @@ def variables_of(model: Any) -> dict[str, list[Any]]:
         "optimizer": list(model.optimizer.variables),
         "metrics": metrics,
     }
+
+
+def kept(variables: Iterable[Any]) -> Kept:
+    """Returns variables with copies of what they hold now, for `put_back`.
+
+    Example:
+        >>> from tfvae.training.states import kept, put_back
+        >>> count = keras.Variable(1.0)
+        >>> before = kept([count])
+        >>> _ = count.assign(2.0)
+        >>> put_back(before)
+        >>> float(count)
+        1.0
+    """
+    # Of Keras's the values: within layers of half precision the variables give rounded ones.
+    return [(v, tf.identity(v.value if isinstance(v, keras.Variable) else v)) for v in variables]
+
+
+def put_back(before: Kept) -> None:
+    """Gives variables what they held when they were `kept`."""
+    for variable, value in before:
+        variable.assign(value)
 
 
 class _State:

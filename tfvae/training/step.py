@@ -16,7 +16,7 @@ from tfvae.objectives.base import call_objective, next_state_of
 from tfvae.terms import Terms
 from tfvae.training.compilation import together
 from tfvae.training.logs import LOSS, Logs
-from tfvae.training.states import ObjectiveState, SchemeState, Skips
+from tfvae.training.states import Kept, ObjectiveState, SchemeState, Skips, kept
 from tfvae.training.weights import Weights
 
 __all__ = ["INFORMATION", "TERMS", "Step"]
@@ -220,10 +220,10 @@ class Step:
         names |= set(self.scheme_state.trackers)
         return Logs({m.name: m for m in self.model.metrics if m.name in names})
 
-    def _changed_by_layers(self) -> list[tuple[Any, Tensor]]:
+    def _changed_by_layers(self) -> Kept:
         """Returns what layers change while they are called, such as running means, as it is."""
-        own = [v for v in self.model.non_trainable_weights if tf.as_dtype(v.dtype).is_floating]
-        return [(variable, tf.identity(variable.value)) for variable in own]
+        own = self.model.non_trainable_weights
+        return kept(v for v in own if tf.as_dtype(v.dtype).is_floating)
 
     def _compiled(self) -> tuple[Objective, Scheme]:
         if self._objective is None or self._scheme is None:
