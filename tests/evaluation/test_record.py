@@ -206,3 +206,14 @@ def test_without_a_file_nothing_is_read_or_written(tmp_path, monkeypatch):
     record.close()
     np.testing.assert_array_equal(record.values["found"], [0, 1])
     assert not list(tmp_path.iterdir())
+
+
+def test_results_are_held_once():
+    record = Record(None, analytic.LinearGaussian.random().vae(), {})
+    for part in (np.zeros(2), np.ones(3)):
+        record.add({"found": part})
+    whole = record.values["found"]
+    np.testing.assert_array_equal(whole, [0.0, 0.0, 1.0, 1.0, 1.0])
+    record.add({"found": np.full(1, 2.0), "of some": np.ones(1)})
+    assert list(record.values) == ["found"]
+    np.testing.assert_array_equal(record.values["found"], [*whole, 2.0])

@@ -74,3 +74,15 @@ def test_numbers_of_draws_share_one_executable():
     assert compute.uses_xla
     assert compute._xla.experimental_get_tracing_count() == 1
     assert np.all(np.isfinite(found))
+
+
+@pytest.mark.slow
+def test_what_is_said_of_points_keeps_nothing_else_alive():
+    """A view of the course of a batch, most of which nobody reads, would be three times as much."""
+    sampler = sampler_of(mlp_vae(), 20)
+    batch = {"x": tf.constant(binary_data(6))}
+    found = sampler.judged(sampler.evidence(batch, {}, stateless_seed(0)), 10, 6)
+    assert "curve 10" in found
+    for name, value in found.items():
+        owner = value if value.base is None else value.base
+        assert owner.nbytes == value.nbytes, name

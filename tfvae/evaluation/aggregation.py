@@ -96,12 +96,13 @@ class Kept:
             self._marks.append(marks[:count])
 
     def _choose(self, num_draws: int, *, all_states: bool) -> None:
-        num_points = len(self._order)
+        num_points, order = len(self._order), self._order
         # Points say more than several draws of one; all states belong together.
         self._num_draws = num_draws
         if not all_states:
             self._num_draws = max(1, min(num_draws, self._num_rows // num_points))
-        self._points = np.sort(self._order[: max(1, self._num_rows // self._num_draws)])
+        self._points = np.sort(order[: max(1, self._num_rows // self._num_draws)])
+        self._order = order[:0]  # It is as long as the data.
 
     def scored(self, verbose: bool) -> Aggregated:
         """Returns the kept draws with their densities, after one pass over all posteriors.
@@ -170,7 +171,7 @@ def _comparer(model: LatentVariableModel) -> Callable[..., tuple[Tensor, ...]]:
 def _log_sizes(marks: np.ndarray | None, num_points: int) -> np.ndarray:
     """Returns the logarithm `[N]` of how many points have the same condition as each."""
     if marks is None:
-        return np.full([num_points], np.log(num_points))
+        return np.broadcast_to(np.log(num_points), [num_points])
     _, which, counts = np.unique(marks, axis=0, return_inverse=True, return_counts=True)
     return np.log(counts[which.reshape(-1)])
 

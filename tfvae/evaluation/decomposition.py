@@ -52,7 +52,9 @@ def decompose(
     The aggregated posterior is that of all N points: draws are scored under each posterior, chunk
     by chunk. All N S draws are where that makes no more than `max_pairs` pairs; of more data, fewer
     of each point, and then those of some points. From there on work grows with N, and nothing is
-    held of size N but for results, S numbers and S K of each point that is compared.
+    held of size N but for results, S numbers and S K of each point that is compared: 20 to 30 bytes
+    of each point without evidence, 40 more with it, and 16 where the prior depends on a condition.
+    Of streams of any length that is all, since the posteriors are read again from the data.
 
     Args:
         model: A trained model.
@@ -149,7 +151,8 @@ def decompose(
     if gaps is not None:
         proposal.check_points(start)
     # Batches of other sizes have other numbers of draws on their curves.
-    whole = {n: np.concatenate(p) for n, p in points.items() if len(p) == len(points["elbo"])}
+    names = [name for name, parts in points.items() if len(parts) == len(points["elbo"])]
+    whole = {name: np.concatenate(points.pop(name)) for name in names}
     return balanced(
         whole,
         None if kept is None else kept.scored(verbose),

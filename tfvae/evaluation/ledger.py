@@ -280,9 +280,8 @@ def balanced(
     if of_all is not None:
         with np.errstate(invalid="ignore"):  # infinite scores
             compared = _entries_of_marginals(of_all)
-    p = {name: value.astype(np.float64) for name, value in {**points, **compared}.items()}
     with np.errstate(invalid="ignore"):
-        residuals = _residuals(p, None if of_all is None else of_all.points)
+        residuals = _residuals({**points, **compared}, None if of_all is None else of_all.points)
     evidence_samples = settings["evidence_samples"]
     evidence = LogLikelihood.of(points, evidence_samples) if evidence_samples else None
     points = {n: v for n, v in points.items() if n in _BY_POINT or n in rate_names}
@@ -310,8 +309,11 @@ def _residuals(p: dict[str, np.ndarray], compared: np.ndarray | None) -> dict[st
             continue
         some = any(name in _OF_AGGREGATED for _, name in terms)
         of_all = [n for _, n in terms if some and n not in _OF_AGGREGATED]
-        values = {n: p[n][compared] if n in of_all else p[n] for _, n in terms}
-        found[identity] = np.sum([sign * values[name] for sign, name in terms], axis=0)
+        # One by one: of long data no more copies in float64 than it takes.
+        found[identity] = 0.0
+        for sign, name in terms:
+            values = p[name][compared] if name in of_all else p[name]
+            found[identity] += sign * values.astype(np.float64)
     return found
 
 

@@ -268,4 +268,6 @@ class _Piece:
 
         watched = watch if record.is_kept or not bar.disable else None
         evidence = sampler.evidence(self.batch, self.own, self.seed, sums, watched)
-        return sampler.judged(evidence, block, self.count)
+        found = sampler.judged(evidence, block, self.count)
+        del found["elbo"]  # which only the ledger reads
+        return found

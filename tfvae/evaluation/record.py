@@ -57,6 +57,7 @@ class Record:
         self, filepath: Any, model: LatentVariableModel, settings: Mapping[str, Any]
     ) -> None:
         self._parts: dict[str, list[np.ndarray]] = {}
+        self._counts: dict[str, int] = {}
         self._num_parts, self._num_seen, self._num_stored = 0, 0, 0
         self._stored_digest, self._partial = "", {}
         self._hash = hashlib.blake2b(digest_size=16)
@@ -80,10 +81,13 @@ class Record:
     @property
     def values(self) -> dict[str, np.ndarray]:
         """Results of all points `[N, ...]`, by name, but those that not all points have."""
+        for name, count in self._counts.items():
+            if (
+                count == self._num_parts
+            ):  # In one piece from here on: of long data there is no copy.
+                self._parts[name] = [np.concatenate(self._parts[name])]
         return {
-            name: np.concatenate(parts)
-            for name, parts in self._parts.items()
-            if len(parts) == self._num_parts
+            n: self._parts[n][0] for n, count in self._counts.items() if count == self._num_parts
         }
 
     def holds(self, batch: Mapping[str, Any], count: int) -> bool:
@@ -135,6 +139,7 @@ class Record:
         """Adds results of the points that `holds` was asked of last, `[count, ...]` by name."""
         for name, value in values.items():
             self._parts.setdefault(name, []).append(value)
+            self._counts[name] = self._counts.get(name, 0) + 1
         self._num_parts += 1
         if self._path is None:
             return
@@ -184,7 +189,7 @@ class Record:
             if kind == _PARTIAL:
                 self._partial[own] = value
             else:
-                self._parts[own] = [value]
+                self._parts[own], self._counts[own] = [value], 1
         self._num_parts = 1 if self._parts else 0
 
     def _refuse(self, reason: str) -> None:

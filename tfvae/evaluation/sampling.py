@@ -158,7 +158,8 @@ class Sampler:
         found["k_hat"] = np.where(found["standard_error"] == 0.0, -np.inf, k_hat)
         for index, values in enumerate(course.early.numpy()):
             if block << index < self.num_samples:
-                found[f"curve {block << index}"] = values[:count]
+                # A view would keep all of the course, of which most is of no meaning.
+                found[f"curve {block << index}"] = values[:count].copy()
         return {**found, f"curve {self.num_samples}": found["log_p_x"]}
 
     def _pace(self, seconds: float) -> None:
