@@ -77,20 +77,10 @@ class Objective(Configured):
         self.draw(q_z, self.num_samples, tf.constant([0, 0]))
 
     def check_family(self, q_z: Distribution) -> None:
-        """Checks that a posterior is of a kind that this objective can score; most take any.
-
-        Raises:
-            ValueError: It is not.
-        """
-        del q_z
+        """Refuses, by a `ValueError`, posteriors that it cannot score; most take any."""
 
     def check_prior(self, p_z: Distribution) -> None:
-        """Checks that a prior is of a kind that this objective can score; most take any.
-
-        Raises:
-            ValueError: It is not.
-        """
-        del p_z
+        """Refuses, by a `ValueError`, priors that it cannot score; most take any."""
 
     def draw(self, q_z: Distribution, num_samples: int, seed: Tensor) -> Draws:
         """Returns the draws of z that a model scores for this objective.
@@ -99,9 +89,6 @@ class Objective(Configured):
             q_z: Batch shape `[B]`, event shape `E`.
             num_samples: Draws per data point, S.
             seed: Int32 pair `[2]`.
-
-        Raises:
-            ValueError: See `check_posterior`.
         """
         return (self.gradient or DEFAULT_GRADIENT).draw(q_z, num_samples, seed)
 
