@@ -11,13 +11,11 @@ that draws at random takes a seed, so the same request gets the same answer.
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before the import: no remarks on the CPU
-
+import _quiet  # noqa: F401  # before all that imports TensorFlow
 import numpy as np
 import tensorflow as tf
 

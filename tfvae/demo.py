@@ -43,9 +43,11 @@ def _made() -> dict[str, Any]:
     shape, rows = (8, 8, 1), found.x_train[:20]
     posterior, likelihood = layers.MultivariateNormalDiag(2), layers.IndependentBernoulli(shape)
 
+    # The same weights in each process, whatever was drawn before.
+    weights: Any = keras.initializers.GlorotUniform(0)
+
     def dense(units: int) -> keras.layers.Dense:
-        """The same weights in each process, whatever was drawn before."""
-        return keras.layers.Dense(units, kernel_initializer=keras.initializers.GlorotUniform(0))
+        return keras.layers.Dense(units, kernel_initializer=weights)
 
     q = networks.functional(
         {"x": shape}, keras.layers.Flatten(), dense(posterior.num_params), posterior
