@@ -51,6 +51,51 @@ def test_draws_of_a_model_and_of_its_own_density_are_alike():
     assert two_sample_test(vae, linear.draw(150), max_points=20).num_points == (20, 20)
 
 
+class _Drawn:
+    """What a test of samples asks of a model: rows of many columns, whose middle is a context."""
+
+    def __init__(self):
+        self.graph = self.data = self
+        self.observed = ["x"]
+
+    def named(self, data):
+        return data
+
+    def check_data(self, data, name):
+        pass
+
+    def generate(self, number, seed, context):
+        x = np.random.default_rng(np.asarray(seed)[0].view(np.uint32)).normal(size=(number, 40))
+        return {"x": x if context is None else x + context}
+
+
+@pytest.mark.slow
+@pytest.mark.each_case
+@pytest.mark.parametrize("among", ["rows", "rows of contexts", "rows with gaps"])
+def test_p_values_of_data_are_uniform_where_there_is_nothing_to_tell(among):
+    # Scaled by the data alone, few rows of many columns were told from their like one time in five.
+    p = []
+    for seed in range(200):
+        generator = np.random.default_rng(seed)
+        data = {"x": generator.normal(size=(10, 40))}
+        if among == "rows of contexts":
+            data["context"] = 9.0 * generator.normal(size=(10, 1))
+            data["x"] += data["context"]
+        if among == "rows with gaps":
+            data["x"][generator.random((10, 1)) < 0.5 * np.ones(40)] = np.nan
+        found = two_sample_test(_Drawn(), data, num_permutations=39, seed=seed)
+        p.append(found.p_value)
+    for level in (0.1, 0.5):
+        assert abs(np.mean(np.array(p) <= level) - level) < 4 * np.sqrt(level * (1 - level) / 200)
+
+
+def test_what_differs_beside_the_context_is_told():
+    generator = np.random.default_rng(0)
+    context = 9.0 * generator.normal(size=(20, 1))
+    data = {"x": 0.5 + generator.normal(size=(20, 40)) + context, "context": context}
+    assert two_sample_test(_Drawn(), data).p_value < 0.01
+
+
 @pytest.mark.parametrize("name", slow_but(of=list(KINDS)))
 def test_every_kind_of_model(name):
     found = two_sample_test(*kind(name), num_permutations=19)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,17 +76,32 @@ def mmd_test(
     Reference: A Kernel Two-Sample Test (Gretton et al., 2012),
     https://jmlr.org/papers/v13/gretton12a.html
     """
-    a, b = (np.asarray(part, np.float64) for part in (a, b))
-    a, b = (part.reshape(len(part), -1) if part.ndim else part for part in (a, b))
+    a, b = _checked(a, b)
+    num_permutations = check_count("num_permutations", num_permutations)
+    if bandwidth is not None:
+        check_amount("bandwidth", bandwidth, positive=True)
+    generator = np.random.default_rng(seed)
+    orders = (generator.permutation(len(a) + len(b))[: len(a)] for _ in range(num_permutations))
+    return _tested(a, b, bandwidth, [np.isin(np.arange(len(a) + len(b)), o) for o in orders])
+
+
+def _checked(*samples: Any) -> list[np.ndarray]:
+    """Returns two samples as rows `[N, D]` and `[M, D]`."""
+    parts = [np.asarray(part, np.float64) for part in samples]
+    a, b = (part.reshape(len(part), -1) if part.ndim else part for part in parts)
     fits = a.ndim == b.ndim == 2 and min(len(a), len(b)) >= 2 and a.shape[1] == b.shape[1]
     if not fits or not np.all(np.isfinite(a)) or not np.all(np.isfinite(b)):
         raise ValueError(
             "Two samples must be finite, of two points or more each, and of the same columns. "
             f"Received: shapes {a.shape} and {b.shape}"
         )
-    num_permutations = check_count("num_permutations", num_permutations)
-    if bandwidth is not None:
-        check_amount("bandwidth", bandwidth, positive=True)
+    return [a, b]
+
+
+def _tested(
+    a: np.ndarray, b: np.ndarray, bandwidth: float | None, others: Sequence[np.ndarray]
+) -> TwoSampleTest:
+    """Returns the test by relabellings: which of all points each takes for the first sample's."""
     points = np.concatenate([a, b])
     squares = array_squares(points, points)
     if bandwidth is None:
@@ -94,15 +110,11 @@ def mmd_test(
         bandwidth = float(np.sqrt(np.median(apart) or np.mean(apart) or 1.0))
     kernel = np.exp(-0.5 * squares / bandwidth**2)
     np.fill_diagonal(kernel, 0.0)  # pairs of different points
-    size, generator = len(a), np.random.default_rng(seed)
-    labels = np.zeros((len(points), num_permutations + 1))
-    labels[:size, 0] = 1.0
-    for index in range(1, num_permutations + 1):
-        labels[generator.permutation(len(points))[:size], index] = 1.0
-    found = _discrepancies(kernel, labels, size)
+    labels = np.stack([np.arange(len(points)) < len(a), *others], axis=1).astype(np.float64)
+    found = _discrepancies(kernel, labels, len(a))
     # Sums of other orders differ by rounding.
     as_large = found >= found[0] - 1e-12
-    return TwoSampleTest(float(found[0]), float(np.mean(as_large)), bandwidth, (size, len(b)))
+    return TwoSampleTest(float(found[0]), float(np.mean(as_large)), bandwidth, (len(a), len(b)))
 
 
 def _discrepancies(kernel: np.ndarray, labels: np.ndarray, size: int) -> np.ndarray:
@@ -129,8 +141,9 @@ def two_sample_test(
     """Tests whether draws of a model can be told from data; see `mmd_test`.
 
     As many points are drawn as there are data. Contexts of draws are those of the data. Columns are
-    scaled to the variance of the data; entries that data lacks are taken from the draws of the
-    same rows too, and both then have the mean of the column.
+    scaled to the variance of both together; entries that data lacks are taken from the draws of the
+    same rows too, and both then have the mean of the column. Where rows have contexts or gaps, a
+    relabelling exchanges some of them with the draws that have the same, and is exact too.
 
     Args:
         model: Any model.
@@ -155,18 +168,25 @@ def two_sample_test(
     model.check_data(parts, "data")
     size = len(parts[model.graph.observed[0]])
     drawn = model.generate(size, fold_in(seed, 0), parts.get(CONTEXT))
-    both = [
-        np.concatenate(
-            [np.float64(p[name]).reshape(size, -1) for name in model.graph.observed], axis=1
-        )
-        for p in (parts, drawn)
-    ]
-    own, made = both
-    missing = np.isnan(own)
-    counts = np.maximum(np.sum(~missing, axis=0), 1)
-    mean = np.sum(np.where(missing, 0.0, own), axis=0) / counts
-    spread = np.sqrt(np.sum(np.where(missing, 0.0, own - mean) ** 2, axis=0) / counts)
-    scale = np.where(spread > 0.0, spread, 1.0)
-    own, made = (np.where(missing, 0.0, (part - mean) / scale) for part in (own, made))
-    numbers = np.asarray(fold_in(seed, 1), np.int32).view(np.uint32)
-    return mmd_test(own, made, num_permutations=num_permutations, seed=int(numbers[0]))
+    both = np.stack(
+        [
+            np.concatenate(
+                [np.float64(p[name]).reshape(size, -1) for name in model.graph.observed], axis=1
+            )
+            for p in (parts, drawn)
+        ]
+    )
+    missing = np.isnan(both[0])
+    # By both samples alike: were it by one, relabelled ones would not be as good.
+    count = np.maximum(2 * np.sum(~missing, axis=0), 1)
+    away = np.where(missing, 0.0, both - np.sum(np.where(missing, 0.0, both), (0, 1)) / count)
+    spread = np.sqrt(np.sum(away**2, axis=(0, 1)) / count)
+    own, made = _checked(*(away / np.where(spread > 0.0, spread, 1.0)))
+    num_permutations = check_count("num_permutations", num_permutations)
+    seeds = np.asarray(fold_in(seed, 1), np.int32).view(np.uint32)
+    if CONTEXT not in parts and not np.any(missing):
+        return mmd_test(own, made, num_permutations=num_permutations, seed=int(seeds[0]))
+    # A row and the draw that has its context and its gaps can be told from other rows by these.
+    generator = np.random.default_rng(seeds[0])
+    swapped = generator.integers(0, 2, (num_permutations, size))
+    return _tested(own, made, None, [np.append(s == 0, s == 1) for s in swapped])
