@@ -80,7 +80,7 @@ def test_as_many_go_together_as_memory_allows():
     batch = {"x": tf.constant(binary_data(10))}
 
     def blocks(num_chains, gib):
-        return Annealer(vae, 5, num_chains, 2, gib).blocks(batch, {})
+        return Annealer(vae, 5, num_chains, 2, gib, None).blocks(batch, {})
 
     # Matrix product and bias there, and the way back.
     fewest, most = (number * 30_000 * 4 * 10 for number in (2, 6))

@@ -325,17 +325,27 @@ def test_short_runs_do_without_xla(steps, work, pays):
 
 
 @pytest.mark.parametrize(
-    ("passes", "weights", "pays"),
-    [(1e6, 170, False), (1e6, 20_000, False), (1e6, 700_000, True), (1e8, 170, True)],
+    ("passes", "weights", "pairs", "pays"),
+    [
+        (1e6, 170, 0.0, False),
+        (1e6, 20_000, 0.0, False),
+        (1e6, 700_000, 0.0, True),
+        (1e8, 170, 0.0, True),
+        (1e4, 700_000, 1e7, False),
+        (1e4, 170, 1e8, True),
+    ],
 )
-def test_short_evaluations_do_without_xla(passes, weights, pays):
-    assert compilation._pays_once_as_measured(passes, weights) is pays
+def test_short_evaluations_do_without_xla(passes, weights, pairs, pays):
+    assert compilation._pays_once_as_measured(passes, weights, pairs) is pays
 
 
 @pytest.mark.slow
 @pytest.mark.xla
 def test_evaluations_compile_where_their_draws_are_many(monkeypatch):
-    monkeypatch.setattr(compilation, "xla_pays_once", lambda passes, weights: passes >= 16 * 50)
+    def pays(passes, weights, pairs=0.0):
+        return passes >= 16 * 50 or pairs >= 16 * 160
+
+    monkeypatch.setattr(compilation, "xla_pays_once", pays)
     vae, x = mlp_vae(), binary_data(16)
     vae.compile("adam")
 
@@ -353,6 +363,8 @@ def test_evaluations_compile_where_their_draws_are_many(monkeypatch):
     tfvae.decompose(vae, x, num_samples=10, evidence_samples=0, verbose=False)
     made = {str(key): function.uses_xla for key, function in vae.functions._made.items()}
     assert made["('ledger', 'without XLA')"] is False
+    # 160 draws, each under all 16 posteriors.
+    assert made["aggregated posterior"] is True
     for jit_compile in (True, False):
         vae.compile("adam", jit_compile=jit_compile)
         evidence(5)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tfvae import layers
+from tfvae._typing import kind_of
 
 __all__ = ["Column", "Table"]
 
@@ -184,7 +185,7 @@ class Table:
 def _check_frame(frame: Any) -> None:
     if not (hasattr(frame, "columns") and hasattr(frame, "dtypes")):
         raise TypeError(
-            f"`frame` must be a `pandas.DataFrame`. Received: {type(frame).__name__}. "
+            f"`frame` must be a `pandas.DataFrame`. Received: {kind_of(frame)}. "
             "Arrays need no table: give them to `fit` as they are."
         )
     if not len(frame) or not len(frame.columns):

@@ -5,6 +5,7 @@ Where the prior is p(z|c), it is the mean over those points that stand under the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -111,17 +112,19 @@ class Kept:
             verbose: Shows a progress bar where it takes more than two seconds.
         """
         stream, draws = self._stream, {n: np.concatenate(p, 1) for n, p in self._parts.items()}
-        passes = float(draws["z"].shape[0] * draws["z"].shape[1] * len(self._order))
+        size = min(len(self._points), max(1, _ROWS_AT_ONCE // len(draws["z"])))
+        starts = range(0, len(self._points), size)
         compare = stream.model.functions(
-            "aggregated posterior", lambda: _comparer(stream.model), passes
+            "aggregated posterior",
+            lambda: _comparer(stream.model),
+            passes=float(self._start * len(starts)),
+            pairs=float(self._start * math.prod(draws["z"].shape[:2])),
         )
         marks = np.concatenate(self._marks) if self._marks else None
         names = ["z"]
         drawn = "log_weights" not in draws and draws["z"].ndim == 3
         if "log_q_z_each" in draws and drawn:
             names += ["log_q_z", "log_q_z_each"]
-        size = min(len(self._points), max(1, _ROWS_AT_ONCE // len(draws["z"])))
-        starts = range(0, len(self._points), size)
         blocks = [tuple(_block(draws[name], i, size) for name in names) for i in starts]
         own = [
             None if marks is None else _block(marks[None, self._points], i, size)[0] for i in starts

@@ -16,7 +16,7 @@ from tfvae._typing import Tensor
 from tfvae.evaluation.blocks import Blocks, bytes_per_draw, check_memory, specs_of_point
 from tfvae.evaluation.chains import PILOTS, Chains, adapted_steps, annealed
 from tfvae.evaluation.paths import Path, check_free, path_of, temperatures
-from tfvae.evaluation.proposals import Proposal
+from tfvae.evaluation.proposals import Proposal, check_proposal
 from tfvae.graph.evidence import Evidence, Sums, evidence_of, no_draws, with_weights
 from tfvae.models import LatentVariableModel
 
@@ -38,6 +38,7 @@ class Annealer:
         num_chains: Chains per point, S.
         num_leapfrog_steps: Leapfrog steps of a move.
         memory_gib: The most memory that a pass may take, see `tfvae.evaluation.blocks`.
+        num_points: Of all batches together, None where nobody knows.
         start: What the chains begin from; None is the prior.
 
     Raises:
@@ -52,19 +53,20 @@ class Annealer:
         num_chains: int,
         num_leapfrog_steps: int,
         memory_gib: float,
+        num_points: int | None,
         start: Proposal | None = None,
     ) -> None:
         self.num_chains = check_count("num_chains", num_chains)
         self.num_leapfrog_steps = check_count("num_leapfrog_steps", num_leapfrog_steps)
         self.num_temperatures = check_count("num_temperatures", num_temperatures)
         check_memory(memory_gib)
-        if start is not None and not isinstance(start, Proposal):
-            raise TypeError(
-                "`start` must be a `tfvae.evaluation.Proposal`, such as "
-                "`tfvae.evaluation.Widened()`, or None for the prior. "
-                f"Received: {type(start).__name__}"
-            )
+        if start is not None:
+            check_proposal("start", start)
         self.start = start
+        self._passes = None
+        if num_points is not None:
+            each = self.num_temperatures * (2 + self.num_leapfrog_steps)
+            self._passes = float(num_points * self.num_chains * each)
         self._model, self._memory_gib = model, memory_gib
         self._betas = tf.constant(temperatures(self.num_temperatures))
 
@@ -85,6 +87,7 @@ class Annealer:
         compute = self._model.functions(
             ("annealed", size, block, self.num_leapfrog_steps, self.start, ENDS in own),
             functools.partial(make, size, block),
+            self._passes,
         )
         chains, parts = tf.constant(self.num_chains), []
         for first in range(0, count, size):

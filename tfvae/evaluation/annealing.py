@@ -11,7 +11,7 @@ import numpy as np
 from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Seed, Tensor
 from tfvae.evaluation.annealer import Annealer
-from tfvae.evaluation.estimate import OfDraws
+from tfvae.evaluation.estimate import OfDraws, counted
 from tfvae.evaluation.proposals import Proposal
 from tfvae.evaluation.record import Record
 from tfvae.evaluation.streaming import Stream, filled, progress
@@ -89,7 +89,8 @@ class AnnealedLogLikelihood(OfDraws):
         )
 
     def _title(self) -> str:
-        return f"Annealed log-likelihood of {len(self.ess)} points, {self.num_chains} chains each"
+        points, chains = counted(len(self.ess), "point"), counted(self.num_chains, "chain")
+        return f"Annealed log-likelihood of {points}, {chains} each"
 
     def _own_numbers(self) -> dict[str, float]:
         return {
@@ -174,9 +175,10 @@ def annealed_log_likelihood(
         On the Quantitative Analysis of Decoder-Based Generative Models (Wu et al., 2017),
         https://arxiv.org/abs/1611.04273
     """
-    annealer = Annealer(model, num_temperatures, num_chains, num_leapfrog_steps, memory_gib, start)
-    seed = stateless_seed(0 if seed is None else seed)
     stream, units = Stream(model, data, batch_size), Unit(model, unit)
+    numbers = (num_temperatures, num_chains, num_leapfrog_steps)
+    annealer = Annealer(model, *numbers, memory_gib, stream.likely_points, start)
+    seed = stateless_seed(0 if seed is None else seed)
     if start is not None and stream.num_points is not None:
         start.check_points(stream.num_points)
     settings = {

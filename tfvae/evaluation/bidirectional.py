@@ -13,7 +13,7 @@ from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Seed, Tensor
 from tfvae.data.spec import CONTEXT
 from tfvae.evaluation.annealer import ENDS, Annealer
-from tfvae.evaluation.estimate import Estimate, Shown, render_table
+from tfvae.evaluation.estimate import Estimate, Shown, counted, render_table
 from tfvae.evaluation.streaming import Stream, filled, progress
 from tfvae.models import LatentVariableModel
 
@@ -62,7 +62,8 @@ class Bidirectional(Shown):
         ]
         rows.append(["moves accepted", f"{np.median(self.acceptance):.2f}", "", "median"])
         rows.append(["temperatures", f"{self.num_temperatures}", "", ""])
-        title = f"log p(x) of {len(self.gap.per_point)} points, {self.num_chains} chains each way"
+        points = counted(len(self.gap.per_point), "point")
+        title = f"log p(x) of {points}, {counted(self.num_chains, 'chain')} each way"
         return render_table(title, ["bound", "mean", "± s.e.", ""], rows)
 
 
@@ -123,7 +124,9 @@ def bidirectional(
     """
     num_points = check_count("num_points", num_points)
     batch_size = check_count("batch_size", batch_size)
-    annealer = Annealer(model, num_temperatures, num_chains, num_leapfrog_steps, memory_gib)
+    annealer = Annealer(
+        model, num_temperatures, num_chains, num_leapfrog_steps, memory_gib, 2 * num_points
+    )
     seed = stateless_seed(0 if seed is None else seed)
     data, z = _drawn(model, num_points, batch_size, fold_in(seed, -1), context)
     stream = Stream(model, data, batch_size)

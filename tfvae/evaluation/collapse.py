@@ -19,7 +19,7 @@ from tfvae.distributions.statistics import centre
 from tfvae.evaluation.activity import ACTIVE, Moments, posterior_means
 from tfvae.evaluation.causes import Facts, likely_cause
 from tfvae.evaluation.decomposition import decompose
-from tfvae.evaluation.estimate import Shown, render_table
+from tfvae.evaluation.estimate import Shown, counted, render_table
 from tfvae.evaluation.ledger import Decomposition
 from tfvae.evaluation.partners import Pool
 from tfvae.evaluation.streaming import Stream
@@ -173,7 +173,7 @@ class CollapseReport(Shown):
             ["gap", f"{self.gap:.3f}", "log p(x) - ELBO"],
             *([name, f"{rate:.3f}", "part of rate"] for name, rate in self.level_rates.items()),
         ]
-        title = f"Use of z on {self.num_points} points, nats per point"
+        title = f"Use of z on {counted(self.num_points, 'point')}, nats per point"
         table = render_table(title, ["entry", "mean", ""], rows)
         return f"{table}\n{self.message}" if self.message else table
 
@@ -282,7 +282,7 @@ def _scored(
     model: LatentVariableModel, stream: Stream, pool: Pool, seed: Tensor
 ) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, Moments]]:
     """Returns scores of all points by name `[N]`, what uses the prior's components, and moments."""
-    function = model.functions("collapse", lambda: _scorer(model))
+    function = model.functions("collapse", lambda: _scorer(model), 10.0 * pool.num_points)
     points: dict[str, list[np.ndarray]] = {}
     moments: dict[str, Moments] = {}
     used: Any = 0.0
@@ -359,7 +359,9 @@ def _scorer(model: LatentVariableModel) -> Callable[..., tuple[dict[str, Tensor]
         q_z = model.encode(**batch)
         terms = model.terms(seed=seed, posterior=q_z, **batch)
         shuffled = model.terms(seed=seed, posterior=model.encode(**others), **batch)
-        several = model.terms(num_samples=8, seed=fold_in(seed, 1), posterior=q_z, **batch)
+        several = model.terms(
+            num_samples=8, seed=fold_in(seed, 1), posterior=q_z, **batch
+        )
         mean, other_mean = posterior_means(q_z, fold_in(seed, 2))
         values = {
             "distortion": terms.distortion,

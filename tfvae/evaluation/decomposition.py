@@ -256,8 +256,8 @@ class _Gaps:
         self._refines = refine_steps > 0
         self._unit = Unit(model)
         self._steps = (refine_steps, num_samples)
-        num_points = sampler.num_points
-        self._passes = None if num_points is None else num_points * refine_steps * num_samples
+        # Draws of one pass over all points.
+        self._draws = None if sampler.num_points is None else sampler.num_points * num_samples
 
     def of(
         self, batch: dict[str, Tensor], rows: slice, seed: Tensor, elbo: np.ndarray
@@ -270,7 +270,8 @@ class _Gaps:
         own, found = self._proposal.of_points(rows), {}
         if self._refines:
             make = functools.partial(_refiner, self._model, *self._steps)
-            refine = self._model.functions(("refined ledger", *self._steps), make, self._passes)
+            passes = None if self._draws is None else self._draws * self._steps[0]
+            refine = self._model.functions(("refined ledger", *self._steps), make, passes)
             found = {name: value.numpy()[:count] for name, value in refine(batch, seed).items()}
             own = {"params": found.pop("params")}
         values = self._evidence(batch, count, own, fold_in(seed, 1))
@@ -295,7 +296,7 @@ class _Gaps:
         def elbo(batch: dict[str, Tensor], seed: Tensor) -> Tensor:
             return self._model.terms(num_samples=num_samples, seed=seed, **batch).elbo
 
-        compute = self._model.functions(("other ELBO", num_samples), lambda: elbo)
+        compute = self._model.functions(("other ELBO", num_samples), lambda: elbo, self._draws)
         return compute(batch, fold_in(seed, 3)).numpy()
 
     def _evidence(

@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfvae._config import check_count
 from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Seed, Tensor
-from tfvae.evaluation.estimate import Shown, render_table
+from tfvae.evaluation.estimate import Shown, counted, render_table
 from tfvae.evaluation.streaming import Stream, progress
 from tfvae.graph.imputation import Imputer, completed
 from tfvae.models import DirectedModel, LatentVariableModel
@@ -66,7 +66,8 @@ class Imputation(Shown):
             ["effective samples", f"{summary['median_ess']:.1f}", "median over points"],
             ["", f"{summary['least_ess']:.1f}", "least"],
         ]
-        title = f"Imputation of {len(self.x)} points, {self.num_samples} samples each"
+        points, samples = counted(len(self.x), "point"), counted(self.num_samples, "sample")
+        title = f"Imputation of {points}, {samples} each"
         return render_table(title, ["quantity", "value", ""], rows)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from tfvae.evaluation.aggregation import Aggregated
 from tfvae.evaluation.dimensions import Dimensions
-from tfvae.evaluation.estimate import Estimate, Shown, data_frame, render_table
+from tfvae.evaluation.estimate import Estimate, Shown, counted, data_frame, render_table
 from tfvae.evaluation.likelihood import LogLikelihood
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ class Decomposition(Shown):
             [guide + name, f"{entry.mean:.3f}", f"{entry.standard_error:.3f}", note]
             for guide, name, entry, note in self.tree()
         ]
-        title = f"ELBO ledger of {self.num_points} points, nats per point"
+        title = f"ELBO ledger of {counted(self.num_points, 'point')}, nats per point"
         ledger = render_table(title, ["entry", "mean", "± s.e.", ""], rows)
         rows = [
             [name, f"{value.mean:+.1e}", f"{value.standard_error:.1e}"]

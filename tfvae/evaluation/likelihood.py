@@ -14,7 +14,7 @@ from tfvae._config import check_count
 from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Seed, Tensor
 from tfvae.evaluation.curve import Curve
-from tfvae.evaluation.estimate import OfDraws
+from tfvae.evaluation.estimate import OfDraws, counted
 from tfvae.evaluation.pareto import largest_k
 from tfvae.evaluation.proposals import Encoder, Proposal, check_proposal
 from tfvae.evaluation.record import Record
@@ -117,7 +117,8 @@ class LogLikelihood(OfDraws):
         )
 
     def _title(self) -> str:
-        return f"Log-likelihood of {len(self.ess)} points, {self.num_samples} samples each"
+        points, samples = counted(len(self.ess), "point"), counted(self.num_samples, "sample")
+        return f"Log-likelihood of {points}, {samples} each"
 
     def _own_numbers(self) -> dict[str, float]:
         return {

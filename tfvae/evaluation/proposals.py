@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow_probability as tfp
 
 from tfvae._config import check_amount
-from tfvae._typing import Distribution, Tensor
+from tfvae._typing import Distribution, Tensor, kind_of
 from tfvae.distributions.defensive import DefensiveMixture
 from tfvae.distributions.gaussian import as_diagonal_normal
 from tfvae.evaluation.refinement import Refinement
@@ -70,7 +70,7 @@ def check_proposal(name: str, proposal: Any) -> None:
     if not isinstance(proposal, Proposal):
         raise TypeError(
             f"`{name}` must be a `tfvae.evaluation.Proposal`, such as "
-            f"`tfvae.evaluation.Defensive()`. Received: {type(proposal).__name__}"
+            f"`tfvae.evaluation.Defensive()`. Received: {kind_of(proposal)}"
         )
 
 
@@ -147,7 +147,7 @@ class Widened(_Changed):
         if normal is None:
             raise ValueError(
                 "`Widened` takes proposals that are diagonal Gaussians, such as posteriors by "
-                f"`tfvae.layers.MultivariateNormalDiag`. Received: {type(q).__name__} of "
+                f"`tfvae.layers.MultivariateNormalDiag`. Received: {kind_of(q)} of "
                 f"{type(model).__name__} '{model.name}'. `Defensive` takes any."
             )
         widened = tfd.Normal(normal.loc, self.scale * normal.scale)

@@ -12,9 +12,9 @@ import keras
 import numpy as np
 
 from tfvae._config import check_amount
-from tfvae._typing import Seed
+from tfvae._typing import Seed, kind_of
 from tfvae.evaluation.decomposition import decompose
-from tfvae.evaluation.estimate import Estimate, Shown, data_frame, render_table
+from tfvae.evaluation.estimate import Estimate, Shown, counted, data_frame, render_table
 from tfvae.evaluation.ledger import Decomposition
 from tfvae.evaluation.streaming import Stream, progress
 from tfvae.evaluation.units import discrete_elements
@@ -126,7 +126,7 @@ class RateDistortion(Shown):
             for beta, ledger in zip(self.betas, self.ledgers, strict=True)
         ]
         num_points = self.ledgers[0].num_points
-        title = f"Rate and distortion on {num_points} points, nats per point"
+        title = f"Rate and distortion on {counted(num_points, 'point')}, nats per point"
         table = render_table(title, ["beta", "rate", "distortion", "ELBO", "I[x;z]"], rows)
         found = self.ledgers[self.best].log_p_x
         by = "ELBO" if found is None else "log p(x)"
@@ -205,12 +205,12 @@ def rate_distortion(
     if not callable(build) or isinstance(build, keras.Model):
         raise TypeError(
             "`build` must be a function that makes a new model at each call. "
-            f"Received: {type(build).__name__}"
+            f"Received: {kind_of(build)}"
         )
     if not isinstance(objective, ELBO):
         raise TypeError(
             "`objective` must be a `tfvae.objectives.ELBO`, whose `beta` is replaced. "
-            f"Received: {type(objective).__name__}"
+            f"Received: {kind_of(objective)}"
         )
     models: list[LatentVariableModel] = []
     ledgers: list[Decomposition] = []
@@ -257,7 +257,7 @@ def _new(
     if not isinstance(model, LatentVariableModel):
         raise TypeError(
             "`build` must return a model of `tfvae`, such as a `tfvae.VAE`. "
-            f"Received: {type(model).__name__}"
+            f"Received: {kind_of(model)}"
         )
     if not model.graph.latents:
         raise ValueError(

@@ -14,7 +14,7 @@ import tensorflow_probability as tfp
 from tfvae._config import check_amount, check_count
 from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Distribution, Seed, Tensor
-from tfvae.evaluation.estimate import Estimate, Shown, render_table
+from tfvae.evaluation.estimate import Estimate, Shown, counted, render_table
 from tfvae.evaluation.streaming import Stream, progress
 from tfvae.layers.origin import Origin, with_origin
 from tfvae.learning.semi_amortised import checked_origin, refinable
@@ -59,7 +59,7 @@ class Refinement(Shown):
             [name, f"{entry.mean:.3f}", f"{entry.standard_error:.3f}"]
             for name, entry in self._entries().items()
         ]
-        title = f"Refinement of {len(self.params)} posteriors, nats per point"
+        title = f"Refinement of {counted(len(self.params), 'posterior')}, nats per point"
         return render_table(title, ["entry", "mean", "± s.e."], rows)
 
     def _entries(self) -> dict[str, Estimate]:

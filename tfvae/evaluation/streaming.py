@@ -11,7 +11,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfvae._config import check_count
-from tfvae._typing import Tensor
+from tfvae._typing import Tensor, kind_of
 from tfvae.data.source import check_form
 from tfvae.models import LatentVariableModel
 from tfvae.training.guard import check_finite
@@ -118,8 +118,7 @@ def check_model(model: Any) -> None:
     """
     if not isinstance(model, LatentVariableModel):
         raise TypeError(
-            "`model` must be a model of `tfvae`, such as a `tfvae.VAE`. "
-            f"Received: {type(model).__name__}"
+            f"`model` must be a model of `tfvae`, such as a `tfvae.VAE`. Received: {kind_of(model)}"
         )
 
 
@@ -132,7 +131,7 @@ def _check_batches(data: Any) -> None:
     else:
         raise TypeError(
             "`data` must be an array, a `tf.data.Dataset` or a `keras.utils.PyDataset`, which can "
-            f"be read more than once. Received: {type(data).__name__}"
+            f"be read more than once. Received: {kind_of(data)}"
         )
     if endless:
         raise ValueError(

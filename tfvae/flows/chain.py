@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfvae._stored import made_again, objects_config
-from tfvae._typing import Tensor
+from tfvae._typing import Tensor, kind_of
 from tfvae.flows.base import Flow, register_flow
 
 __all__ = ["Chain"]
@@ -44,7 +44,7 @@ class Chain(Flow):
             if not isinstance(flow, Flow):
                 raise TypeError(
                     "`flows` must be objects of `tfvae.flows`, such as `RealNVP()`. "
-                    f"Received: {type(flow).__name__}"
+                    f"Received: {kind_of(flow)}"
                 )
         self.flows = list(flows)
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import keras
 
-from tfvae._typing import Distribution, Shape, Tensor
+from tfvae._typing import Distribution, Shape, Tensor, kind_of
 from tfvae.graph.checks import check_distribution
 from tfvae.priors import Prior
 
@@ -71,7 +71,7 @@ class Network:
     ) -> None:
         if not isinstance(network, keras.layers.Layer):
             raise TypeError(
-                f"`{title}` must be a Keras model or layer. Received: {type(network).__name__}"
+                f"`{title}` must be a Keras model or layer. Received: {kind_of(network)}"
             )
         self.network, self.title = network, title
         self._remedy, self._others = remedy, others
@@ -225,7 +225,7 @@ def checked_nodes(parts: Any, title: str) -> dict[str, Any]:
     """
     if not isinstance(parts, Mapping):
         raise TypeError(
-            f"`{title}` must be a dict of node → Keras network. Received: {type(parts).__name__}"
+            f"`{title}` must be a dict of node → Keras network. Received: {kind_of(parts)}"
         )
     for name in parts:
         if not isinstance(name, str) or not _is_free(name):

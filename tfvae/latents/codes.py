@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tfvae._typing import kind_of
 from tfvae.distributions.statistics import centre
 from tfvae.evaluation.streaming import Stream
 from tfvae.models import LatentVariableModel
@@ -60,8 +61,7 @@ def check_latents(model: LatentVariableModel) -> None:
     """
     if not isinstance(model, LatentVariableModel):
         raise TypeError(
-            "`model` must be a model of `tfvae`, such as a `tfvae.VAE`. "
-            f"Received: {type(model).__name__}"
+            f"`model` must be a model of `tfvae`, such as a `tfvae.VAE`. Received: {kind_of(model)}"
         )
     if not model.graph.latents:
         raise ValueError(

@@ -13,7 +13,7 @@ from tensorflow_probability.python.bijectors.bijector import AutoCompositeTensor
 from tfvae._precision import full_dtype, full_precision
 from tfvae._snapshots import values_of, with_values
 from tfvae._stored import made_again, objects_config
-from tfvae._typing import Distribution, Tensor, register
+from tfvae._typing import Distribution, Tensor, kind_of, register
 from tfvae.layers.base import DistributionLayer
 from tfvae.layers.coercible import distribution_of
 from tfvae.networks.made import MADE
@@ -64,7 +64,7 @@ class AutoregressiveTransform(DistributionLayer):
         if not isinstance(made, MADE):
             raise TypeError(
                 "`made` must be a `tfvae.networks.MADE`: networks of the legacy Keras would stay "
-                f"untrained. Received: {type(made).__name__}"
+                f"untrained. Received: {kind_of(made)}"
             )
         if made.params != 2 or made.context_size:
             raise ValueError(
@@ -99,7 +99,7 @@ class AutoregressiveTransform(DistributionLayer):
         if base is None:
             raise TypeError(
                 f"Layer '{self.name}' needs the output of a distribution layer right before it. "
-                f"Received: {type(distribution).__name__} of shape {distribution.shape}"
+                f"Received: {kind_of(distribution)} of shape {distribution.shape}"
             )
         flow = _Flow(*self._functions, values_of(self.made))
         made: Any = tfd.TransformedDistribution(

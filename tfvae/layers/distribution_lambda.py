@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfvae._precision import full_precision, uncast
 from tfvae._stored import function_config, function_from_config
-from tfvae._typing import Distribution, register
+from tfvae._typing import Distribution, kind_of, register
 from tfvae.distributions.open_support import opened
 from tfvae.layers.base import DistributionLayer, traced_spec
 from tfvae.layers.conversion import is_method
@@ -134,7 +134,7 @@ class DistributionLambda(DistributionLayer):
         )
         if not isinstance(made, Distribution):
             raise TypeError(
-                f"{self._where} must return a tfp distribution. Received: {type(made).__name__}."
+                f"{self._where} must return a tfp distribution. Received: {kind_of(made)}."
             )
         return opened(made)
 

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfvae._typing import Shape, Tensor, register
+from tfvae._typing import Shape, Tensor, kind_of, register
 from tfvae.layers.adapted import Adapted
 from tfvae.layers.base import DistributionLayer, IndependentLayer
 from tfvae.layers.categorical import IndependentCategorical
@@ -107,7 +107,7 @@ def _layout_of(likelihood: Any) -> tuple[int, ...]:
     if len(likelihood.event_shape) != 3:
         raise ValueError(
             "`likelihood` must be over images (height, width, channels). "
-            f"Received: {type(likelihood).__name__} of event_shape={likelihood.event_shape}"
+            f"Received: {kind_of(likelihood)} of event_shape={likelihood.event_shape}"
         )
     return (parts, *likelihood.event_shape, inner)
 
@@ -124,6 +124,6 @@ def _parts_of(likelihood: Any) -> tuple[int, int]:
         return 1, likelihood.levels
     raise TypeError(
         "`likelihood` must have parameters for each pixel, such as `IndependentBernoulli` or "
-        f"`MixtureOfDiscretizedLogistics`. Received: {type(likelihood).__name__}, which has some "
+        f"`MixtureOfDiscretizedLogistics`. Received: {kind_of(likelihood)}, which has some "
         "for the whole image. End the decoder in `keras.layers.Dense` instead."
     )

@@ -13,7 +13,7 @@ import tensorflow_probability as tfp
 
 from tfvae._precision import uncast
 from tfvae._stored import function_config, function_from_config
-from tfvae._typing import Distribution, Tensor, register
+from tfvae._typing import Distribution, Tensor, kind_of, register
 from tfvae.distributions.kl import closed_form_kl
 from tfvae.layers.coercible import distribution_of
 from tfvae.layers.stored_distribution import (
@@ -223,7 +223,7 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
         if not isinstance(made, Distribution):
             raise TypeError(
                 "`distribution_b` must give a tfp distribution. "
-                f"Received: {type(made).__name__} from {given!r}"
+                f"Received: {kind_of(made)} from {given!r}"
             )
         return made
 
@@ -285,7 +285,7 @@ class KLDivergenceAddLoss(keras.layers.Layer):
         if q is None:
             raise TypeError(
                 f"Layer '{self.name}' needs the output of a distribution layer right before it. "
-                f"Received: {type(distribution_a).__name__} of shape {distribution_a.shape}"
+                f"Received: {kind_of(distribution_a)} of shape {distribution_a.shape}"
             )
         step = self._regularizer_step
         self.add_loss(self.regularizer(q, 0 if step is None else step))

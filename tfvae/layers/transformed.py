@@ -8,7 +8,7 @@ import tensorflow_probability as tfp
 
 from tfvae._precision import full_precision
 from tfvae._stored import made_again, objects_config
-from tfvae._typing import Distribution, Tensor, register, whole_number
+from tfvae._typing import Distribution, Tensor, kind_of, register, whole_number
 from tfvae.flows import Flow
 from tfvae.layers.base import DistributionLayer
 
@@ -72,12 +72,12 @@ class TransformedDistribution(DistributionLayer):
         if not isinstance(base, DistributionLayer):
             raise TypeError(
                 "`base` must be a distribution layer, such as `MultivariateNormalDiag(16)`. "
-                f"Received: {type(base).__name__}"
+                f"Received: {kind_of(base)}"
             )
         if not isinstance(flow, Flow):
             raise TypeError(
                 "`flow` must be an object of `tfvae.flows`, such as `InverseAutoregressive()`. "
-                f"Received: {type(flow).__name__}"
+                f"Received: {kind_of(flow)}"
             )
         if not base._event_is_known:
             raise ValueError(

@@ -11,7 +11,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfvae import layers
-from tfvae._typing import Distribution, Tensor
+from tfvae._typing import Distribution, Tensor, kind_of
 from tfvae.distributions.finite import element_states
 from tfvae.models.one_prior import checked_prior
 from tfvae.priors import Prior
@@ -120,6 +120,6 @@ def checked_weights(prior: Any, num_components: int) -> Prior:
     if problem is not None:
         raise ValueError(
             "The prior of a finite mixture gives the weights of its components: it is one over "
-            f"one-hot vectors, such as `OneHot()`. Received: {type(prior).__name__}, {problem}."
+            f"one-hot vectors, such as `OneHot()`. Received: {kind_of(prior)}, {problem}."
         )
     return prior

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from tfvae._stored import made_again, objects_config
-from tfvae._typing import register
+from tfvae._typing import kind_of, register
 from tfvae.graph.graph import Graph
 from tfvae.graph.parts import Network, Root
 from tfvae.graph.posteriors import Levels
@@ -182,6 +182,6 @@ def _listed(networks: Any, name: str) -> list[Any]:
     if not isinstance(networks, (list, tuple)):
         raise TypeError(
             f"`{name}` must be a list of Keras models, one for each level. "
-            f"Received: {type(networks).__name__}"
+            f"Received: {kind_of(networks)}"
         )
     return list(networks)

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfvae._stored import made_again, objects_config
-from tfvae._typing import Distribution, Tensor, register
+from tfvae._typing import Distribution, Tensor, kind_of, register
 from tfvae.graph.graph import Graph
 from tfvae.graph.parts import CONTEXT, Network, Root
 from tfvae.graph.posteriors import Networks
@@ -54,12 +54,12 @@ class DensityModel(LatentVariableModel):
             raise TypeError(
                 "`density` must be a layer with a `distribution()`, such as those of "
                 "`tfvae.priors`; `tfvae.priors.Parametric(layer)` makes one of a distribution "
-                f"layer. Received: {type(density).__name__}"
+                f"layer. Received: {kind_of(density)}"
             )
         if getattr(density, "takes_context", False):
             raise TypeError(
                 "`density` must not depend on a context. Use `tfvae.ConditionalModel` for p(y|x). "
-                f"Received: {type(density).__name__}"
+                f"Received: {kind_of(density)}"
             )
         self.density = density
         self._set_graph(Graph({"x": Root(density, "density")}, Networks({})))
@@ -128,7 +128,7 @@ class ConditionalModel(LatentVariableModel):
         if not isinstance(network, keras.layers.Layer):
             raise TypeError(
                 "`network` must be a Keras model from the context to a distribution. "
-                f"Received: {type(network).__name__}"
+                f"Received: {kind_of(network)}"
             )
         self.network = network
         p_x = Network(

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfvae._random import fold_in, stateless_seed
-from tfvae._typing import Tensor
+from tfvae._typing import Tensor, kind_of
 from tfvae.graph.parts import Root, takes_context
 from tfvae.models.base import LatentVariableModel
 from tfvae.priors import Prior
@@ -155,7 +155,7 @@ class OnePriorModel(LatentVariableModel):
         if takes_context(prior) and not graph.reads_context:
             raise ValueError(
                 "This model reads no context, and has none for a prior that does. Make a model of "
-                f"the same networks and this prior instead. Received: {type(prior).__name__}"
+                f"the same networks and this prior instead. Received: {kind_of(prior)}"
             )
         replaced = graph.with_root(node, Root(prior, "prior"))
         self._set_prior(prior)
@@ -188,7 +188,7 @@ def checked_prior(prior: Any) -> Prior:
     if not isinstance(prior, Prior):
         raise TypeError(
             "`prior` must be an object of `tfvae.priors`, such as `StandardNormal()`. "
-            f"Received: {type(prior).__name__}"
+            f"Received: {kind_of(prior)}"
         )
     return prior
 

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from tfvae._stored import made_again, objects_config
-from tfvae._typing import Distribution, Shape, Tensor, register
+from tfvae._typing import Distribution, Shape, Tensor, kind_of, register
 from tfvae.priors.base import Prior
 
 __all__ = ["Conditional"]
@@ -42,7 +42,7 @@ class Conditional(Prior):
         if not isinstance(network, keras.layers.Layer):
             raise TypeError(
                 "`network` must be a Keras model from the context to a distribution. "
-                f"Received: {type(network).__name__}"
+                f"Received: {kind_of(network)}"
             )
         # Keras needs its own constructor first to see the network's weights.
         super().__init__(**kwargs)
@@ -64,7 +64,7 @@ class Conditional(Prior):
         if not isinstance(p_z, Distribution):
             raise TypeError(
                 "`network` of a conditional prior must return a tfp distribution. "
-                f"Received: {type(p_z).__name__}. End it with a layer of `tfvae.layers`."
+                f"Received: {kind_of(p_z)}. End it with a layer of `tfvae.layers`."
             )
         return p_z
 

@@ -9,7 +9,7 @@ import tensorflow_probability as tfp
 
 from tfvae import flows
 from tfvae._stored import made_again, objects_config
-from tfvae._typing import Distribution, Shape, Tensor, event_tuple, register
+from tfvae._typing import Distribution, Shape, Tensor, event_tuple, kind_of, register
 from tfvae.priors.base import Prior
 from tfvae.priors.standard_normal import StandardNormal
 
@@ -56,18 +56,18 @@ class FlowPrior(Prior):
         if not isinstance(flow, flows.Flow):
             raise TypeError(
                 "`flow` must be an object of `tfvae.flows`, such as `RealNVP()`. "
-                f"Received: {type(flow).__name__}"
+                f"Received: {kind_of(flow)}"
             )
         base = StandardNormal(name="base", dtype=flow.dtype) if base is None else base
         if not isinstance(base, Prior):
             raise TypeError(
                 "`base` must be an object of `tfvae.priors`, such as `StandardNormal()`. "
-                f"Received: {type(base).__name__}"
+                f"Received: {kind_of(base)}"
             )
         if base.takes_context or base.needs_model:
             raise ValueError(
                 "`base` must be a prior of weights alone. "
-                f"Received: {type(base).__name__}. For a prior given a context, end the network "
+                f"Received: {kind_of(base)}. For a prior given a context, end the network "
                 "of a `Conditional` with `tfvae.layers.TransformedDistribution`."
             )
         self.flow = flow

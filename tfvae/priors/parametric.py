@@ -8,7 +8,7 @@ import keras
 
 from tfvae._precision import full_precision
 from tfvae._stored import made_again, objects_config, parts_config
-from tfvae._typing import Distribution, Shape, Tensor, register
+from tfvae._typing import Distribution, Shape, Tensor, kind_of, register
 from tfvae.layers.base import DistributionLayer
 from tfvae.priors.base import Prior
 
@@ -44,7 +44,7 @@ class Parametric(Prior):
         if not isinstance(layer, DistributionLayer):
             raise TypeError(
                 "`layer` must be a distribution layer of `tfvae.layers`. "
-                f"Received: {type(layer).__name__}"
+                f"Received: {kind_of(layer)}"
             )
         kwargs.pop("event_shape", None)  # in the config; the layer knows it
         super().__init__(**kwargs)

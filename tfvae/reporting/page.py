@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tfvae._config import check_count
-from tfvae._typing import Seed
+from tfvae._typing import Seed, kind_of
 from tfvae.evaluation.streaming import first_rows
 from tfvae.export.folders import file_written_beside
 from tfvae.models import LatentVariableModel
@@ -83,8 +83,7 @@ def report(
     template = _template()
     if not isinstance(model, LatentVariableModel):
         raise TypeError(
-            "`model` must be a model of `tfvae`, such as a `tfvae.VAE`. "
-            f"Received: {type(model).__name__}"
+            f"`model` must be a model of `tfvae`, such as a `tfvae.VAE`. Received: {kind_of(model)}"
         )
     check_count("num_samples", num_samples)
     check_count("max_points", max_points)

@@ -44,6 +44,8 @@ _COMPILING, _SAVED, _SAVED_BY_WORK = 5.0, 2e-4, 2.5e-11
 _STEPS = {"train", "test"}
 # The same of one function of an evaluation, and of each pass of a z through a model.
 _COMPILING_ONE, _SAVED_BY_PASS, _SAVED_BY_PASS_AND_WEIGHT = 2.0, 2e-7, 3e-12
+# And of each comparison of a draw with a posterior.
+_SAVED_BY_PAIR = 5e-8
 
 # Enough to make the time that Keras takes between steps small beside the steps.
 _STEPS_AT_ONCE = 10
@@ -68,16 +70,17 @@ def xla_pays(steps: int, work: float) -> bool:
     return steps * (_SAVED + _SAVED_BY_WORK * work) > _COMPILING
 
 
-def xla_pays_once(passes: float, weights: int) -> bool:
+def xla_pays_once(passes: float, weights: int, pairs: float = 0.0) -> bool:
     """Returns whether one evaluation saves more time by XLA than it takes to compile it.
 
     Measured on two cores: a function of an evaluation takes 1.5 to 3 s more to compile, and each
     draw of z that it scores saves 0.2, 0.4 and 2 microseconds in a model of 6-5-2, of 64-64-8 and
-    of 784-300-40.
+    of 784-300-40; each density of a draw under a posterior of another point saves 0.05.
 
     Args:
         passes: How many draws are to be scored, of all points together.
         weights: How many the model has.
+        pairs: How many densities of draws under posteriors of other points.
 
     Example:
         >>> from tfvae.training.compilation import xla_pays_once
@@ -85,7 +88,7 @@ def xla_pays_once(passes: float, weights: int) -> bool:
         True
     """
     saved = passes * (_SAVED_BY_PASS + _SAVED_BY_PASS_AND_WEIGHT * weights)
-    return saved > _COMPILING_ONE
+    return saved + pairs * _SAVED_BY_PAIR > _COMPILING_ONE
 
 
 class Compiler:
@@ -167,7 +170,11 @@ class Functions:
             self.pays = xla_pays(self.steps, work)
 
     def __call__(
-        self, key: Any, make: Callable[[], Callable[..., Any]], passes: float | None = None
+        self,
+        key: Any,
+        make: Callable[[], Callable[..., Any]],
+        passes: float | None = None,
+        pairs: float = 0.0,
     ) -> Callable[..., Any]:
         """Returns the function made by `make`, compiled as `compile` says, once per `key`.
 
@@ -176,8 +183,9 @@ class Functions:
             make: Makes it.
             passes: Of an evaluation, how many draws of z it is to score in all; None where nobody
                 knows. Few are scored without XLA where `compile` leaves that open.
+            pairs: Of the same, how many draws are to be scored under how many posteriors.
         """
-        plain = self._is_open and not self._pays_for(key, passes)
+        plain = self._is_open and not self._pays_for(key, passes, pairs)
         key = (key, "without XLA") if plain else key
         found = self._made.get(key)
         if found is None:
@@ -189,12 +197,13 @@ class Functions:
                 self._made.pop(old, None)
         return found
 
-    def _pays_for(self, key: Any, passes: float | None) -> bool:
+    def _pays_for(self, key: Any, passes: float | None, pairs: float) -> bool:
         if (key[0] if isinstance(key, tuple) else key) in _STEPS:
             return self.pays is not False
         if passes is None:
             return True
-        return xla_pays_once(passes, sum(math.prod(w.shape) for w in self._model.weights))
+        weights = sum(math.prod(weight.shape) for weight in self._model.weights)
+        return xla_pays_once(passes, weights, pairs)
 
     def known(self, key: Any, find: Callable[[], Any]) -> Any:
         """Returns what `find` returns, once per `key`: what is known of a function of the model."""
