@@ -16,7 +16,6 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -92,10 +91,7 @@ def to_table(result: dict[str, Any]) -> Table:
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any] | None:
     """Measures, prints the table, and returns the result."""
-    parser = argparse.ArgumentParser(
-        description=(__doc__ or "").splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = paired.parser_of(__doc__)
     add = parser.add_argument
     add("--points", type=int, nargs="+", default=POINTS, help="numbers of points, ascending")
     add("--samples", type=int, default=10, help="draws of z per point")
@@ -103,30 +99,23 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any] | None:
     add("--latents", type=int, default=40)
     add("--hidden", type=int, default=300)
     add("--case", type=int, help="prints what so many points take, and nothing else")
-    add("--output", type=Path, help="file for the result as JSON")
     settings = parser.parse_args(arguments)
     if settings.case:
         print(json.dumps(ledger_of(settings.case, settings)))
         return None
-    sizes = [
-        f"--{name.replace('_', '-')}={getattr(settings, name)}"
-        for name in ("samples", "max_pairs", "latents", "hidden")
-    ]
+    sizes = paired.as_options(settings, ("samples", "max_pairs", "latents", "hidden"))
     names = [str(number) for number in settings.points]
     found = steps.memory_of_each(__file__, names, sizes, option="--case")
     slopes = exponents(settings.points, [found[name]["seconds"] for name in names])
     result = {
-        "settings": {k: v for k, v in vars(settings).items() if k not in ("output", "case")},
-        "machine": paired.describe_machine(),
+        **paired.circumstances(settings),
         "points": [
             {"num_points": number, **found[str(number)], "exponent": slope}
             for number, slope in zip(settings.points, slopes, strict=True)
         ],
     }
     paired.print_table(to_table(result))
-    if settings.output:
-        settings.output.write_text(json.dumps(result, indent=2) + "\n")
-    return result
+    return paired.written(result, settings)
 
 
 if __name__ == "__main__":

@@ -13,11 +13,9 @@ Ratios are of medians within a round; below 1.1 a layer costs nothing that one w
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -283,25 +281,20 @@ def to_loop_table(result: dict[str, Any]) -> Table:
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Measures, prints the tables, and returns the result."""
-    parser = argparse.ArgumentParser(
-        description=(__doc__ or "").splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = paired.parser_of(__doc__)
     parser.add_argument("--batch", type=int, default=500, help="rows of parameters")
     parser.add_argument("--rounds", type=int, default=7, help="ratios per family")
     parser.add_argument("--block", type=float, default=0.1, help="seconds of a turn")
     parser.add_argument("--draws", type=int, default=16, help="images drawn at once")
     parser.add_argument("--xla", action="store_true", help="compile with XLA")
     parser.add_argument("--only", nargs="*", help="names of layers")
-    parser.add_argument("--output", type=Path, help="file for the result as JSON")
     settings = parser.parse_args(arguments)
     chosen = [cls for cls in FAMILIES if not settings.only or cls.__name__ in settings.only]
     families = {}
     for cls in tqdm(chosen, unit=" families"):
         families[cls.__name__] = measure(cls, settings)
     result = {
-        "settings": {k: v for k, v in vars(settings).items() if k != "output"},
-        "machine": paired.describe_machine(),
+        **paired.circumstances(settings),
         "families": families,
         "autoregressive": autoregressive(settings),
     }
@@ -311,9 +304,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         print(f"median of all: {statistics.median(medians):.2f}, worst: {max(medians):.2f}")
     if result["autoregressive"]:
         paired.print_table(to_loop_table(result))
-    if settings.output:
-        settings.output.write_text(json.dumps(result, indent=2) + "\n")
-    return result
+    return paired.written(result, settings)
 
 
 if __name__ == "__main__":

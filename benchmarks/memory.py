@@ -15,7 +15,6 @@ import argparse
 import gc
 import json
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -103,10 +102,7 @@ def to_table(result: dict[str, Any]) -> Table:
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any] | None:
     """Measures, prints the table, and returns the result."""
-    parser = argparse.ArgumentParser(
-        description=(__doc__ or "").splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = paired.parser_of(__doc__)
     add = parser.add_argument
     add("--models", type=int, default=10, help="models of each case")
     add("--batch", type=int, default=100)
@@ -114,24 +110,18 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any] | None:
     add("--hidden", type=int, default=300)
     add("--only", nargs="*", help="names of cases")
     add("--case", help="prints what models of one case leave, and nothing else")
-    add("--output", type=Path, help="file for the result as JSON")
     settings = parser.parse_args(arguments)
     if settings.case:
         print(json.dumps(left_behind(settings.case, settings)))
         return None
     names = [name for name in CASES if not settings.only or name in settings.only]
-    sizes = [
-        f"--{name}={getattr(settings, name)}" for name in ("models", "batch", "latents", "hidden")
-    ]
+    sizes = paired.as_options(settings, ("models", "batch", "latents", "hidden"))
     result = {
-        "settings": {k: v for k, v in vars(settings).items() if k not in ("output", "case")},
-        "machine": paired.describe_machine(),
+        **paired.circumstances(settings),
         "cases": steps.memory_of_each(__file__, names, sizes, option="--case"),
     }
     paired.print_table(to_table(result))
-    if settings.output:
-        settings.output.write_text(json.dumps(result, indent=2) + "\n")
-    return result
+    return paired.written(result, settings)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import paired
@@ -88,10 +87,7 @@ def to_table(title: str, rows: dict[str, Any]) -> Table:
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any] | None:
     """Measures, prints the tables, and returns the result."""
-    parser = argparse.ArgumentParser(
-        description=(__doc__ or "").splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = paired.parser_of(__doc__)
     add = parser.add_argument
     add("--batch", type=int, default=100)
     add("--draws", type=int, default=50, help="draws that are timed against a larger batch")
@@ -102,7 +98,6 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any] | None:
     add("--only", nargs="*", help="names of objectives, beside the ELBO")
     add("--no-memory", action="store_true", help="times alone")
     add("--peak", help="prints the peak memory by one objective, and nothing else")
-    add("--output", type=Path, help="file for the result as JSON")
     settings = parser.parse_args(arguments)
     if settings.peak:
         step = step_by(OBJECTIVES[settings.peak], settings, settings.batch)
@@ -113,19 +108,16 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any] | None:
     times = steps.take_turns(updates, ELBO, settings.rounds, settings.block)
     memory: dict[str, Any] = dict.fromkeys(chosen)
     if not settings.no_memory:
-        sizes = [f"--{name}={getattr(settings, name)}" for name in ("batch", "latents", "hidden")]
+        sizes = paired.as_options(settings, ("batch", "latents", "hidden"))
         memory = steps.memory_of_each(__file__, chosen, sizes)
     result = {
-        "settings": {k: v for k, v in vars(settings).items() if k not in ("output", "peak")},
-        "machine": paired.describe_machine(),
+        **paired.circumstances(settings),
         "objectives": {n: {"time": times[n], "memory": memory[n]} for n in chosen},
         "draws_or_batch": {n: {"time": t} for n, t in weighted_against_many(settings).items()},
     }
     paired.print_table(to_table("Step by an objective over that by the ELBO", result["objectives"]))
     paired.print_table(to_table("As many passes of the decoder", result["draws_or_batch"]))
-    if settings.output:
-        settings.output.write_text(json.dumps(result, indent=2) + "\n")
-    return result
+    return paired.written(result, settings)
 
 
 if __name__ == "__main__":

@@ -31,10 +31,13 @@ __all__ = [
     "BUSY",
     "Contender",
     "Worker",
+    "as_options",
+    "circumstances",
     "describe_machine",
     "installed",
     "keep",
     "negative_elbo",
+    "parser_of",
     "positive",
     "print_table",
     "ratios",
@@ -43,10 +46,13 @@ __all__ = [
     "summarise",
     "take_turns",
     "to_table",
+    "written",
 ]
 
 # What an idle contender's threads may still be doing when another one starts.
 SETTLE_SECONDS = 0.2
+# Settings that say where a result goes, or that one case alone is to be taken.
+_OF_NO_RESULT = ("output", "case", "peak")
 # Load average above which figures say more of others than of the contenders.
 BUSY = 0.3
 
@@ -272,6 +278,34 @@ def keep(result: Mapping[str, Any], output: Path, *, anyway: bool) -> None:
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(result, indent=2) + "\n")
     print(f"Wrote {output}")
+
+
+def parser_of(doc: str | None) -> argparse.ArgumentParser:
+    """Returns a parser that says what a program is for, with the file for its result."""
+    parser = argparse.ArgumentParser(
+        description=(doc or "").splitlines()[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--output", type=Path, help="file for the result as JSON")
+    return parser
+
+
+def as_options(settings: argparse.Namespace, names: Sequence[str]) -> list[str]:
+    """Returns some settings as they are given to another process of the same program."""
+    return [f"--{name.replace('_', '-')}={getattr(settings, name)}" for name in names]
+
+
+def circumstances(settings: argparse.Namespace) -> dict[str, Any]:
+    """Returns by what settings, and on which machine, a result was found."""
+    own = {name: value for name, value in vars(settings).items() if name not in _OF_NO_RESULT}
+    return {"settings": own, "machine": describe_machine()}
+
+
+def written(result: dict[str, Any], settings: argparse.Namespace) -> dict[str, Any]:
+    """Returns a result, which is in the file that was asked for."""
+    if settings.output:
+        settings.output.write_text(json.dumps(result, indent=2) + "\n")
+    return result
 
 
 def positive(text: str) -> int:

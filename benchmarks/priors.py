@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import paired
@@ -88,10 +87,7 @@ def to_table(result: dict[str, Any]) -> Table:
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any] | None:
     """Measures, prints the table, and returns the result."""
-    parser = argparse.ArgumentParser(
-        description=(__doc__ or "").splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = paired.parser_of(__doc__)
     add = parser.add_argument
     add("--components", type=int, nargs="+", default=COMPONENTS, help="K of the mixtures")
     add("--batch", type=int, default=100)
@@ -102,7 +98,6 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any] | None:
     add("--only", nargs="*", help="names of priors, beside the standard normal")
     add("--no-memory", action="store_true", help="times alone")
     add("--peak", help="prints the peak memory under one prior, and nothing else")
-    add("--output", type=Path, help="file for the result as JSON")
     settings = parser.parse_args(arguments)
     if settings.peak:
         count = components_of(settings.peak)
@@ -123,20 +118,17 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any] | None:
     times = steps.take_turns(updates, STANDARD, settings.rounds, settings.block)
     memory: dict[str, Any] = dict.fromkeys(chosen)
     if not settings.no_memory:
-        sizes = [f"--{name}={getattr(settings, name)}" for name in ("batch", "latents", "hidden")]
+        sizes = paired.as_options(settings, ("batch", "latents", "hidden"))
         memory = steps.memory_of_each(__file__, list(chosen), sizes)
     result = {
-        "settings": {k: v for k, v in vars(settings).items() if k not in ("output", "peak")},
-        "machine": paired.describe_machine(),
+        **paired.circumstances(settings),
         "priors": {
             name: {"time": times[name], "memory": memory[name], "largest": largest[name]}
             for name in chosen
         },
     }
     paired.print_table(to_table(result))
-    if settings.output:
-        settings.output.write_text(json.dumps(result, indent=2) + "\n")
-    return result
+    return paired.written(result, settings)
 
 
 if __name__ == "__main__":

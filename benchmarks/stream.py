@@ -18,7 +18,6 @@ import dataclasses
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -161,10 +160,7 @@ def to_table(result: dict[str, Any]) -> Table:
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any] | None:
     """Measures, prints the table, and returns the result."""
-    parser = argparse.ArgumentParser(
-        description=(__doc__ or "").splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = paired.parser_of(__doc__)
     add = parser.add_argument
     add("--points", type=int, nargs="+", default=POINTS, help="lengths of streams")
     add("--draws", type=int, default=10, help="draws of z per point")
@@ -173,31 +169,24 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any] | None:
     add("--hidden", type=int, default=16)
     add("--only", nargs="*", choices=list(CASES), help="evaluations")
     add("--case", help="prints what one evaluation of so many points takes, as name:points")
-    add("--output", type=Path, help="file for the result as JSON")
     settings = parser.parse_args(arguments)
     if settings.case:
         name, number = settings.case.split(":")
         print(json.dumps(measured(name, int(number), settings)))
         return None
     cases = [(name, n) for name in settings.only or CASES for n in settings.points]
-    sizes = [
-        f"--{name.replace('_', '-')}={getattr(settings, name)}"
-        for name in ("draws", "max_pairs", "latents", "hidden")
-    ]
+    sizes = paired.as_options(settings, ("draws", "max_pairs", "latents", "hidden"))
     keys = [f"{name}:{number}" for name, number in cases]
     found = steps.memory_of_each(__file__, keys, sizes, option="--case")
     result = {
-        "settings": {k: v for k, v in vars(settings).items() if k not in ("output", "case")},
-        "machine": paired.describe_machine(),
+        **paired.circumstances(settings),
         "cases": [
             {"name": name, "num_points": number, **found[key]}
             for key, (name, number) in zip(keys, cases, strict=True)
         ],
     }
     paired.print_table(to_table(result))
-    if settings.output:
-        settings.output.write_text(json.dumps(result, indent=2) + "\n")
-    return result
+    return paired.written(result, settings)
 
 
 if __name__ == "__main__":

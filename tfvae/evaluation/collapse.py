@@ -359,9 +359,7 @@ def _scorer(model: LatentVariableModel) -> Callable[..., tuple[dict[str, Tensor]
         q_z = model.encode(**batch)
         terms = model.terms(seed=seed, posterior=q_z, **batch)
         shuffled = model.terms(seed=seed, posterior=model.encode(**others), **batch)
-        several = model.terms(
-            num_samples=8, seed=fold_in(seed, 1), posterior=q_z, **batch
-        )
+        several = model.terms(num_samples=8, seed=fold_in(seed, 1), posterior=q_z, **batch)
         mean, other_mean = posterior_means(q_z, fold_in(seed, 2))
         values = {
             "distortion": terms.distortion,
