@@ -10,6 +10,7 @@ import tfvae
 from tests.conftest import assert_trains_under_xla, binary_data, mlp_decoder
 from tests.kinds import kind, network
 from tfvae.distributions import AggregatedPosterior, aggregated, as_factors
+from tfvae.distributions.pairwise import pairwise_log_prob_exact
 
 tfd = tfp.distributions
 RNG = np.random.default_rng(0)
@@ -184,6 +185,28 @@ def test_has_gradients_in_blocks(family, monkeypatch):
     found = gradient(lambda q: AggregatedPosterior(q).log_prob(z))
     expected = gradient(lambda q: tfd.MixtureSameFamily(one, q).log_prob(z))
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_graphs_score_no_more_values_than_there_are(monkeypatch):
+    """Values of which nobody knows how many come take one block, not the largest there may be."""
+    scored = []
+
+    def counting(q_z, z):
+        tf.py_function(lambda size: scored.append(int(size)), [tf.shape(z)[1]], [])
+        return pairwise_log_prob_exact(q_z, z)
+
+    monkeypatch.setattr(aggregated, "pairwise_log_prob_exact", counting)
+    q = AggregatedPosterior(FAMILIES["full"]())
+    log_prob = tf.function(
+        q.log_prob, autograph=False, input_signature=[tf.TensorSpec([None, 3], tf.float32)]
+    )
+    log_prob(LOC[:5])
+    monkeypatch.setattr(aggregated, "_ELEMENTS_AT_ONCE", 7 * 3 * 4)
+    aggregated.AggregatedPosterior(FAMILIES["full"]()).log_prob(LOC[:5])
+    assert scored == [5, 3, 3]
+    # Else the loops of a training step around them end in "already exists", of large graphs alone.
+    library = log_prob.get_concrete_function().graph.as_graph_def().library.function
+    assert any(function.attr["_noinline"].b for function in library)
 
 
 @pytest.mark.parametrize("elements", [2**24, 1])

@@ -159,7 +159,7 @@ def test_arguments_out_of_range_are_refused():
     for name in ("num_temperatures", "num_chains", "num_leapfrog_steps"):
         with pytest.raises(ValueError, match=rf"Received: {name}=0"):
             tfvae.annealed_log_likelihood(vae, x, **{name: 0})
-    with pytest.raises(TypeError, match=r"`start` must be a .* for the prior\. Received: str"):
+    with pytest.raises(TypeError, match=r"`start` must be a .* such as .* Received: str"):
         tfvae.annealed_log_likelihood(vae, x, start="prior")
 
 

@@ -147,6 +147,19 @@ def test_posteriors_of_any_family():
     z = np.random.default_rng(0).normal(size=(7, 2)).astype("float32")
     expected = tf.reduce_logsumexp(q_u.log_prob(z[:, None]), axis=1) - np.log(5.0)
     np.testing.assert_allclose(vae.prior_distribution().log_prob(z), expected, rtol=1e-5)
+    # Steps in a loop, the last on one row, and steps on batches of unknown size.
+    x, start, found = binary_data(20), vae.get_weights(), []
+    for data, eagerly in (
+        ({"x": x, "batch_size": 19}, True),
+        ({"x": x, "batch_size": 19}, False),
+        ({"x": tf.data.Dataset.from_tensor_slices(x).batch(19)}, False),
+    ):
+        vae.set_weights(start)
+        vae.seed_generator.state.assign([0, 1])
+        vae.compile("sgd", run_eagerly=eagerly)
+        found.append(vae.fit(**data, shuffle=False, epochs=2, verbose=0).history["loss"])
+    assert np.all(np.isfinite(found[0]))
+    np.testing.assert_allclose(found[1:], [found[0]] * 2, rtol=1e-5)
 
 
 @pytest.mark.slow

@@ -132,15 +132,19 @@ class AggregatedPosterior(tfd.MixtureSameFamily):
         count = tf.reduce_prod(tf.shape(value)[:leading]) if known is None else known
         rows = tf.reshape(value, [count, *event])  # [R, *E]
         shares = tf.nn.log_softmax(self.mixture_distribution.logits_parameter())  # [N]
-        at_once = tf.maximum(1, _ELEMENTS_AT_ONCE // self._num_elements())
+        elements = self._num_elements()
+        most: Any = max(1, _ELEMENTS_AT_ONCE // elements) if isinstance(elements, int) else None
+        whole = None not in (most, known) and known <= most
 
         def score(rows: Tensor) -> Tensor:
             log_q = pairwise_log_prob_exact(components, rows[None])[0]  # [R, N]
             return tf.cast(log_sum(log_q, shares), _score_dtype(components))
 
-        most: Any = tf.get_static_value(at_once)
-        whole = most is not None and known is not None and known <= most
-        found = score(rows) if whole else _in_blocks(score, rows, at_once, _score_dtype(components))
+        if whole:
+            found = score(rows)
+        else:
+            most = tf.maximum(1, _ELEMENTS_AT_ONCE // elements) if most is None else most
+            found = _in_blocks(score, rows, most, _score_dtype(components))
         return with_event(found, [], axes=event.rank, like=value)
 
     def _num_elements(self) -> Any:
@@ -216,22 +220,27 @@ def _turns(which: Tensor) -> Tensor:
     return tf.scatter_nd(order[:, None], within, tf.shape(which))
 
 
-def _in_blocks(score: Any, rows: Tensor, at_once: Tensor, dtype: Any) -> Tensor:
-    """Returns scores `[R]` of rows `[R, ...]`, some at a time."""
+def _in_blocks(score: Any, rows: Tensor, most: Tensor | int, dtype: Any) -> Tensor:
+    """Returns scores `[R]` of rows `[R, ...]`, at most so many at a time."""
     number = tf.shape(rows)[0]
     # Of no rows there is one block all the same, of zeros: a loop that never runs has no shape.
-    num_blocks = tf.maximum(1, -(-number // at_once))
+    num_blocks = tf.maximum(1, -(-number // most))
+    size = tf.maximum(1, -(-number // num_blocks))
     one: Any = tf.cast(number == 0, tf.int32)
     rows = tf.pad(rows, [[0, one], *([[0, 0]] * (rows.shape.rank - 1))])
     # Filled up with the last row: zeros may be no values at all, and have no gradient.
-    places = tf.minimum(tf.range(num_blocks * at_once), tf.maximum(number, 1) - 1)
-    places = tf.reshape(places, tf.stack([num_blocks, at_once]))
-    places = tf.ensure_shape(places, [None, tf.get_static_value(at_once)])
-    spec = tf.TensorSpec(places.shape[1:], dtype)
+    places = tf.minimum(tf.range(num_blocks * size), tf.maximum(number, 1) - 1)
+
+    # Not written out in the loop: in loops within loops TensorFlow gives the sums of gradients of
+    # large graphs names that are taken ("already exists").
+    @tf.function(autograph=False, experimental_attributes={"_noinline": True})
+    def score_block(block: Tensor) -> Tensor:
+        return score(tf.gather(rows, block))
+
     found = tf.map_fn(
-        lambda block: score(tf.gather(rows, block)),
-        places,
-        fn_output_signature=spec,
+        score_block,
+        tf.reshape(places, tf.stack([num_blocks, size])),
+        fn_output_signature=tf.TensorSpec([None], dtype),
         parallel_iterations=1,
     )
     return tf.reshape(found, [-1])[:number]
