@@ -33,6 +33,7 @@ class Tfvae:
     """`tfvae.VAE.fit` with its defaults: data checked, all terms of the ELBO logged."""
 
     steps_per_execution: int | str = "auto"
+    jit_compile: bool | str = "auto"
 
     def __init__(self, x: np.ndarray, settings: argparse.Namespace) -> None:
         import tensorflow as tf
@@ -47,7 +48,9 @@ class Tfvae:
         prior = tfvae.priors.VampPrior(PSEUDO_INPUTS) if self.has_vamp else None
         self.vae = make_vae(settings.network.removesuffix("-vamp"), prior)
         self.vae.compile(
-            keras.optimizers.Adam(LEARNING_RATE), steps_per_execution=self.steps_per_execution
+            keras.optimizers.Adam(LEARNING_RATE),
+            steps_per_execution=self.steps_per_execution,
+            jit_compile=self.jit_compile,
         )
         self.x, self.batch = x, settings.batch
         self._tf = tf
@@ -71,6 +74,12 @@ class TfvaeSingleSteps(Tfvae):
     """The same with one update per call of the compiled function, as callbacks for batches need."""
 
     steps_per_execution = 1
+
+
+class TfvaeCompiled(Tfvae):
+    """The same compiled by XLA from the first step, as "auto" does where many are to come."""
+
+    jit_compile = True
 
 
 class Xla:
@@ -323,6 +332,7 @@ class Pythae:
 # By name: the class, the packages that it needs, and the networks that it has.
 CONTENDERS: dict[str, tuple[type, tuple[str, ...], tuple[str, ...]]] = {
     "tfvae": (Tfvae, ("tfvae", "tensorflow", "keras"), NETWORKS),
+    "tfvae-xla": (TfvaeCompiled, ("tfvae", "tensorflow", "keras"), ("mlp", "gated-vamp")),
     "tfvae-1": (TfvaeSingleSteps, ("tfvae", "tensorflow", "keras"), NETWORKS),
     "xla": (Xla, ("tensorflow",), ("mlp",)),
     "torch": (Torch, ("torch",), NETWORKS),
