@@ -34,7 +34,7 @@ def installed(block):
 @pytest.mark.exhaustive
 def test_programs_run_as_they_stand(vae, tmp_path, monkeypatch, capsys):
     blocks = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     monkeypatch.chdir(tmp_path)
     namespace, ran = {"vae": vae}, []
     for index, block in enumerate(blocks):

@@ -64,18 +64,24 @@ def card_of(model: Served, traced: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
-def write_card(model: Served, traced: Mapping[str, Any], folder: Path) -> None:
+def write_card(
+    model: Served,
+    traced: Mapping[str, Any],
+    folder: Path,
+    preprocessing: Mapping[str, Any] | None = None,
+) -> None:
     """Writes the card of a model into its SavedModel, with what else lies in `assets.extra`.
 
     Args:
         model: A built model.
         traced: Its signatures, as graphs.
         folder: The SavedModel, which nobody reads yet.
+        preprocessing: What is known of what comes before parts of the data, by name.
     """
     extra = folder / EXTRA
     extra.mkdir(exist_ok=True)
     files = {path.name: _digest(path) for path in sorted(extra.iterdir())}
-    card = {**card_of(model, traced), "files": files}
+    card = {**card_of(model, traced), "preprocessing": dict(preprocessing or {}), "files": files}
     (extra / _CARD).write_text(json.dumps(card, indent=2, allow_nan=False) + "\n")
 
 

@@ -21,7 +21,7 @@ from tfvae.data.checks import (
 from tfvae.data.spec import CONTEXT, wide_as
 from tfvae.export.rows import COUNTS
 
-__all__ = ["checked_request", "end_of", "latent_inputs"]
+__all__ = ["checked_raw", "checked_request", "end_of", "latent_inputs"]
 
 _MOST_SAMPLES = 2**24  # Counts beyond it are not whole numbers in float32.
 
@@ -38,7 +38,7 @@ def latent_inputs(model: Served) -> dict[str, tf.TensorSpec]:
 
 def checked_request(
     model: Served,
-    signature: str,
+    place: str,
     data: Mapping[str, Tensor],
     latents: Mapping[str, Tensor],
     others: Mapping[str, Tensor],
@@ -50,7 +50,7 @@ def checked_request(
 
     Args:
         model: A built model.
-        signature: Its name, for messages.
+        place: What messages begin with.
         data: Parts of data by name, or the context alone.
         latents: Those of `latent_inputs`, or none.
         others: Any of `COUNTS` `[]` or `[B]`, `seed` `[2]` or `[B, 2]`, and what `end_of` names.
@@ -59,7 +59,6 @@ def checked_request(
         The batch, `x` and `context`, or `z` `[B, *E]`, and the others, with counts `[]`, and the
         end of a way as `x_end`.
     """
-    place = f"Signature `{signature}`: "
     data = {name: _as_it_comes(value) for name, value in data.items()}
     inputs, checks = dict(others), []
     if set(data) - {CONTEXT}:
@@ -88,6 +87,22 @@ def checked_request(
         checks += _seed_checks(inputs, place)
     with tf.control_dependencies(checks):
         return {name: tf.identity(value) for name, value in inputs.items()}
+
+
+def checked_raw(
+    value: Tensor, shape: tuple[int, ...], name: str, place: str, *, may_lack: bool
+) -> tuple[Tensor, list[Any]]:
+    """Returns what is not data of the model yet, with assertions on its shape and values.
+
+    Args:
+        value: `[B, *shape]`.
+        shape: That of one example.
+        name: Of the input, for messages.
+        place: What they begin with.
+        may_lack: Whether NaN stands for what is missing.
+    """
+    check = shaped_part if may_lack else checked_part
+    return check(_as_it_comes(value), shape, name, place=place)
 
 
 def _checked_latents(

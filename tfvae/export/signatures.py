@@ -52,6 +52,7 @@ from tfvae._typing import Tensor
 from tfvae.data.spec import CONTEXT
 from tfvae.export.answers import Answers
 from tfvae.export.portable import PORTABLE, twin
+from tfvae.export.preprocessing import Preprocessing
 from tfvae.export.requests import checked_request, end_of, latent_inputs
 from tfvae.export.rows import COUNTS, answered
 
@@ -80,7 +81,10 @@ def offered(model: Served) -> tuple[str, ...]:
 
 
 def signatures(
-    model: Served, names: Iterable[str] = STANDARD, compiled: Iterable[str] = ()
+    model: Served,
+    names: Iterable[str] = STANDARD,
+    compiled: Iterable[str] = (),
+    preprocessing: Preprocessing | None = None,
 ) -> dict[str, Endpoint]:
     """Returns signature name → (function of tensors, specs of its inputs).
 
@@ -88,13 +92,16 @@ def signatures(
         model: A built model.
         names: Which ones, in any order.
         compiled: Those of them whose answers XLA compiles; their checks stay outside of it.
+        preprocessing: What comes before them.
 
     Raises:
         ValueError: There is no signature of a name, or the model lacks it; or one is to be compiled
-            that is not among them, or is portable.
+            that is not among them, or is portable; or one is portable and something comes before.
         RuntimeError: A portable one says other things than the one that takes a seed.
     """
     answers, names = Answers(model), checked_names(names)
+    before = preprocessing or Preprocessing(model)
+    before.check_signatures(names)
     for name in [name for name in names if name not in PORTABLE]:
         reason = answers.lacks(name)
         if reason is not None:
@@ -109,7 +116,7 @@ def signatures(
                 f"Other runtimes than TensorFlow read `{name}`, and know nothing of XLA: leave it "
                 f"out of `jit_compile`. Received: jit_compile={compiled}"
             )
-    return {name: _endpoint(model, answers, name, name in compiled) for name in names}
+    return {name: _endpoint(answers, before, name, name in compiled) for name in names}
 
 
 def checked_names(
@@ -132,29 +139,33 @@ def checked_names(
     return names
 
 
-def _endpoint(model: Served, answers: Answers, name: str, jit_compile: bool) -> Endpoint:
+def _endpoint(answers: Answers, before: Preprocessing, name: str, jit_compile: bool) -> Endpoint:
+    model = answers.model
     if name in PORTABLE:
         found = twin(model, name)
         found.check()
         return found.function, found.specs
-    inputs = _inputs(model, name)
+    inputs = _inputs(model, before, name)
+    place = f"Signature `{name}`: "
+    made = f"Signature `{name}`, after preprocessing: " if before.networks else place
     kinds = [set(model.data.specs()), set(latent_inputs(model)) if name == "decode" else set()]
 
     def endpoint(*values: Tensor) -> dict[str, Tensor]:
         given = {str(spec.name): value for spec, value in zip(inputs, values, strict=True)}
+        given = before.applied(given, place)
         parts, latents = ({n: v for n, v in given.items() if n in kind} for kind in kinds)
         if latents:
             parts = {n: v for n, v in parts.items() if n == CONTEXT}
         others = {n: v for n, v in given.items() if n not in {*parts, *latents}}
-        request = checked_request(model, name, parts, latents, others)
+        request = checked_request(model, made, parts, latents, others)
         return answered(getattr(answers, name), request, jit_compile=jit_compile)
 
     return endpoint, inputs
 
 
-def _inputs(model: Served, name: str) -> list[tf.TensorSpec]:
+def _inputs(model: Served, before: Preprocessing, name: str) -> list[tf.TensorSpec]:
     """Returns what a signature takes, in order."""
-    specs: Mapping[str, Any] = model.data.specs()
+    specs: Mapping[str, Any] = before.specs(model.data.specs())
     context = [specs[CONTEXT]] if CONTEXT in specs else []
     parts = [*(spec for part, spec in specs.items() if part != CONTEXT), *context]
     # One for all rows, or one for each: of any number of axes.
@@ -167,7 +178,7 @@ def _inputs(model: Served, name: str) -> list[tf.TensorSpec]:
         return [seed, *context] if context else [counts["num_samples"], seed]
     if name == "interpolate":
         x, *_ = parts
-        end = tf.TensorSpec(x.shape, x.dtype, name=end_of(model))
+        end = before.end_spec() or tf.TensorSpec(x.shape, x.dtype, name=end_of(model))
         return [x, end, *context, counts["num_steps"]]
     if name in ("serving_default", "encode", "responsibilities"):
         return parts

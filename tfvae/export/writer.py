@@ -13,6 +13,7 @@ from tfvae._tracing import noting_graphs, release
 from tfvae.export.card import EXTRA, own_files, write_card
 from tfvae.export.folders import written_beside
 from tfvae.export.naming import GRAPH, is_export, name_outputs
+from tfvae.export.preprocessing import Preprocessing
 from tfvae.export.signatures import STANDARD, Endpoint, signatures
 from tfvae.export.small import SmallWeights, in_small
 from tfvae.export.targets import check_built, local_target
@@ -30,6 +31,7 @@ def export_saved_model(
     filepath: str | Path,
     *,
     names: Iterable[str] = STANDARD,
+    preprocessing: Any = None,
     jit_compile: Iterable[str] = (),
     weights_dtype: str | None = None,
     warm_up: bool = False,
@@ -53,6 +55,7 @@ def export_saved_model(
         filepath: Folder to write, such as `saved_models/digits/1`: servers read the last part as
             the version. `~` is the home folder.
         names: Of the signatures that it is to have.
+        preprocessing: What comes before parts of the data, see `tfvae.export.preprocessing`.
         jit_compile: Names of those that XLA compiles, for each shape of their inputs anew.
         weights_dtype: Type that kernels and other arrays of weights are kept in, "bfloat16" or
             "float16": half of the file, and of what a server reads. Products are in the type of the
@@ -62,8 +65,9 @@ def export_saved_model(
         verbose: Prints the path and the signatures.
 
     Raises:
-        ValueError: The model is not built, or has no such signature, or at `filepath` is anything
-            but an empty folder or an earlier export.
+        TypeError: `preprocessing` holds what is no Keras model of one input and one output.
+        ValueError: The model is not built, or has no such signature, or what comes before it does
+            not fit, or at `filepath` is anything but an empty folder or an earlier export.
         OSError: Nothing can be written there.
         RuntimeError: The file answers other numbers than the model.
 
@@ -79,16 +83,18 @@ def export_saved_model(
     check_built(model)
     target = local_target(filepath)
     _check_replaceable(target)
-    endpoints = signatures(model, names, jit_compile)
+    before = Preprocessing(model, preprocessing)
+    endpoints = signatures(model, names, jit_compile, before)
     small = in_small(model, weights_dtype)
     with written_beside(target) as folder:
         traced = _traced(endpoints, small)
-        tf.saved_model.save(_served(model, traced), str(folder), signatures=traced)
+        served = _served([model, *before.networks.values()], traced)
+        tf.saved_model.save(served, str(folder), signatures=traced)
         name_outputs(folder)
-        inputs = example_inputs(model) if verify or warm_up else {}
+        inputs = before.examples(example_inputs(model)) if verify or warm_up else {}
         if warm_up:
             write_warm_up_requests(model, traced, inputs, folder)
-        write_card(model, traced, folder)
+        write_card(model, traced, folder, before.description())
         if verify:
             check_answers(traced, folder, inputs)
         _check_replaceable(target)
@@ -135,8 +141,8 @@ def _traced(endpoints: Mapping[str, Endpoint], small: SmallWeights) -> dict[str,
     return traced
 
 
-def _served(model: Served, traced: Mapping[str, Any]) -> tf.Module:
-    """Returns what is written: the graphs, and all that they read."""
+def _served(parts: Iterable[Any], traced: Mapping[str, Any]) -> tf.Module:
+    """Returns what is written: the graphs, and all that they read of these parts."""
     served: Any = tf.Module()
     for name, function in traced.items():
         setattr(served, name, function)
@@ -144,8 +150,9 @@ def _served(model: Served, traced: Mapping[str, Any]) -> tf.Module:
     served.weights = list({id(variable): variable for variable in read}.values())
     # Tables of layers that look words up, which are no variables.
     served.resources = [
-        part
-        for part in tf.train.TrackableView(model).descendants()
-        if isinstance(part, tf.saved_model.experimental.TrackableResource)
+        found
+        for part in parts
+        for found in tf.train.TrackableView(part).descendants()
+        if isinstance(found, tf.saved_model.experimental.TrackableResource)
     ]
     return served

@@ -21,6 +21,7 @@ class Exporting:
         filepath: Any,
         *,
         signatures: Iterable[str] = STANDARD,
+        preprocessing: Any = None,
         jit_compile: Iterable[str] = (),
         weights_dtype: str | None = None,
         warm_up: bool = False,
@@ -39,6 +40,9 @@ class Exporting:
             signatures: Names of those that it is to have; all that a model can have are
                 `tfvae.export.signatures.offered(model)`, and those of `tfvae.export.portable`, for
                 runtimes other than TensorFlow. More of them take longer to write.
+            preprocessing: Keras model from what clients send, such as bytes of an image, to what
+                this model takes, or a dict of part of the data → such a model. It becomes part of
+                the graph: see `tfvae.export.preprocessing`.
             jit_compile: Names of those that XLA compiles, for each shape of their inputs anew: for
                 servers whose batches have few sizes. Draws are others than without.
             weights_dtype: "bfloat16" or "float16" keeps arrays of weights in half of their bytes.
@@ -50,7 +54,9 @@ class Exporting:
             format: "tf_saved_model"; for "onnx" see `export_onnx`.
 
         Raises:
-            ValueError: Another format is asked for, or a weight is not finite.
+            TypeError: `preprocessing` holds what is no Keras model of one input and one output.
+            ValueError: Another format is asked for, a weight is not finite, or anything that
+                `tfvae.export.writer` refuses.
         """
         if format != "tf_saved_model":
             raise ValueError(
@@ -63,6 +69,7 @@ class Exporting:
             self,
             filepath,
             names=signatures,
+            preprocessing=preprocessing,
             jit_compile=jit_compile,
             weights_dtype=weights_dtype,
             warm_up=warm_up,
