@@ -36,7 +36,8 @@ def run(path, kind, epochs, told=lambda updates: None):
     callbacks = [keras.callbacks.ReduceLROnPlateau("val_loss", patience=1)]
     if path is not None:
         callbacks.append(Telling(told))
-        callbacks.append(tfvae.callbacks.Checkpoint(path, updates=3, file=open(os.devnull, "w")))  # noqa: SIM115
+        settings = {"updates": 3, "keep_stream": kind == "kept stream"}
+        callbacks.append(tfvae.callbacks.Checkpoint(path, file=open(os.devnull, "w"), **settings))  # noqa: SIM115
     data = {"x": X, "batch_size": 4} if kind == "rows" else {"x": stream()}
     history = vae.fit(
         **data, epochs=epochs, validation_data=(X[:9],), verbose=0, callbacks=callbacks
@@ -70,7 +71,7 @@ def killed_or_whole(path, kind, epochs, seed):
     child = os.fork()
     if child == 0:
         os.close(out)
-        left = [random.Random(seed).randrange(40) if seed is not None else -1]
+        left = [random.Random(seed).randrange(1, 40) if seed is not None else -1]
 
         def count(*_):
             left[0] -= 1

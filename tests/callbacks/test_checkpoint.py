@@ -17,10 +17,12 @@ import tfvae
 from tests.conftest import binary_data, slow_but
 from tests.conftest import mlp_vae as unseeded
 from tfvae.callbacks import Checkpoint
+from tfvae.data import shuffled_rows
 from tfvae.learning import Alternating, SemiAmortised, WakeSleep
 
 X = binary_data(23)
 ROOT = pathlib.Path(__file__).parents[2]
+KINDS = ("rows", "stream", "kept stream")
 
 
 class PowerCut(Exception):
@@ -62,6 +64,10 @@ def in_one_order():
     return {"x": tf.data.Dataset.from_tensor_slices(X).batch(5)}
 
 
+def drawn_rows():
+    return {"x": shuffled_rows(len(X), 5, seed=4).map(lambda row: tf.gather(X, row))}
+
+
 def rows():
     return {"x": X, "batch_size": 5}
 
@@ -91,6 +97,9 @@ CASES = {
     "endless": {"data": endless},
     "unknown size": {"data": of_unknown_size},
     "not read again": {"data": in_one_order, "read_again": False},
+    "kept stream": {"data": streamed, "keep_stream": True},
+    "kept rows": {"data": drawn_rows, "keep_stream": True},
+    "kept, of unknown size": {"data": of_unknown_size, "keep_stream": True},
     "alternating": {"scheme": Alternating(2, until_information_stops=4)},
     "wake-sleep": {"scheme": WakeSleep()},
     "semi-amortised": {"scheme": SemiAmortised(2, 0.1), "data": streamed},
@@ -126,7 +135,9 @@ def run(case, path=None, cut=None, epochs=3, steps=2, **settings):
         callbacks.insert(0, CutAt(cut))
     if path is not None:
         settings = {"updates": 1, "file": io.StringIO(), **settings}
-        settings["read_again"] = case.get("read_again", True)
+        for name in ("read_again", "keep_stream"):
+            if name in case:
+                settings[name] = case[name]
         callbacks.append(Checkpoint(path, **settings))
     data = case.get("data", rows)()
     try:
@@ -161,6 +172,44 @@ def test_a_run_that_was_cut_ends_as_one_that_was_not(name, tmp_path):
     for cut in (1, 2):
         assert run(case, tmp_path / "run", cut) is None
     assert_equal(run(case, tmp_path / "run"), run(case))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cut", [2, 5])
+def test_of_a_stream_that_is_kept_nothing_is_read_again(cut, tmp_path):
+    """Cut within the first epoch of three calls, and after it."""
+    read = []
+
+    def data():
+        def noted(row):
+            read.append(row.tolist())
+            return X[row]
+
+        rows = shuffled_rows(len(X), 5, seed=4)
+        x = rows.map(lambda row: tf.numpy_function(noted, [row], tf.float32))
+        return {"x": x.map(lambda x: tf.ensure_shape(x, [None, 6]))}
+
+    case = {"data": data, "keep_stream": True}
+    expected = run(case)
+    whole, read[:] = list(read), []
+    assert run(case, tmp_path / "run", cut) is None
+    before, read[:] = len(read), []
+    assert_equal(run(case, tmp_path / "run"), expected)
+    # Calls are of two batches; the one that was cut is taken again.
+    assert read == whole[-len(read) :]
+    assert before + len(read) - len(whole) <= 2
+
+
+def test_streams_that_cannot_be_kept_are_refused_at_once(tmp_path):
+    vae = compiled()
+    kept = Checkpoint(tmp_path / "run", keep_stream=True, file=io.StringIO())
+    spec = tf.TensorSpec([None, 6])
+    generated = tf.data.Dataset.from_generator(lambda: iter([X] * 99), output_signature=spec)
+    with pytest.raises(ValueError, match="whose place TensorFlow can keep"):
+        vae.fit(generated, verbose=0, callbacks=[kept])
+    assert int(vae.optimizer.iterations) <= 10  # one call
+    with pytest.raises(ValueError, match=r"whose passes are the epochs\. .* steps_per_epoch=2\."):
+        vae.fit(streamed()["x"].repeat(), steps_per_epoch=2, verbose=0, callbacks=[kept])
 
 
 @pytest.mark.slow
@@ -327,7 +376,7 @@ def killed(folder, num_kills, *kinds):
     ("kills", "kind"),
     [
         (2, "rows"),
-        *(pytest.param(25, kind, marks=pytest.mark.exhaustive) for kind in ("rows", "stream")),
+        *(pytest.param(25, kind, marks=pytest.mark.exhaustive) for kind in KINDS),
     ],
 )
 def test_a_run_killed_at_drawn_moments_ends_as_one_that_was_not(kills, kind, tmp_path):

@@ -39,7 +39,7 @@ class Checkpoint(Keeper):
     Data in memory has to be the same; its order is kept. Of a stream the same batches have to come
     in the same order each time the program runs: give a seed to each `shuffle`, and one to
     `interleave` and `map` by `deterministic=True`. It is read from its beginning, without training,
-    to where it stood.
+    to where it stood, unless `keep_stream` has the place in it kept.
 
     Callbacks offer what they keep by `get_state()` and `set_state(state)`; those of Keras are
     known. Their `on_train_begin` is called again, and of what was done they hear no second time.
@@ -51,6 +51,10 @@ class Checkpoint(Keeper):
             more at once.
         read_again: Whether the batches of epochs that are done are read, as they have to be of a
             stream that shuffles anew in each epoch. One that is the same in all may do without.
+        keep_stream: Whether the place in a `tf.data.Dataset` is in the file, so that nothing is
+            read again, however long the run: seeds, places in files, and the rows that `shuffle`,
+            `prefetch` and `cache` hold, whose bytes are those of the file. Its passes have to be
+            the epochs, without `repeat`; and validation data comes in one order.
         must_save: Whether training stops where the file cannot be written: on a full disk, say.
             Otherwise it warns and goes on, and the last file stays.
         exit_at_sigterm: Whether SIGTERM, by which machines are taken away and jobs ended, has the
@@ -86,6 +90,7 @@ class Checkpoint(Keeper):
         epochs: int = 1,
         updates: int | None = None,
         read_again: bool = True,
+        keep_stream: bool = False,
         must_save: bool = False,
         exit_at_sigterm: bool = False,
         file: IO[str] | None = None,
@@ -95,7 +100,8 @@ class Checkpoint(Keeper):
         if updates is not None:
             check_count("updates", updates)
         self._stored = CheckedFile(path)
-        self._epochs, self._every, self.reads_again = epochs, updates, read_again
+        self._epochs, self._every = epochs, updates
+        self.reads_again, self.keeps_stream = read_again and not keep_stream, keep_stream
         self._must_save, self._exits = must_save, exit_at_sigterm
         self._file = file
         self._data: Mapping[str, Any] = {}
@@ -144,6 +150,8 @@ class Checkpoint(Keeper):
             for variable, value in zip(variables, found[whose], strict=True):
                 variable.assign(value)
         restore_states(callbacks, found["callbacks"])
+        if self.stream is not None:
+            self.stream.go_back(found["stream"])
         self._note(Position(*found["position"]))
 
     def keep(self, position: Position, callbacks: Iterable[Any], *, is_begun: bool = True) -> None:
@@ -204,6 +212,7 @@ class Checkpoint(Keeper):
             "position": list(position),
             "data": self._data,
             "callbacks": states_of(callbacks),
+            "stream": self.stream and self.stream.state(is_within=position.step > 0),
             **{
                 whose: [np.asarray(variable) for variable in variables]
                 for whose, variables in variables_of(model).items()

@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from tfvae.data.source import Source
+from tfvae.training.streams import Stream
 
 __all__ = [
     "CountedCallbacks",
@@ -48,10 +49,14 @@ class Keeper(keras.callbacks.Callback):
         hears_calls: It acts after calls of several steps as well as after single ones.
         reads_again: Whether batches of a stream that were trained on in epochs before are read
             again, so that the stream comes to stand where it stood.
+        keeps_stream: Whether the place in a stream is kept, so that nothing is read again.
+        stream: What `fit` is over, where its place is kept.
     """
 
     hears_calls = True
     reads_again = True
+    keeps_stream = False
+    stream: Stream | None = None
 
     def found(self, data: Mapping[str, Any]) -> Position | None:
         """Returns where an earlier run stood, None where there was none.

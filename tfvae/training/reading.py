@@ -20,6 +20,7 @@ from tfvae.training.course import (
     CountedCallbacks,
     Course,
     CourseCallbacks,
+    Keeper,
     check_order,
     keeper_among,
     with_callbacks,
@@ -27,6 +28,7 @@ from tfvae.training.course import (
 from tfvae.training.directions import know_directions
 from tfvae.training.placement import NO_STRATEGY, device_of
 from tfvae.training.rows import Rows, num_batches
+from tfvae.training.streams import Stream, take_steps
 
 __all__ = ["Reader"]
 
@@ -183,7 +185,8 @@ class Reader:
             steps = self._model.steps_per_execution
             done = 0 if course is None else course.take(kind, steps)
             if number is None:
-                logs = self._streamed(streamed, iterator, done)
+                stream = None if course is None or kind != "train" else course.keeper.stream
+                logs = take_steps(self._model, streamed, iterator, done, stream)
                 return logged() if logs is None else logs
             if latest[0] is not iterator:  # a new pass
                 rows = self._rows[number]
@@ -224,26 +227,6 @@ class Reader:
 
         return call
 
-    def _streamed(self, call: Callable[..., Any], iterator: Any, done: int) -> Any:
-        """Takes the steps of a call, but for the first ones, of which data is read and no more."""
-        if not done:
-            return call(iterator)
-        model = self._model
-        steps, nothing = model.steps_per_execution, object()
-        for index in range(done):
-            if next(iterator, nothing) is not nothing:
-                continue
-            if index == 0:
-                raise StopIteration
-            return None
-        if done == steps:
-            return None
-        model.steps_per_execution = steps - done
-        try:
-            return call(iterator)
-        finally:
-            model.steps_per_execution = steps
-
     @contextlib.contextmanager
     def _on_course(
         self, given: dict[str, Any], source: Source, train: Rows | None
@@ -255,11 +238,14 @@ class Reader:
             return
         if train is None:
             check_order(source, given)
-        start = keeper.found(self._stream(given) if train is None else train.description)
+        keeper.stream = None
+        if train is None and keeper.keeps_stream:
+            keeper.stream = Stream(source.x, given.get("steps_per_epoch"))
+        start = keeper.found(self._stream(given, keeper) if train is None else train.description)
         epochs = given.get("epochs", 1)
         if start is not None and (start.stopped or start.epoch >= epochs):
             given["initial_epoch"] = epochs
-        elif start is not None and (train is not None or not keeper.reads_again):
+        elif start is not None and not (train is None and keeper.reads_again):
             given["initial_epoch"] = start.epoch
         order = (lambda: None) if train is None else (lambda: train.order_seed)
         model, before = self._model, self._course
@@ -270,11 +256,12 @@ class Reader:
         finally:
             self._course = before
 
-    def _stream(self, given: Mapping[str, Any]) -> dict[str, Any]:
+    def _stream(self, given: Mapping[str, Any], keeper: Keeper) -> dict[str, Any]:
         """What is known of data that Keras reads, as `Rows.description` says it of others."""
         asked, steps = given.get("steps_per_epoch"), self._model.steps_per_execution
+        kept = {"keep_stream": True} if keeper.stream is not None else {}
         # Keras runs past a limit that is no multiple of the steps of a call.
-        return {"stream": True, "steps_of_an_epoch": asked and -(-asked // steps) * steps}
+        return {"stream": True, "steps_of_an_epoch": asked and -(-asked // steps) * steps, **kept}
 
     def _check(self, source: Source, name: str) -> None:
         self._model.check_data(source.x, name)
