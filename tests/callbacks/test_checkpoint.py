@@ -208,7 +208,7 @@ def test_streams_that_cannot_be_kept_are_refused_at_once(tmp_path):
     with pytest.raises(ValueError, match="whose place TensorFlow can keep"):
         vae.fit(generated, verbose=0, callbacks=[kept])
     assert int(vae.optimizer.iterations) <= 10  # one call
-    with pytest.raises(ValueError, match=r"whose passes are the epochs\. .* steps_per_epoch=2\."):
+    with pytest.raises(ValueError, match=r"whose passes are the epochs, .* steps_per_epoch=2\."):
         vae.fit(streamed()["x"].repeat(), steps_per_epoch=2, verbose=0, callbacks=[kept])
 
 

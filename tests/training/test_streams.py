@@ -33,6 +33,13 @@ STREAMS = {
     "records": records,
     "cache": lambda folder: tf.data.Dataset.range(15).cache().shuffle(6, seed=1).batch(4),
     "more than there is": lambda folder: tf.data.Dataset.range(15).shuffle(99, seed=1).batch(4),
+    "cached": lambda folder: tf.data.Dataset.range(15).shuffle(6, seed=1).cache().batch(4),
+    "in parallel": lambda folder: (
+        tf.data.Dataset.range(15)
+        .shuffle(6, seed=1)
+        .map(lambda row: 2 * row, num_parallel_calls=4, deterministic=True)
+        .batch(4, num_parallel_calls=2, deterministic=True)
+    ),
     "unknown length": lambda folder: shuffled_rows(15, 4).filter(lambda rows: rows[0] != 3),
     "Python": lambda folder: shuffled_rows(15, 4).map(
         lambda rows: tf.numpy_function(lambda x: 2 * x, [rows], tf.int64)
@@ -97,10 +104,12 @@ def test_only_streams_whose_epochs_are_known_are_kept():
     rows = tf.data.Dataset.range(8).batch(2)
     with pytest.raises(ValueError, match=r"Received: ndarray\."):
         Stream(np.zeros(3), None)
-    with pytest.raises(ValueError, match=r"one with steps_per_epoch=2\. Leave out"):
+    with pytest.raises(ValueError, match=r"one with steps_per_epoch=2\. Leave that"):
         Stream(rows.repeat(), 2)
     with pytest.raises(ValueError, match="that repeats within a pass"):
         Stream(rows.repeat(2).map(lambda x: x), None)
+    with pytest.raises(ValueError, match="that goes on with another"):
+        Stream(rows.concatenate(rows.shuffle(3, seed=0)), None)
     with pytest.raises(ValueError, match=r"in one place.* Received: 2, Random, Shuffle\. Put all"):
         Stream(shuffled_rows(8, 2).unbatch().shuffle(3, seed=0).batch(2), None)
     Stream(keyed_passes(lambda key: rows.shuffle(3, seed=key[0]).repeat(2)), None)

@@ -14,6 +14,14 @@ __all__ = ["Stream", "put_back", "state_of", "take_steps"]
 # What a function in a stream reads from outside, such as a file, is not TensorFlow's to keep.
 _IGNORED = tf.data.experimental.ExternalStatePolicy.IGNORE.value
 
+# Of what begins where a part of a stream is over TensorFlow keeps nothing before; and a snapshot it
+# does not find again.
+_WITHOUT = {
+    "Repeat": "that repeats within a pass",
+    "Concatenate": "that goes on with another",
+    "Snapshot": "with a snapshot",
+}
+
 
 def state_of(iterator: Any) -> list[np.ndarray]:
     """Returns where an iterator of `tf.data` stands, as bytes: seeds, places, what shuffles hold.
@@ -74,11 +82,12 @@ class Stream:
                 f"Received: {type(data).__name__}. Leave it out, and batches are read again."
             )
         kinds = list(_kinds(data))
-        if steps or "Repeat" in kinds:
+        found = [words for kind, words in _WITHOUT.items() if kind in kinds]
+        if steps or found:
             raise ValueError(
-                "`keep_stream=True` needs a stream whose passes are the epochs. Received: one "
-                f"{f'with steps_per_epoch={steps}' if steps else 'that repeats within a pass'}. "
-                "Leave out `steps_per_epoch` and `.repeat()`."
+                "`keep_stream=True` needs a stream whose passes are the epochs, made in one piece. "
+                f"Received: one {f'with steps_per_epoch={steps}' if steps else found[0]}. Leave "
+                "that out, or put it into a `tfvae.data.keyed_passes`."
             )
         counting = [kind for kind in kinds if kind in ("Random", "Shuffle")]
         if len(counting) > 1:
