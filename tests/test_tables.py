@@ -65,3 +65,14 @@ def test_new_rows_and_those_made_again_are_tables(fitted):
 @pytest.mark.parametrize("name", ["latents", "plots", "sklearn", "tables"])
 def test_rooms_that_are_imported_late_are_there_by_their_names(name):
     assert tfvae.__getattr__(name) is importlib.import_module(f"tfvae.{name}")
+
+
+@pytest.mark.slow
+def test_ordered_categories_stay_ordered_where_gaps_are_filled():
+    sizes = pd.Categorical(["small", "large", None] * 8, ["small", "large"], ordered=True)
+    rows = pd.DataFrame({"size": sizes, "age": np.arange(24.0)})
+    model = TableVAE(rows, latents=1, hidden=(4,), seed=0)
+    for found in (model.impute(rows, 5), model.sample(3, seed=0), model.reconstruct(rows)):
+        assert found["size"].dtype == rows["size"].dtype
+        assert not found["size"].isna().any()
+    assert (model.impute(rows, 5)["size"][rows["size"].notna()] == "large").tolist() == [0, 1] * 8

@@ -11,7 +11,7 @@ import numpy as np
 
 from tfvae._typing import whole_number
 
-__all__ = ["NUMBERS", "Configured", "check_amount", "check_count"]
+__all__ = ["NUMBERS", "Configured", "check_amount", "check_count", "keep_counts"]
 
 NUMBERS = (int, float, np.integer, np.floating)
 
@@ -49,6 +49,16 @@ def check_count(name: str, value: Any) -> int:
         ValueError: It is not.
     """
     return whole_number(name, value)
+
+
+def keep_counts(part: Any, *names: str) -> None:
+    """Makes ints of fields of a frozen dataclass that are whole numbers of at least one.
+
+    Raises:
+        ValueError: One is not.
+    """
+    for name in names:
+        object.__setattr__(part, name, check_count(name, getattr(part, name)))
 
 
 def check_amount(

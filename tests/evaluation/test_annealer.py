@@ -8,7 +8,7 @@ import tensorflow as tf
 import tfvae
 from tests import analytic
 from tests.conftest import binary_data, mlp_encoder
-from tests.kinds import kind
+from tests.kinds import KINDS, kind
 from tfvae.evaluation import Encoder, bidirectional, chains
 from tfvae.evaluation.annealer import Annealer
 
@@ -136,3 +136,17 @@ def test_budgets_are_positive_numbers(budget):
     ):
         with pytest.raises(ValueError, match=r"`memory_gib` must be a number > 0\. Received"):
             evaluate()
+
+
+@pytest.mark.slow
+def test_models_of_float64_are_annealed_both_ways(monkeypatch):
+    monkeypatch.setattr(chains, "_FEWEST_MOVES", 1)
+    keras.config.set_dtype_policy("float64")
+    model, x = KINDS["plain"]()
+    settings = {"num_chains": 1, "num_leapfrog_steps": 1, "verbose": False}
+    # Compiled: eager numbers fit any type.
+    found = tfvae.annealed_log_likelihood(model, x[:2], 2, start=Encoder(), **settings)
+    assert found.per_point.dtype == "float64"
+    assert np.all(np.isfinite(found.per_point))
+    both = bidirectional(model, 2, 2, **settings)
+    assert both.gap.per_point.dtype == "float64"

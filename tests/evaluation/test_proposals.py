@@ -264,3 +264,16 @@ def test_networks_of_posterior_and_prior_run_once_per_batch(monkeypatch):
         tfvae.log_likelihood(vae, binary_data(5), num_samples, proposal=Defensive(), verbose=False)
         counts.append(len(calls))
     assert counts[1] == counts[2]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Widened(1.2, of="encoder"), r"^`of` must be a .*Proposal.*Received: str$"),
+        (lambda: Defensive(of=None), r"^`of` must be a .*Proposal.*Received: NoneType$"),
+        (lambda: Refined([0.0]), r"^`refinement` must be what .*refine` returns\. Received: list$"),
+    ],
+)
+def test_what_is_no_proposal_is_told_where_it_is_given(make, message):
+    with pytest.raises(TypeError, match=message):
+        make()

@@ -30,6 +30,23 @@ def test_missing_entries_count_for_nothing():
     np.testing.assert_array_equal(found.parts["x"][0], rows)
 
 
+def test_entries_that_samples_lack_count_for_nothing_either():
+    model, x = kind("with_gaps")
+    found = nearest_neighbours(model, x, x, num_neighbours=12)
+    apart = np.full((12, 12), np.inf)
+    for i, j in np.ndindex(12, 12):
+        both = ~np.isnan(x[i]) & ~np.isnan(x[j])
+        if both.any():
+            apart[i, j] = np.sqrt(np.sum((x[i] - x[j])[both] ** 2) * 6 / both.sum())
+    np.testing.assert_allclose(found.distances, np.sort(apart, axis=1), atol=1e-6)
+
+
+def test_samples_of_another_shape_are_told():
+    model, x = kind("plain")
+    with pytest.raises(ValueError, match=r"^`x` does not have the shape.*\[batch, 6\].*\[12, 3\]"):
+        nearest_neighbours(model, x[:, :3], x)
+
+
 def test_several_nodes_are_compared_together():
     model, data = kind("tables")
     samples = {"image": data["image"][:2], "size": data["size"][:2]}

@@ -1,6 +1,7 @@
 """Every objective trains a model, under XLA too, is stored with it, and goes on where it stood."""
 
 import contextlib
+import dataclasses
 import inspect
 
 import keras
@@ -18,6 +19,7 @@ from tfvae.objectives import (
     MMD,
     BetaTC,
     Capacity,
+    Cyclical,
     DoublyReparameterised,
     Enumerated,
     ForwardKL,
@@ -29,6 +31,7 @@ from tfvae.objectives import (
     MinibatchWeighted,
     Objective,
     PathDerivative,
+    Plateau,
     Relaxed,
     Renyi,
     ReweightedWakeSleep,
@@ -297,3 +300,34 @@ def test_what_compile_takes_the_first_step_takes(make):
         call_objective(objective.of_points(20), terms, 0, state)
     assert BetaTC in refused
     assert len(refused) < len(GAUSSIAN)
+
+
+def whole_numbers(part):
+    """The fields of a part, and of its parts, that are whole numbers, but for seeds."""
+    for field in dataclasses.fields(part):
+        value = getattr(part, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from whole_numbers(value)
+        elif "int" in str(field.type) and type(value) is int and field.name != "seed":
+            yield part, field.name
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        *GAUSSIAN,
+        *FINITE,
+        Cyclical(0.0, 1.0, period=7),
+        Plateau(0.0, 1.0, increment=0.1, patience=3),
+        tfvae.learning.Alternating(5, until_information_stops=50),
+        tfvae.learning.SemiAmortised(3, 0.1),
+        tfvae.learning.Skip(2),
+        tfvae.learning.GoBack(3),
+    ],
+    ids=str,
+)
+def test_numbers_without_a_fraction_count_as_whole_ones(part):
+    for owner, name in whole_numbers(part):
+        same = dataclasses.replace(owner, **{name: float(getattr(owner, name))})
+        assert type(getattr(same, name)) is int
+        assert same == owner

@@ -190,3 +190,10 @@ def test_pseudo_inputs_start_from_the_rows_that_there_are():
     assert len(np.unique(start, axis=0)) == 5
     assert start.min() >= 0.0
     assert start.max() <= 1.0
+
+
+def test_pseudo_inputs_that_are_no_data_are_refused():
+    for value, what in ((np.nan, "NaN or infinite"), (np.inf, "NaN or infinite")):
+        prior = VampPrior(pseudo_inputs=np.full((2, 6), value))
+        with pytest.raises(ValueError, match=f"^`pseudo_inputs` hold {what} values"):
+            tfvae.VAE(mlp_encoder(), mlp_decoder(), prior)

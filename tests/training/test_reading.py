@@ -161,3 +161,70 @@ def test_validation_has_a_batch_size_of_its_own():
         sizes.clear()
         vae.fit(X, batch_size=10, validation_data=(X[:20],), verbose=0, **settings)
         assert sizes == expected
+
+
+@pytest.mark.slow
+def test_single_batches_are_told_what_is_wrong_with_them_in_a_sentence():
+    vae = mlp_vae()
+    vae.compile("adam", run_eagerly=True)
+    for use in (vae.train_on_batch, vae.test_on_batch, vae.predict_on_batch):
+        with pytest.raises(ValueError, match=r"^`x` does not have the shape"):
+            use(X[:, :3])
+        with pytest.raises(ValueError, match=r"^`x` holds NaN or infinite values in a batch\."):
+            use(np.full_like(X, np.nan))
+        with pytest.raises(ValueError, match=r"^A batch of the data is empty"):
+            use(X[:0])
+
+
+@pytest.mark.slow
+def test_weights_of_streams_are_looked_at_before_anything_changes():
+    vae = mlp_vae()
+    vae.compile("adam", run_eagerly=True)
+    before = vae.get_weights()
+
+    def stream(weights):
+        return tf.data.Dataset.from_tensor_slices((X, X, weights)).batch(20)
+
+    with pytest.raises(ValueError, match=r"^`sample_weight` must have one number for each row"):
+        vae.fit(stream(np.ones((37, 2))), verbose=0)
+    with pytest.raises(ValueError, match=r"^`sample_weight` must hold finite numbers"):
+        vae.fit(stream(np.full(37, np.inf)), verbose=0)
+    for old, new in zip(before, vae.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    vae.evaluate(stream(np.ones((37, 1))), verbose=0)
+    vae.evaluate(stream(np.ones(37, "int32")), verbose=0)
+
+
+@pytest.mark.slow
+def test_an_empty_batch_of_a_stream_is_told():
+    vae = mlp_vae()
+    vae.compile("adam", run_eagerly=True)
+    spec = tf.TensorSpec([None, 6])
+    stream = tf.data.Dataset.from_generator(lambda: iter([X[:4], X[:0]]), output_signature=spec)
+    for use in (vae.fit, vae.evaluate, vae.predict):
+        with pytest.raises(ValueError, match=r"^A batch of the data is empty"):
+            use(stream, verbose=0)
+
+
+@pytest.mark.slow
+def test_weights_of_classes_take_labels():
+    vae = mlp_vae()
+    vae.compile("adam", run_eagerly=True)
+    for data in (X, tf.data.Dataset.from_tensor_slices(X).batch(20)):
+        with pytest.raises(ValueError, match=r"^`class_weight` weighs rows by their labels"):
+            vae.fit(data, class_weight={0: 2.0}, verbose=0)
+    labelled = tf.data.Dataset.from_tensor_slices((X, np.zeros(37))).batch(37)
+    for data in ((X, np.zeros(37)), labelled):
+        vae.fit(data, class_weight={0: 0.0}, verbose=0)
+
+
+@pytest.mark.slow
+def test_rows_are_named_of_data_in_memory_alone():
+    vae = mlp_vae()
+    vae.compile(keras.optimizers.SGD(1e20), run_eagerly=True)
+    with pytest.raises(FloatingPointError, match="of rows"):
+        vae.fit(X, batch_size=5, epochs=9, verbose=0)
+    stream = tf.data.Dataset.from_tensor_slices(X).batch(5).repeat(9)
+    with pytest.raises(FloatingPointError) as caught:
+        vae.fit(stream, verbose=0)
+    assert "of rows" not in str(caught.value)

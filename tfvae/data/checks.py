@@ -21,6 +21,7 @@ from tfvae._typing import Shape, Tensor
 from tfvae.distributions.support import NORM_TOLERANCE, Support
 
 __all__ = [
+    "NOT_FINITE_WEIGHTS",
     "assertion",
     "check_array",
     "check_context",
@@ -31,10 +32,16 @@ __all__ = [
     "same_rows",
     "shaped_part",
     "translated_errors",
+    "weighed_rows",
 ]
 
 # Around a message: see `marked`.
 _START, _END = "<tfvae>", "</tfvae>"
+
+NOT_FINITE_WEIGHTS = (
+    "`sample_weight` must hold finite numbers. Remove the rows of others, or give them the "
+    "weight 0."
+)
 
 
 def check_event_shape(x: Any, event_shape: Shape, name: str = "x") -> None:
@@ -49,7 +56,7 @@ def check_event_shape(x: Any, event_shape: Shape, name: str = "x") -> None:
     if shape == event_shape:
         hint = f" Add a batch axis: `{name}[None]`, or `.batch(n)` to a dataset."
     elif None not in shape[1:] and np.prod(shape[1:]) == np.prod(event_shape):
-        hint = f" Reshape it: `{name}.reshape(-1, {', '.join(map(str, event_shape))})`."
+        hint = f" Reshape it: `{name}.reshape({', '.join(map(str, (-1, *event_shape)))})`."
     raise ValueError(f"{_shape_text(name, event_shape)} Received: {list(shape)}.{hint}")
 
 
@@ -183,6 +190,19 @@ def same_rows(parts: Mapping[str, Tensor], place: str = "") -> list[tf.Operation
         text = f"`{name}` must have one row per row of `{first}`. Received: {{}} rows for {{}}."
         checks.append(assertion(rows == expected, place + text, rows, expected))
     return checks
+
+
+def weighed_rows(x: Tensor, sample_weight: Tensor | None) -> list[tf.Operation]:
+    """Returns assertions that a part `[B, ...]` has rows, and a finite weight for each if any."""
+    rows = tf.shape(x)[0]
+    checks = [assertion(rows > 0, "A batch of the data is empty. Expected: one row or more.")]
+    if sample_weight is None:
+        return checks
+    weights = tf.convert_to_tensor(sample_weight)
+    text = "`sample_weight` must have one number for each row of `x`. Received: {} for {} rows."
+    checks.append(assertion(tf.size(weights) == rows, text, tf.size(weights), rows))
+    finite = tf.reduce_all(tf.math.is_finite(tf.cast(weights, tf.float64)))
+    return [*checks, assertion(finite, NOT_FINITE_WEIGHTS)]
 
 
 def shaped_part(

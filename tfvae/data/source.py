@@ -10,6 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfvae.data.checks import NOT_FINITE_WEIGHTS
+
 __all__ = ["Source", "check_form"]
 
 _READABLE = "an array, a dict of arrays, a `tf.data.Dataset` or a `keras.utils.PyDataset`"
@@ -141,9 +143,20 @@ class Source(NamedTuple):
                 f"Expected: [{self.num_rows}]. Received: {list(weights.shape)}."
             )
         if weights.dtype.kind not in "fiub" or not np.all(np.isfinite(weights)):
+            raise ValueError(NOT_FINITE_WEIGHTS)
+
+    def check_labels(self, class_weight: Any) -> None:
+        """Checks that there are labels where weights go by their classes.
+
+        Raises:
+            ValueError: There are none, as far as is known.
+        """
+        spec = self.x.element_spec if isinstance(self.x, tf.data.Dataset) else None
+        unlabelled = self.is_in_memory if spec is None else not isinstance(spec, tuple)
+        if class_weight and self.y is None and unlabelled:
             raise ValueError(
-                "`sample_weight` must hold finite numbers. Remove the rows of others, or give "
-                "them the weight 0."
+                "`class_weight` weighs rows by their labels. Expected: labels `y` beside the data. "
+                "Received: none. Weigh rows by `sample_weight`."
             )
 
     def split(self, share: float) -> tuple[Source, Source]:

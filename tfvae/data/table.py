@@ -70,7 +70,8 @@ class Column:
         missing = np.isnan(values)
         if self.categories is not None:
             codes = np.where(missing, -1, np.round(np.nan_to_num(values))).astype(int)
-            kind = pd.CategoricalDtype(list(self.categories))
+            ordered = getattr(self.dtype, "ordered", False)
+            kind = pd.CategoricalDtype(list(self.categories), ordered=ordered)
             named = pd.Series(pd.Categorical.from_codes(codes, dtype=kind), name=self.name)
             if isinstance(self.dtype, pd.CategoricalDtype):
                 return named

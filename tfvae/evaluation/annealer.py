@@ -121,7 +121,7 @@ def _bytes_per_chain(
         check_free(model)
         path = path_of(model, batch, own, start)
         z = tf.zeros([num_chains, 1, *path.start.event_shape], path.start.dtype)
-        return path.value_and_slope(z, tf.constant(0.5))
+        return path.value_and_slope(z, tf.constant(0.5, z.dtype))
 
     return bytes_per_draw(score, batch=specs_of_point(batch), own=specs_of_point(own))[0]
 
@@ -151,6 +151,7 @@ def _program(
             return _known(exact, num_chains, both_ways=ends is not None)
         check_free(model)
         path = path_of(model, batch, own, start, points)
+        betas = tf.cast(betas, path.start.dtype)
         pilots = Chains(tf.range(PILOTS), points, fold_in(seed, 0))
         steps = adapted_steps(path, pilots, betas, num_leapfrog_steps)
         way = (betas, steps, num_leapfrog_steps)

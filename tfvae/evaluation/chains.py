@@ -191,7 +191,9 @@ class _Move(NamedTuple):
         )
         ratio = after - before - _energy(last) + _energy(momentum)
         # A move to where there is no density, or none that is a number, is not taken.
-        acceptance = tf.where(tf.math.is_nan(ratio), 0.0, tf.exp(tf.minimum(ratio, 0.0)))
+        acceptance = tf.where(
+            tf.math.is_nan(ratio), tf.zeros_like(ratio), tf.exp(tf.minimum(ratio, 0.0))
+        )
         taken = with_event(chance < acceptance, [1] * (z.shape.rank - 2), axes=0)
         return _Moved(tf.where(taken, there, z), acceptance)
 

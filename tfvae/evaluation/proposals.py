@@ -122,6 +122,7 @@ class Widened(_Changed):
         of: The proposal that is widened.
 
     Raises:
+        TypeError: `of` is no proposal.
         ValueError: `scale` is not positive; in use, the proposal is no diagonal Gaussian.
 
     Example:
@@ -139,6 +140,7 @@ class Widened(_Changed):
 
     def __post_init__(self) -> None:
         check_amount("scale", self.scale, positive=True)
+        check_proposal("of", self.of)
 
     def distribution(self, model: LatentVariableModel, batch: Batch, own: Batch) -> Distribution:
         """See `Proposal.distribution`."""
@@ -169,6 +171,7 @@ class Defensive(_Changed):
         of: The other proposal.
 
     Raises:
+        TypeError: `of` is no proposal.
         ValueError: `share` is not between 0 and 1; in use, the data gives values of latent nodes.
 
     Example:
@@ -190,6 +193,7 @@ class Defensive(_Changed):
             raise ValueError(
                 f"`share` must be a number between 0 and 1. Received: share={self.share!r}"
             )
+        check_proposal("of", self.of)
 
     def distribution(self, model: LatentVariableModel, batch: Batch, own: Batch) -> Distribution:
         """See `Proposal.distribution`."""
@@ -226,6 +230,7 @@ class Refined(OfParameters):
         refinement: Of the same data, in the same order.
 
     Raises:
+        TypeError: `refinement` is none.
         ValueError: In use, it is of another number of points, or of a posterior of another model.
 
     Example:
@@ -241,6 +246,13 @@ class Refined(OfParameters):
 
     # A program takes the parameters as it takes the data.
     refinement: Refinement = field(compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.refinement, Refinement):
+            raise TypeError(
+                "`refinement` must be what `tfvae.evaluation.refine` returns. "
+                f"Received: {type(self.refinement).__name__}"
+            )
 
     def of_points(self, rows: slice) -> dict[str, np.ndarray]:
         """See `Proposal.of_points`."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tfvae._config import check_count
+from tfvae.data.checks import check_event_shape
 from tfvae.data.spec import CONTEXT
 from tfvae.distributions.squares import array_squares
 from tfvae.evaluation.streaming import Stream
@@ -47,7 +48,7 @@ def nearest_neighbours(
     """Finds the data nearest to each sample, by the Euclidean distance of x.
 
     Samples that lie much nearer to training data than held-out data does are copies. Data with
-    missing entries is compared in those that it has: d**2 times D over their number.
+    missing entries is compared in those that both have: d**2 times D over their number.
 
     Args:
         model: Says what the parts of data are.
@@ -99,10 +100,15 @@ def nearest_neighbours(
 
 
 def _squares(drawn: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """Returns squared distances `[N, B]` in float64, over the entries that rows have."""
-    there = ~np.isnan(own)
-    squares = array_squares(drawn, np.where(there, own, 0.0), there.astype(np.float64))
-    counts = np.sum(there, axis=1)
+    """Returns squared distances `[N, B]` in float64, over the entries that both rows have."""
+    lacks, there = np.isnan(drawn), (~np.isnan(own)).astype(np.float64)
+    own = np.where(there > 0.0, own, 0.0)
+    middle = np.mean(drawn, axis=0, where=~lacks) if np.all(np.any(~lacks, axis=0)) else 0.0
+    middle = np.broadcast_to(middle, own.shape[1:])
+    squares = array_squares(np.where(lacks, middle, drawn), own, there)
+    if np.any(lacks):  # The middle stands for what is not there, and adds what is not apart.
+        squares = np.maximum(squares - lacks @ (there * (middle - own) ** 2).T, 0.0)
+    counts = (~lacks).astype(np.float64) @ there.T
     share = np.where(counts > 0, own.shape[1] / np.maximum(counts, 1), 1.0)
     return np.where(counts > 0, squares * share, _UNKNOWN)
 
@@ -115,6 +121,8 @@ def _rows(model: LatentVariableModel, parts: Mapping[str, np.ndarray]) -> np.nda
             f"Samples must have all observed nodes. Missing: {', '.join(missing)}. "
             f"Received: {', '.join(name for name in parts if name != CONTEXT)}"
         )
+    for name in model.graph.observed:
+        check_event_shape(parts[name], model.graph.shapes[name], name)
     columns = [
         np.float64(parts[name]).reshape(len(parts[name]), -1) for name in model.graph.observed
     ]

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfvae._config import check_count
+from tfvae._config import keep_counts
 from tfvae._protocols import Stepped, Trained
 from tfvae._typing import Tensor, register
 from tfvae.learning.base import Scheme, Update, check_encoder
@@ -62,11 +62,10 @@ class Alternating(Scheme):
     patience: int = 1
 
     def __post_init__(self) -> None:
-        check_count("encoder_steps", self.encoder_steps)
-        check_count("patience", self.patience)
+        keep_counts(self, "encoder_steps", "patience")
         if self.until_information_stops is None:
             return
-        check_count("until_information_stops", self.until_information_stops)
+        keep_counts(self, "until_information_stops")
         if self.until_information_stops <= self.encoder_steps:
             raise ValueError(
                 "`until_information_stops` is a number of updates of at least one whole turn. "

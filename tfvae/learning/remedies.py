@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import keras
 
-from tfvae._config import Configured, check_count
+from tfvae._config import Configured, keep_counts
 from tfvae._typing import register
 
 __all__ = ["Best", "GoBack", "Last", "Raise", "Remedy", "Skip"]
@@ -178,7 +178,7 @@ class GoBack(Remedy):
 
 
 def _check(remedy: Remedy) -> None:
-    check_count("times", remedy.times)
+    keep_counts(remedy, "times")
     if not isinstance(remedy.then, Remedy):
         raise ValueError(
             "`then` must be a remedy of `tfvae.learning`, such as `Raise()`. "

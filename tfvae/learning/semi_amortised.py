@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from tfvae._config import check_amount, check_count
+from tfvae._config import check_amount, keep_counts
 from tfvae._protocols import Stepped, Trained
 from tfvae._random import fold_in
 from tfvae._tracing import outputs_of
@@ -65,7 +65,7 @@ class SemiAmortised(Scheme):
     backpropagate: bool = True
 
     def __post_init__(self) -> None:
-        check_count("steps", self.steps)
+        keep_counts(self, "steps")
         check_amount("learning_rate", self.learning_rate, positive=True)
 
     def check(self, model: Trained, objective: Objective) -> None:

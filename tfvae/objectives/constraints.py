@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfvae._config import NUMBERS, check_amount, check_count
+from tfvae._config import NUMBERS, check_amount, keep_counts
 from tfvae._typing import Tensor, register
 from tfvae.objectives.base import Expectation
 from tfvae.objectives.gradients import GradientEstimator, check_following_gradient, checked_rate
@@ -37,7 +37,7 @@ class _Target(Expectation):
             raise ValueError(
                 f"`smoothing` must lie in [0, 1). Received: smoothing={self.smoothing!r}"
             )
-        check_count("num_samples", self.num_samples)
+        keep_counts(self, "num_samples")
         check_following_gradient(self.gradient)
 
     def __call__(self, terms: Terms, step: int | Tensor = 0, state: Any = None) -> Tensor:

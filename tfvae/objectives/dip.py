@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from tfvae._config import check_amount, check_count
+from tfvae._config import check_amount, keep_counts
 from tfvae._typing import Distribution, Tensor, register
 from tfvae.distributions.factors import as_factors
 from tfvae.distributions.statistics import statistic
@@ -67,7 +67,7 @@ class DIPVAE(Expectation):
     def __post_init__(self) -> None:
         check_amount("off_diagonal", self.off_diagonal)
         check_amount("diagonal", self.diagonal)
-        check_count("num_samples", self.num_samples)
+        keep_counts(self, "num_samples")
         check_following_gradient(self.gradient)
 
     def check_family(self, q_z: Distribution) -> None:

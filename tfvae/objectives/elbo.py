@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from tfvae._config import check_amount, check_count
+from tfvae._config import check_amount, keep_counts
 from tfvae._typing import Tensor, register
 from tfvae.objectives.base import Expectation
 from tfvae.objectives.gradients import (
@@ -68,7 +68,7 @@ class ELBO(Expectation):
 
     def __post_init__(self) -> None:
         check_amount("beta", self.beta, Schedule)
-        check_count("num_samples", self.num_samples)
+        keep_counts(self, "num_samples")
         check_gradient(self.gradient, self.num_samples)
         name = type(self.gradient).__name__
         if self.gradient.needs_sampled_rate and self.analytic_kl:

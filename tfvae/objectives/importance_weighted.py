@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from tfvae._config import NUMBERS, check_count
+from tfvae._config import NUMBERS, keep_counts
 from tfvae._typing import Distribution, Tensor, register
 from tfvae.objectives.base import Objective
 from tfvae.objectives.draws import (
@@ -86,12 +86,12 @@ class ImportanceWeighted(Objective):
     is_bound = True
 
     def __post_init__(self) -> None:
-        check_count("num_samples", self.num_samples)
-        groups = {"groups": self.groups}
-        if self.encoder_groups is not None:
-            groups["encoder_groups"] = self.encoder_groups
-        for name, number in groups.items():
-            check_count(name, number)
+        keep_counts(self, "num_samples")
+        for name in ("groups", "encoder_groups"):
+            if name == "encoder_groups" and self.encoder_groups is None:
+                continue
+            keep_counts(self, name)
+            number = getattr(self, name)
             if self.num_samples % number:
                 raise ValueError(
                     f"`{name}` must divide `num_samples`. "
@@ -195,7 +195,7 @@ class Renyi(Objective):
     def __post_init__(self) -> None:
         if not (isinstance(self.alpha, NUMBERS) and math.isfinite(self.alpha)):
             raise ValueError(f"`alpha` must be a finite number. Received: alpha={self.alpha!r}")
-        check_count("num_samples", self.num_samples)
+        keep_counts(self, "num_samples")
         check_weighing_gradient(self.gradient, self.num_samples)
 
     @property

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from tfvae._config import check_amount, check_count
+from tfvae._config import check_amount, keep_counts
 from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Tensor, register
 from tfvae.objectives.base import Objective
@@ -72,7 +72,7 @@ class MMD(Objective):
 
     def __post_init__(self) -> None:
         check_kernel(self.kernel)
-        check_count("num_samples", self.num_samples)
+        keep_counts(self, "num_samples")
         check_following_gradient(self.gradient)
 
     def __call__(self, terms: Terms, step: int | Tensor = 0) -> Tensor:
@@ -134,7 +134,7 @@ class InfoVAE(Objective):
                 f"Received: alpha={self.alpha}, lambda_={self.lambda_}"
             )
         check_kernel(self.kernel)
-        check_count("num_samples", self.num_samples)
+        keep_counts(self, "num_samples")
         check_following_gradient(self.gradient)
 
     def __call__(self, terms: Terms, step: int | Tensor = 0) -> Tensor:
@@ -188,8 +188,7 @@ class SlicedWasserstein(Objective):
     is_bound = False
 
     def __post_init__(self) -> None:
-        check_count("num_projections", self.num_projections)
-        check_count("num_samples", self.num_samples)
+        keep_counts(self, "num_projections", "num_samples")
         check_following_gradient(self.gradient)
 
     def __call__(self, terms: Terms, step: int | Tensor = 0) -> Tensor:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from tfvae._config import check_amount, check_count
+from tfvae._config import check_amount, keep_counts
 from tfvae._typing import Distribution, Tensor, register
 from tfvae.distributions.factors import as_factors
 from tfvae.distributions.hierarchy import Hierarchy
@@ -69,7 +69,7 @@ class Capacity(Expectation):
     def __post_init__(self) -> None:
         check_amount("capacity", self.capacity, Schedule)
         check_amount("weight", self.weight)
-        check_count("num_samples", self.num_samples)
+        keep_counts(self, "num_samples")
         check_following_gradient(self.gradient)
 
     def __call__(self, terms: Terms, step: int | Tensor = 0) -> Tensor:
@@ -124,7 +124,7 @@ class FreeBits(Expectation):
 
     def __post_init__(self) -> None:
         check_amount("nats", self.nats, Schedule)
-        check_count("num_samples", self.num_samples)
+        keep_counts(self, "num_samples")
         check_following_gradient(self.gradient)
 
     def check_family(self, q_z: Distribution) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from tfvae._config import Configured, check_amount, check_count
+from tfvae._config import Configured, check_amount, keep_counts
 from tfvae._typing import Tensor, register
 
 __all__ = ["Constant", "Cyclical", "Linear", "Plateau", "Schedule"]
@@ -115,7 +115,7 @@ class Linear(Schedule):
     steps: int
 
     def __post_init__(self) -> None:
-        check_count("steps", self.steps)
+        keep_counts(self, "steps")
 
     def __call__(self, step: int | Tensor) -> Tensor:
         done = tf.minimum(tf.cast(step, tf.float32) / self.steps, 1.0)
@@ -151,7 +151,7 @@ class Cyclical(Schedule):
     ramp: float = 0.5
 
     def __post_init__(self) -> None:
-        check_count("period", self.period)
+        keep_counts(self, "period")
         if not 0.0 < self.ramp <= 1.0:
             raise ValueError(f"`ramp` must lie in (0, 1]. Received: ramp={self.ramp}")
 
@@ -210,7 +210,7 @@ class Plateau(Schedule):
         check_amount("start", self.start, negative=True)
         check_amount("end", self.end, negative=True)
         check_amount("increment", self.increment, positive=True)
-        check_count("patience", self.patience)
+        keep_counts(self, "patience")
         check_amount("min_rise", self.min_rise)
 
     def __call__(self, step: int | Tensor, state: State | None = None) -> Tensor:

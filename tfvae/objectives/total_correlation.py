@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tfvae._config import Configured, check_amount, check_count
+from tfvae._config import Configured, check_amount, keep_counts
 from tfvae._typing import Distribution, Tensor, register
 from tfvae.distributions.factors import as_factors
 from tfvae.distributions.finite import log_ratio
@@ -193,7 +193,7 @@ class BetaTC(Expectation):
 
     def __post_init__(self) -> None:
         if self.dataset_size is not None:
-            check_count("dataset_size", self.dataset_size)
+            keep_counts(self, "dataset_size")
         for name in ("beta", "alpha", "gamma"):
             check_amount(name, getattr(self, name))
         if not isinstance(self.weights, BatchWeights):
@@ -201,7 +201,7 @@ class BetaTC(Expectation):
                 "`weights` must be `MinibatchStratified()` or `MinibatchWeighted()`. "
                 f"Received: weights={self.weights!r}"
             )
-        check_count("num_samples", self.num_samples)
+        keep_counts(self, "num_samples")
         check_following_gradient(self.gradient)
 
     def of_points(self, number: int) -> BetaTC:

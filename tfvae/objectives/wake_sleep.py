@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from tfvae._config import check_count
+from tfvae._config import keep_counts
 from tfvae._typing import Tensor, register
 from tfvae.objectives.base import Objective
 from tfvae.objectives.draws import zeros_with_gradient
@@ -28,7 +28,7 @@ class _Weighing(Objective):
     takes_more_samples = False
 
     def __post_init__(self) -> None:
-        check_count("num_samples", self.num_samples)
+        keep_counts(self, "num_samples")
         if self.num_samples < 2:
             raise ValueError(
                 "Importance weights are compared with each other, which takes at least two draws. "

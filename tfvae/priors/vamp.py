@@ -143,6 +143,13 @@ class VampPrior(Prior):
                 "`pseudo_inputs` must have the shape of the data. "
                 f"Expected: {[len(start), *x_shape]}. Received: {list(start.shape)}"
             )
+        known = [] if start is None else start[~np.isnan(start)] if support.missing else start
+        if not np.all(np.isfinite(known)):
+            what = "infinite" if support.missing else "NaN or infinite"
+            raise ValueError(
+                f"`pseudo_inputs` hold {what} values. Expected: values that data may have. Remove "
+                "the rows that hold them."
+            )
         if start is not None and within.excludes(start):
             raise ValueError(
                 "`pseudo_inputs` must lie within the support of the likelihood, as data does. "

@@ -80,6 +80,11 @@ class Arguments(NamedTuple):
             raise ValueError(
                 f'`jit_compile` must be True, False or "auto". Received: {jit_compile!r}'
             )
+        if optimizer is None:
+            raise TypeError(
+                "`optimizer` must be a Keras optimizer, or the name of one, such as 'adam'. "
+                "Received: optimizer=None"
+            )
         optimizer = keras.optimizers.get(optimizer)
         inner = getattr(optimizer, "inner_optimizer", optimizer)
         scheme.check_optimizer(inner)

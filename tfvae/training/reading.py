@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfvae._config import check_count
+from tfvae.data.checks import translated_errors
 from tfvae.data.source import Source
 from tfvae.training.arguments import by_name
 from tfvae.training.compilation import steps_at_once
@@ -59,6 +60,7 @@ class Reader:
         self._course: Course | None = None
         self._latest: list[Any] = [None, None]
         self._rows: dict[int, Rows] = {}
+        self._by_rows = False
         self._numbers = itertools.count()
         self.chooses_steps = True
         self.asked: Any = None
@@ -77,7 +79,7 @@ class Reader:
         """
         given = by_name(keras.Model.fit, args, kwargs)
         source = Source.of(x, y, given.pop("sample_weight", None))
-        self._check(source, "x")
+        self._check(source, "x", given.get("class_weight"))
         held_out = given.pop("validation_data", None)
         if held_out is not None:
             held_out = tuple(held_out) if isinstance(held_out, list) else held_out
@@ -180,8 +182,11 @@ class Reader:
         if kind == "train":
             self._latest = latest
 
+        @translated_errors()  # also where Keras takes a single batch
         def call(iterator: Any) -> Any:
             number, course = _number_of(iterator), self._course
+            if kind == "train":
+                self._by_rows = number is not None
             steps = self._model.steps_per_execution
             done = 0 if course is None else course.take(kind, steps)
             if number is None:
@@ -204,7 +209,7 @@ class Reader:
         """Returns a sentence on the last batch of data in memory that was trained on, or none."""
         metric = next((m for m in self._model.metrics if m.name == "loss"), None)
         rows = self._latest[1]
-        if rows is None or metric is None:
+        if rows is None or metric is None or not self._by_rows:
             return ""
         batch = rows.batch_of(int(metric.count))
         found = rows.rows_of(batch)
@@ -212,13 +217,10 @@ class Reader:
         return f" It was batch {batch + 1} of the pass, of rows {shown}."
 
     def by_steps(self, make: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
-        """Returns a function of Keras, one for each number of steps that calls take.
-
-        Args:
-            make: Has Keras make it for the present number.
-        """
+        """Returns what `make` has Keras make, once for each number of steps that calls take."""
         made: dict[int, Callable[..., Any]] = {}
 
+        @translated_errors()
         def call(data: Any) -> Any:
             steps = self._model.steps_per_execution
             if steps not in made:
@@ -263,8 +265,9 @@ class Reader:
         # Keras runs past a limit that is no multiple of the steps of a call.
         return {"stream": True, "steps_of_an_epoch": asked and -(-asked // steps) * steps, **kept}
 
-    def _check(self, source: Source, name: str) -> None:
+    def _check(self, source: Source, name: str, class_weight: Any = None) -> None:
         self._model.check_data(source.x, name)
+        source.check_labels(class_weight)
         if source.is_in_memory:
             source.check_rows()
 

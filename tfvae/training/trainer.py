@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfvae._random import next_seed, stateless_seed
 from tfvae._typing import Seed, Tensor
-from tfvae.data.checks import translated_errors
+from tfvae.data.checks import translated_errors, weighed_rows
 from tfvae.data.spec import DataSpec
 from tfvae.graph.description import describe
 from tfvae.learning import Remedy, Scheme
@@ -396,5 +396,5 @@ class Trainer(keras.Model):
         self._build_from(parts)
         batch, checks = self.data.checked_batch(parts)
         # Not only what reads `x` has to wait: weight decay and counters change without it.
-        with tf.control_dependencies(checks):
+        with tf.control_dependencies([*checks, *weighed_rows(batch["x"], sample_weight)]):
             return step(batch, sample_weight)
