@@ -1,11 +1,8 @@
 """What `compile` and `fit` are given, by name and checked."""
 
 import keras
-import numpy as np
 import pytest
-import tensorflow as tf
 
-from tests.conftest import binary_data, mlp_vae
 from tfvae.learning import GoBack, Joint, Raise, Skip
 from tfvae.objectives import ELBO
 from tfvae.training.arguments import Arguments, by_name
@@ -56,16 +53,3 @@ def test_arguments_of_keras_have_their_names():
     for args, kwargs in (((5,), {"batch_size": 5}), (range(99), {})):
         with pytest.raises(TypeError, match=r"^`fit` takes its arguments as"):
             by_name(keras.Model.fit, tuple(args), kwargs)
-
-
-def test_strategies_of_several_devices_are_refused():
-    x = binary_data(6)
-    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
-        vae = mlp_vae()
-        with pytest.raises(ValueError, match=r"MirroredStrategy with 1 replicas, which would all"):
-            vae.compile("adam")
-    assert not vae.compiled
-    with tf.distribute.OneDeviceStrategy("CPU:0").scope():
-        vae = mlp_vae()
-        vae.compile("adam", run_eagerly=True)
-    assert np.isfinite(vae.fit(x, verbose=0).history["loss"][0])

@@ -199,7 +199,7 @@ class Checkpoint(Keeper):
 
     def _updates(self) -> int:
         model: Any = self.model
-        return int(model.optimizer.iterations)
+        return int(np.asarray(model.optimizer.iterations))
 
     def _note(self, position: Position) -> None:
         self._last, self._updates_of_last = position, self._updates()

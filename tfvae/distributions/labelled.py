@@ -32,6 +32,7 @@ class Labelled(tfd.Distribution, Composed):
         value: `[B, *E]`, NaN where it is not known.
 
     Attributes:
+        value: See above.
         known: Whether the value is known `[B]`.
 
     Example:
@@ -49,6 +50,7 @@ class Labelled(tfd.Distribution, Composed):
         value = tf.convert_to_tensor(value, distribution.dtype)
         axes = list(range(value.shape.rank - distribution.event_shape.rank, value.shape.rank))
         self.distribution = distribution
+        self.value = value
         self.known = ~tf.reduce_any(tf.math.is_nan(value), axis=axes)
         # NaN would come back by way of gradients, used or not.
         filler = tf.zeros_like(value)

@@ -15,7 +15,7 @@ from tfvae.distributions.labelled import Labelled
 from tfvae.distributions.masked import Masked
 from tfvae.distributions.wrappers import BatchBroadcast, BatchReshape, Independent
 
-__all__ = ["parameters_of"]
+__all__ = ["parameters_of", "with_batch"]
 
 tfd = tfp.distributions
 
@@ -52,7 +52,7 @@ def parameters_of(distribution: Distribution) -> dict[str, Tensor]:
             prefix = _PREFIXES.get(name, f"{name}_")
             found |= {f"{prefix}{inner}": v for inner, v in parameters_of(value).items()}
         elif tf.is_tensor(value) and value.shape.rank:
-            found[name] = _with_batch(value, distribution, each.instance_event_ndims(distribution))
+            found[name] = with_batch(value, distribution, each.instance_event_ndims(distribution))
     return found
 
 
@@ -79,7 +79,7 @@ def _(distribution: Heterogeneous) -> dict[str, Tensor]:
     }
 
 
-def _with_batch(value: Tensor, distribution: Distribution, event_ndims: int) -> Tensor:
+def with_batch(value: Tensor, distribution: Distribution, event_ndims: int) -> Tensor:
     """Returns a parameter with all batch axes, as it is where it has them."""
     batch, rank = distribution.batch_shape, value.shape.rank - event_ndims
     own, event = value.shape[:rank], value.shape[rank:]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
@@ -154,7 +155,7 @@ def _training(model: Any) -> dict[str, Any]:
         "objective": repr(getattr(model, "objective", None)),
         "scheme": repr(getattr(model, "scheme", None)),
         "optimizer": optimizer and type(optimizer).__name__,
-        "steps": optimizer and int(optimizer.iterations),
+        "steps": optimizer and int(np.asarray(optimizer.iterations)),
         "epochs": len(next(iter(history.values()), [])),
         "last epoch": {name: values[-1] for name, values in history.items() if values},
     }

@@ -115,9 +115,10 @@ def check_missing(encode: Callable[[Tensor], Distribution], x: Tensor, weights: 
     odd = tf.reshape(tf.range(tf.size(x)) % 2 == 1, tf.shape(x))
     nan = tf.fill([], tf.cast(float("nan"), x.dtype))
     x = tf.concat([tf.where(odd, nan, x), tf.where(odd, x, nan)], axis=0)
-    values = [weight.value for weight in weights if "float" in weight.dtype]
+    strategy = tf.distribute.get_strategy()
 
     def is_nan() -> list[Tensor]:
+        values = [weight.value for weight in weights if "float" in weight.dtype]
         parts = tf.nest.flatten(encode(x), expand_composites=True)
         parts = [part for part in parts if tf.is_tensor(part) and part.dtype.is_floating]
         # Not by a tape, which records nothing in the scope of what builds a model in a graph.
@@ -127,8 +128,10 @@ def check_missing(encode: Callable[[Tensor], Distribution], x: Tensor, weights: 
 
     graphs: list[Any] = []
     with tf.init_scope():
-        noted = tf.function(noting_graphs(is_nan, graphs), autograph=False)
-        nan = any(bool(each) for each in noted())
+        # Gradients are those in the weights of one device.
+        noted = tf.function(noting_graphs(lambda: strategy.run(is_nan), graphs), autograph=False)
+        found = strategy.experimental_local_results(noted())[0]
+        nan = any(bool(each) for each in found)
     release(graphs)
     if nan:
         raise ValueError(

@@ -166,8 +166,11 @@ class Factors:
         specs = {n: tf.TensorSpec([2, *shapes[n]], dtypes[n]) for n in given}
         if self.reads_context:
             self.context_shape = tuple(shapes[CONTEXT])
-        # Tracing, and not calling, makes the weights without a pass through the networks.
-        outputs_of(lambda values: self._explore(values), specs)
+        if tf.distribute.has_strategy():  # Which makes weights nowhere but outside of graphs.
+            self._explore({name: tf.zeros(spec.shape, spec.dtype) for name, spec in specs.items()})
+        else:
+            # Tracing, and not calling, makes the weights without a pass through the networks.
+            outputs_of(lambda values: self._explore(values), specs)
         # In the order of the factors of p.
         self.shapes = {name: self.shapes[name] for name in self.generative}
 

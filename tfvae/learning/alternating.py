@@ -57,6 +57,8 @@ class Alternating(Scheme):
     (He et al., 2019), https://arxiv.org/abs/1901.05534
     """
 
+    climbs_alone = True
+
     encoder_steps: int
     until_information_stops: int | None = None
     patience: int = 1

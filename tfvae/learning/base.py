@@ -40,9 +40,12 @@ class Scheme(Configured):
 
     Attributes:
         names: What its `update` logs beside what every model logs, in training alone.
+        climbs_alone: Whether its updates change weights by `climb` alone, at the posterior of the
+            encoder: such go on several devices.
     """
 
     names: ClassVar[tuple[str, ...]] = ()
+    climbs_alone: ClassVar[bool] = False
 
     def check(self, model: Trained, objective: Objective) -> None:
         """Checks that this scheme can train a model by an objective, once the model is built.
@@ -121,6 +124,8 @@ class Joint(Scheme):
     Reference: Auto-Encoding Variational Bayes (Kingma and Welling, 2014),
     https://arxiv.org/abs/1312.6114
     """
+
+    climbs_alone = True
 
     def update(
         self,

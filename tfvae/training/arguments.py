@@ -7,20 +7,16 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import keras
-import tensorflow as tf
 
 from tfvae._config import check_count
 from tfvae.learning import Joint, Raise, Remedy, Scheme
 from tfvae.objectives import ELBO, Objective
 
-__all__ = ["Arguments", "by_name", "check_strategy", "shown_as"]
+__all__ = ["Arguments", "by_name", "shown_as"]
 
 
 # Of methods of Keras, the arguments that are not named one by one.
 _DATA = {"self", "x", "y", "kwargs"}
-
-
-_NO_STRATEGY = tf.distribute.get_strategy()
 
 
 class Arguments(NamedTuple):
@@ -95,23 +91,6 @@ class Arguments(NamedTuple):
     def skips(self) -> bool:
         """Whether steps look for numbers that are not finite before weights change."""
         return any(remedy.before_weights_change for remedy in self.when_not_finite.chain())
-
-
-def check_strategy(strategy: Any) -> None:
-    """Checks that a model is trained where its steps are right: on one device.
-
-    Raises:
-        ValueError: A strategy of `tf.distribute` puts weights on several devices, or may do so.
-    """
-    if strategy is _NO_STRATEGY or isinstance(strategy, tf.distribute.OneDeviceStrategy):
-        return
-    name = type(strategy).__name__
-    raise ValueError(
-        f"Models of `tfvae` are trained on one device. Received: {name} with "
-        f"{strategy.num_replicas_in_sync} replicas, which would all draw the same noise, and whose "
-        "losses Keras would add up. Make and compile the model outside of its scope, or within "
-        "that of a `tf.distribute.OneDeviceStrategy`."
-    )
 
 
 def by_name(method: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from tfvae.training.states import kept, put_back
 
 __all__ = ["averaged_weights"]
@@ -25,7 +27,7 @@ def averaged_weights(optimizer: Any) -> Iterator[None]:
     https://doi.org/10.1137/0330046
     """
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-    if not getattr(optimizer, "use_ema", False) or int(optimizer.iterations) == 0:
+    if not getattr(optimizer, "use_ema", False) or int(np.asarray(optimizer.iterations)) == 0:
         yield
         return
     # Keras has no public name for either.

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from tfvae._tracing import noting_graphs, release
 from tfvae._typing import Tensor
+from tfvae.training.placement import strategy_of
 
 __all__ = ["Compiler", "Functions", "steps_at_once", "together"]
 
@@ -149,6 +150,8 @@ class Functions:
         self, model: Any, jit_compile: bool | str = "auto", run_eagerly: bool = False
     ) -> None:
         self._model = model
+        if strategy_of(model) is not None:
+            jit_compile = False  # Devices cannot meet within what XLA compiles.
         self._compiler = Compiler(jit_compile, run_eagerly)
         self._made: dict[Any, Callable[..., Any]] = {}
         self._known: dict[Any, Any] = {}

@@ -119,7 +119,7 @@ class Guard:
             self._best_value, self._best = float(value), self._state()
 
     def _updates(self) -> int:
-        return int(self._model.optimizer.iterations)
+        return int(np.asarray(self._model.optimizer.iterations))
 
     def _state(self) -> Kept:
         found = variables_of(self._model)
@@ -154,7 +154,7 @@ class Guard:
 
     def _go_back(self, remedy: GoBack, what: str, where: str) -> None:
         optimizer = getattr(self._model.optimizer, "inner_optimizer", self._model.optimizer)
-        updates, rate = self._updates(), float(optimizer.learning_rate)
+        updates, rate = self._updates(), float(np.asarray(optimizer.learning_rate))
         state = self._best if isinstance(remedy.to, Best) and self._best else self._kept
         put_back(state)
         self._skipped = self._model._step.skips.count()

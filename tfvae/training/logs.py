@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from tfvae._typing import Tensor
 
-__all__ = ["LOSS", "Logs"]
+__all__ = ["LOSS", "Logs", "Mean"]
 
 LOSS = "loss"
+
+
+class Mean(keras.metrics.Mean):
+    """A metric of Keras whose sums are the same on all devices that a model is on.
+
+    Those of Keras have sums of their own on each, which are added up to be read.
+
+    Args:
+        name: What is logged.
+    """
+
+    def add_variable(self, *args: Any, **kwargs: Any) -> Any:
+        """See `keras.metrics.Metric.add_variable`."""
+        return super().add_variable(*args, **{**kwargs, "aggregation": "only_first_replica"})
 
 
 class Logs:

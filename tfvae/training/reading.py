@@ -211,7 +211,7 @@ class Reader:
         rows = self._latest[1]
         if rows is None or metric is None or not self._by_rows:
             return ""
-        batch = rows.batch_of(int(metric.count))
+        batch = rows.batch_of(int(np.asarray(metric.count)))
         found = rows.rows_of(batch)
         shown = ", ".join(map(str, found[:5])) + (", ..." if len(found) > 5 else "")
         return f" It was batch {batch + 1} of the pass, of rows {shown}."

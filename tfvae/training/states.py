@@ -6,12 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfvae._typing import Tensor
 from tfvae.learning import Scheme
 from tfvae.objectives import Objective
 from tfvae.objectives.base import initial_state_of
+from tfvae.training.logs import Mean
 
 __all__ = ["Kept", "ObjectiveState", "SchemeState", "Skips", "kept", "put_back", "variables_of"]
 
@@ -133,7 +135,7 @@ class SchemeState(_State):
     def __init__(self, scheme: Scheme | None = None) -> None:
         super().__init__({} if scheme is None else scheme.initial_state(), "scheme_")
         names = () if scheme is None else scheme.names
-        self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
+        self.trackers = {name: Mean(name=name) for name in names}
 
 
 class Skips(_State):
@@ -172,14 +174,14 @@ class Skips(_State):
 
     def count(self) -> int:
         """Returns how many batches were left out."""
-        return int(self._variables["skipped"]) if self._variables else 0
+        return int(np.asarray(self._variables["skipped"])) if self._variables else 0
 
     def batch(self) -> int:
         """Returns the number of the last of them, from 1."""
-        return int(self._variables["_skipped_at"])
+        return int(np.asarray(self._variables["_skipped_at"]))
 
     def terms(self) -> str:
         """Returns what was not finite of the last of them."""
-        bits = int(self._variables["_skipped_terms"])
+        bits = int(np.asarray(self._variables["_skipped_terms"]))
         found = [name for i, name in enumerate(self._names) if bits >> i & 1]
         return ", ".join(["the loss or its gradients", *found])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -16,6 +16,8 @@ from tfvae.objectives.base import call_objective, next_state_of
 from tfvae.terms import Terms
 from tfvae.training.compilation import together
 from tfvae.training.logs import LOSS, Logs
+from tfvae.training.placement import strategy_of
+from tfvae.training.replicas import WHOLE, Replicas, Whole
 from tfvae.training.states import Kept, ObjectiveState, SchemeState, Skips, kept
 from tfvae.training.weights import Weights
 
@@ -59,6 +61,8 @@ class Step:
         self.skips, self._does_skip = Skips(skips), skips
         self._scheme_is_checked = scheme_is_checked
         self._weights = Weights(model)
+        strategy = strategy_of(model)
+        self._replicas = None if strategy is None else Replicas(strategy)
 
     # What schemes are made of.
 
@@ -72,11 +76,24 @@ class Step:
             batch: `x` `[B, ...]`, and `context` for a model with one.
             sample_weight: `[B]`, or None.
         """
-        with tf.GradientTape() as tape:
-            loss, terms = self.scored(batch, sample_weight, training=True)
-            scaled_loss = self.model.optimizer.scale_loss(loss)
-        self._weights.check_read(tape)
-        return self.concluded(loss, terms, tape.gradient(scaled_loss, weights), weights)
+        if self._replicas is None:
+            loss, terms, gradients = self._climbed(batch, sample_weight, weights)
+            return self.concluded(loss, terms, gradients, weights)
+        objective, _ = self._compiled()
+        seed = self.model.make_seed() if self.model.graph.latents else None
+        iterations = tf.identity(self.model.optimizer.iterations)
+        state = self.objective_state.read()
+
+        def on_replica(rows: Whole) -> _Passed:
+            loss, terms, gradients = self._climbed(batch, sample_weight, weights, rows, seed)
+            loss, *gradients = rows.sum([loss, *gradients])
+            following = next_state_of(objective, state, terms, iterations, -loss)
+            return _Passed(loss, gradients, self._logged(terms), following)
+
+        size = batch["x"].shape[0]
+        found = self._replicas.run(on_replica, tf.shape(batch["x"])[0] if size is None else size)
+        loss = self._applied(found.loss, found.gradients, weights)
+        return Update(loss, found.values, found.objective_state)
 
     def scored(
         self,
@@ -85,6 +102,7 @@ class Step:
         *,
         seed: Tensor | None = None,
         training: bool = False,
+        rows: Whole = WHOLE,
     ) -> tuple[Tensor, Terms]:
         """Returns the loss on a batch, a scalar, and the scores behind it.
 
@@ -93,22 +111,27 @@ class Step:
             sample_weight: `[B]`, or None.
             seed: Int32 pair `[2]`; None advances the model's seed generator.
             training: Whether layers run in training mode.
+            rows: Those that go through the networks here, on one of several devices. The scores
+                are those of the batch, and the loss is the addend of this device.
         """
         objective, scheme = self._compiled()
         terms = self.model.terms(
             num_samples=objective.num_samples,
             seed=seed,
             posterior=scheme.posterior(self, batch, seed, training=training),
-            objective=objective,
+            objective=rows.drawing(objective),
             training=training,
-            **batch,
+            **{name: rows.own(part) for name, part in batch.items()},
         )
+        # Before devices meet, after which layers hold the losses of another.
+        extras = list(self.model.losses)
+        terms = rows.gathered(terms)
         bound = self.bound(terms)
         if sample_weight is not None:
             bound = bound * tf.cast(tf.reshape(sample_weight, [-1]), bound.dtype)
-        loss = -tf.reduce_mean(bound)
-        for extra in self.model.losses:
-            loss += tf.cast(extra, loss.dtype)
+        loss = rows.part(-tf.reduce_mean(bound))
+        for extra in extras:
+            loss += rows.share(tf.cast(extra, loss.dtype))
         return loss, terms
 
     def bound(self, terms: Terms) -> Tensor:
@@ -130,21 +153,8 @@ class Step:
             **values: What is logged beside what every model logs, `[B]`.
         """
         objective, _ = self._compiled()
-        optimizer = self.model.optimizer
-        iterations = tf.identity(optimizer.iterations)
-        gradients, weights = self._weights.with_gradients(gradients, weights)
-        gradients = together(gradients)
-
-        def applied() -> Tensor:
-            optimizer.apply_gradients(zip(gradients, weights, strict=True))
-            return tf.constant(True)
-
-        if self._does_skip:
-            fine = _all_finite(loss, gradients, isinstance(optimizer, _SCALING))
-            loss = tf.where(fine, loss, tf.cast(float("nan"), loss.dtype))
-            tf.cond(fine, applied, lambda: tf.constant(False))
-        else:
-            applied()
+        iterations = tf.identity(self.model.optimizer.iterations)
+        loss = self._applied(loss, gradients, weights)
         state = next_state_of(objective, self.objective_state.read(), terms, iterations, -loss)
         return Update(loss, {**self._logged(terms), **values}, state)
 
@@ -220,6 +230,38 @@ class Step:
         names |= set(self.scheme_state.trackers)
         return Logs({m.name: m for m in self.model.metrics if m.name in names})
 
+    def _climbed(
+        self,
+        batch: dict[str, Tensor],
+        sample_weight: Tensor | None,
+        weights: list[Any],
+        rows: Whole = WHOLE,
+        seed: Tensor | None = None,
+    ) -> tuple[Tensor, Terms, list[Any]]:
+        """Returns loss and scores as `scored` does, and the gradient of the scaled loss."""
+        with tf.GradientTape() as tape:
+            loss, terms = self.scored(batch, sample_weight, seed=seed, training=True, rows=rows)
+            scaled_loss = self.model.optimizer.scale_loss(loss)
+        self._weights.check_read(tape)
+        return loss, terms, tape.gradient(scaled_loss, weights)
+
+    def _applied(self, loss: Tensor, gradients: list[Any], weights: list[Any]) -> Tensor:
+        """Applies gradients, and returns the loss, NaN where they were left out."""
+        optimizer = self.model.optimizer
+        gradients, weights = self._weights.with_gradients(gradients, weights)
+        gradients = together(gradients)
+
+        def applied() -> Tensor:
+            optimizer.apply_gradients(zip(gradients, weights, strict=True))
+            return tf.constant(True)
+
+        if not self._does_skip:
+            applied()
+            return loss
+        fine = _all_finite(loss, gradients, isinstance(optimizer, _SCALING))
+        tf.cond(fine, applied, lambda: tf.constant(False))
+        return tf.where(fine, loss, tf.cast(float("nan"), loss.dtype))
+
     def _changed_by_layers(self) -> Kept:
         """Returns what layers change while they are called, such as running means, as it is."""
         own = self.model.non_trainable_weights
@@ -240,6 +282,22 @@ class Step:
             rates = tf.unstack(terms.level_rates, axis=-1)
             values |= dict(zip(self.model.graph.rate_names, rates, strict=True))
         return values
+
+
+class _Passed(NamedTuple):
+    """What comes of the rows of a batch on several devices, the same on all.
+
+    Attributes:
+        loss: That of the batch, a scalar.
+        gradients: Of the scaled loss, one for each weight; None for none.
+        values: What is logged beside the loss, `[B]` by name.
+        objective_state: The numbers of the objective after the update, by name.
+    """
+
+    loss: Tensor
+    gradients: list[Any]
+    values: dict[str, Tensor]
+    objective_state: dict[str, Tensor]
 
 
 # It looks at gradients itself, which overflow at times because they are scaled.

@@ -17,19 +17,21 @@ from tfvae.graph.description import describe
 from tfvae.learning import Remedy, Scheme
 from tfvae.objectives import Objective
 from tfvae.terms import Terms
-from tfvae.training.arguments import Arguments, check_strategy, shown_as
+from tfvae.training.arguments import Arguments, shown_as
 from tfvae.training.averages import averaged_weights
 from tfvae.training.compilation import Functions
 from tfvae.training.guard import Guard, check_finite
-from tfvae.training.placement import without_placement
+from tfvae.training.logs import Mean
+from tfvae.training.placement import Placed, check_placement, in_scope
 from tfvae.training.reading import Reader
+from tfvae.training.replicas import check_rows
 from tfvae.training.rows import Loop
 from tfvae.training.step import INFORMATION, TERMS, Step
 
 __all__ = ["Trainer"]
 
 
-class Trainer(keras.Model):
+class Trainer(Placed):
     """Abstract Keras model that is trained by an objective of its `terms`.
 
     It reads what it is given (`Reader`) and takes a `Step` of each batch in compiled functions. Of
@@ -89,7 +91,7 @@ class Trainer(keras.Model):
 
     def _track(self, *names: str) -> None:
         for name in names:
-            setattr(self, f"_{name}_tracker", keras.metrics.Mean(name=name))
+            setattr(self, f"_{name}_tracker", Mean(name=name))
 
     @property
     def objective_state(self) -> dict[str, Tensor]:
@@ -114,17 +116,13 @@ class Trainer(keras.Model):
         own = [metric for metric in super().metrics if metric.name not in left_out]
         return [*own, *self._step.scheme_state.trackers.values()]
 
-    @property
-    def distribute_strategy(self) -> tf.distribute.Strategy:
-        """What distributes steps, which a strategy of one device does not."""
-        return without_placement(super().distribute_strategy)
-
     def make_seed(self, seed: Seed = None) -> Tensor:
         """Returns `seed` as an int32 pair; None advances the model's seed generator."""
         return next_seed(self.seed_generator) if seed is None else stateless_seed(seed)
 
     # Training.
 
+    @in_scope
     def compile(
         self,
         optimizer: Any = "adam",
@@ -162,9 +160,10 @@ class Trainer(keras.Model):
         Raises:
             TypeError: `objective` is no objective, `scheme` no scheme, `when_not_finite` no remedy,
                 or an argument such as `loss` is not for this kind of model.
-            ValueError: An argument is none that can be taken, a strategy has several devices, the
-                gradients of `objective` cannot come to the parameters of the posterior, or `scheme`
-                cannot train this model; of one that is not built yet the first step says so.
+            ValueError: An argument is none that can be taken, the model cannot be trained on the
+                devices that it was made for, the gradients of `objective` cannot come to the
+                parameters of the posterior, or `scheme` cannot train this model; of one that is not
+                built yet the first step says so.
         """
         # All that can fail comes before all that changes: a model stays as it was compiled before.
         given = Arguments.of(
@@ -176,11 +175,12 @@ class Trainer(keras.Model):
             steps_per_execution,
             jit_compile,
         )
-        check_strategy(self.distribute_strategy)
         optimizer, objective, scheme, remedy = given
+        check_placement(self, optimizer, scheme, jit_compile)
         if self.built:
             self._check_objective(objective)
             scheme.check(self, objective)
+            check_rows(self, objective)
             if not optimizer.built:
                 # A file of a model not fitted yet has to hold what a loaded one expects.
                 optimizer.build(self.trainable_variables)

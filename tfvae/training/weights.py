@@ -64,8 +64,6 @@ class Weights:
         Raises:
             ValueError: It does; they would never change.
         """
-        if tf.distribute.has_strategy():
-            return
         own = {id(variable._value) for variable in self._model.variables}
         found = [v.name for v in tape.watched_variables() if id(v) not in own]
         if found:
