@@ -51,6 +51,8 @@ def rest(iterator):
     return [batch.tolist() for batch in map(np.asarray, iterator)]
 
 
+@pytest.mark.slow
+@pytest.mark.each_case
 @pytest.mark.parametrize("name", STREAMS)
 @pytest.mark.parametrize("read", [0, 2, 3])
 def test_a_stream_goes_on_from_where_another_stood(name, read, tmp_path):
