@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests import analytic
 from tests.conftest import binary_data, mlp_vae
@@ -62,6 +63,27 @@ def test_model_lives_on_with_its_new_prior(prior, tmp_path):
     np.testing.assert_array_equal(loaded.terms(x, 2, 3).log_w, vae.terms(x, 2, 3).log_w)
 
 
+@pytest.mark.slow
+def test_held_out_data_has_any_form():
+    class Batches(keras.utils.PyDataset):
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, index):
+            return (x[10 * index : 10 * index + 10],)
+
+    vae, x = mlp_vae(), binary_data(24)
+    stream = tf.data.Dataset.from_tensor_slices(x).batch(10)
+    for held_out in (x, {"x": x}, stream, stream.map(lambda rows: (rows, rows)), Batches()):
+        batches = [batch["x"].numpy() for batch in vae._batches_of(held_out, 10)]
+        assert [len(batch) for batch in batches] == [10, 10, 4]
+        np.testing.assert_array_equal(np.concatenate(batches), x)
+    bad = tf.data.Dataset.from_tensor_slices(x * np.nan).batch(10)
+    with pytest.raises(ValueError, match=r"^`validation_data` holds NaN"):
+        next(vae._batches_of(bad, 10))
+    assert np.isfinite(vae.fit_prior(priors.Normal(), x, validation_data=stream, epochs=1).nats)
+
+
 def test_bad_priors_leave_the_old_one():
     vae, x = mlp_vae(), binary_data()
     old = vae.prior
@@ -69,6 +91,8 @@ def test_bad_priors_leave_the_old_one():
         vae.fit_prior("vamp", x, validation_data=x)
     with pytest.raises(ValueError, match=r"over latents of shape \(7,\)"):
         vae.fit_prior(priors.Normal(7), x, validation_data=x)
+    with pytest.raises(TypeError, match=r"^`validation_data` must be an array.*Received: the str"):
+        vae.fit_prior(priors.Normal(), x, validation_data="x")
     with pytest.raises(ValueError, match=r"`validation_data` does not have the shape|`x` does not"):
         vae.fit_prior(priors.Normal(), x, validation_data=x[:, :3])
     assert vae.prior is old

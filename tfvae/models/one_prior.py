@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import keras
@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Tensor, kind_of
+from tfvae.data.source import check_form
 from tfvae.graph.parts import Root, takes_context
 from tfvae.models.base import LatentVariableModel
 from tfvae.priors import Prior
@@ -77,7 +78,7 @@ class OnePriorModel(LatentVariableModel):
         Args:
             prior: A new prior; its weights are trained.
             x: Data, as for `fit`.
-            validation_data: Data on which the gain is measured.
+            validation_data: Data on which the gain is measured, in any form that `fit` takes.
             epochs: As for `fit`.
             batch_size: As for `fit`, and for the measurement.
             optimizer: Keras optimizer, by name or as an object.
@@ -106,28 +107,38 @@ class OnePriorModel(LatentVariableModel):
         new = self.with_prior(prior)
         if not new.built:
             new.build({"x": (None, *self.data.event_shape)})
+        check_form(validation_data, "validation_data")
         if isinstance(validation_data, tuple):
             validation_data = keras.utils.unpack_x_y_sample_weight(validation_data)[0]
-        held_out = {
-            name: np.asarray(part) for name, part in self.data.named(validation_data).items()
-        }
-        self.check_data(held_out, "validation_data")
+        self.check_data(validation_data, "validation_data")
         with _frozen(*self.parts_beside_prior):
             new.compile(optimizer)
             history = new.fit(x, epochs=epochs, batch_size=batch_size, verbose=verbose).history
 
-        gains = []
-        for index in range(0, len(held_out["x"]), batch_size):
-            batch: dict[str, Any] = {
-                name: tf.convert_to_tensor(part[index : index + batch_size])
-                for name, part in held_out.items()
-            }
-            draw = fold_in(stateless_seed(seed), index)
+        gains, start = [], 0
+        for batch in self._batches_of(validation_data, batch_size):
+            draw = fold_in(stateless_seed(seed), start)
             gains.append(self.gain_of_prior(new, batch, num_samples, draw).numpy())
+            start += len(gains[-1])
         gain = np.concatenate(gains).astype("float64")
         self.replace_prior(prior)
         deviation = gain.std(ddof=1) if len(gain) > 1 else float("nan")
         return PriorGain(float(gain.mean()), float(deviation / np.sqrt(len(gain))), history)
+
+    def _batches_of(self, held_out: Any, batch_size: int) -> Iterator[dict[str, Tensor]]:
+        """Yields held-out data by name, batch by batch."""
+        if isinstance(held_out, Mapping) or hasattr(held_out, "__array__"):
+            whole = {name: np.asarray(part) for name, part in self.data.named(held_out).items()}
+            starts = range(0, len(whole["x"]), batch_size)
+            parts: Any = ({n: p[i : i + batch_size] for n, p in whole.items()} for i in starts)
+        else:
+            one_by_one = isinstance(held_out, tf.data.Dataset)
+            batches = held_out if one_by_one else map(held_out.__getitem__, range(len(held_out)))
+            parts = (keras.utils.unpack_x_y_sample_weight(batch)[0] for batch in batches)
+        for part in parts:
+            self.check_data(part, "validation_data")
+            named = self.data.named(part).items()
+            yield {name: tf.convert_to_tensor(np.asarray(value)) for name, value in named}
 
     def gain_of_prior(
         self, new: OnePriorModel, batch: dict[str, Tensor], num_samples: int, seed: Tensor
