@@ -63,6 +63,12 @@ def test_rotated_codes_score_less():
     assert mutual_information_gap(turned, V) < 0.3
 
 
+def test_numbers_without_a_fraction_count_as_whole_ones():
+    numbers = {"num_votes": 20, "batch_size": 4}
+    floats = {name: float(number) for name, number in numbers.items()}
+    assert factor_vae_score(PERFECT, V, **floats) == factor_vae_score(PERFECT, V, **numbers)
+
+
 def test_messages():
     with pytest.raises(ValueError, match=r"one value alone in columns \[1\]"):
         mutual_information_gap(V, np.stack([V[:, 0], np.ones(12)], axis=1))

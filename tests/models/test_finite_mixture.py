@@ -154,3 +154,19 @@ def test_the_input_of_a_component_may_have_any_name():
     head = tfvae.layers.IndependentBernoulli(6)
     mixture = tfvae.FiniteMixture(keras.Model(inputs, head(keras.layers.Dense(6)(inputs))), 3)
     assert mixture.exact_log_p_x(np.zeros([4, 6], "float32")).shape == (4,)
+
+
+@pytest.mark.slow
+def test_numbers_without_a_fraction_count_as_whole_ones_and_others_are_told():
+    x, found = binary_data(12), []
+    for one in (1, 1.0):
+        mixture = tfvae.FiniteMixture(layers.IndependentBernoulli(6), 2, seed=0).start_from(x)
+        result = mixture.fit_em(x, max_iterations=2 * one, batch_size=5 * one)
+        counts = mixture.expected_counts(x, 5 * one)
+        found.append((result, counts.tolist(), mixture.sample(3 * one, seed=0).numpy().tolist()))
+    assert found[0] == found[1]
+    for name in ("max_iterations", "batch_size", "gradient_steps"):
+        with pytest.raises(ValueError, match=rf"^`{name}` must be a whole number >= 1\."):
+            mixture.fit_em(x, **{name: 0})
+    with pytest.raises(ValueError, match=r"^`batch_size` must be a whole number >= 1\."):
+        mixture.expected_counts(x, 0)

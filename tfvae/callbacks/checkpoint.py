@@ -96,9 +96,8 @@ class Checkpoint(Keeper):
         file: IO[str] | None = None,
     ) -> None:
         super().__init__()
-        check_count("epochs", epochs)
-        if updates is not None:
-            check_count("updates", updates)
+        epochs = check_count("epochs", epochs)
+        updates = None if updates is None else check_count("updates", updates)
         self._stored = CheckedFile(path)
         self._epochs, self._every = epochs, updates
         self.reads_again, self.keeps_stream = read_again and not keep_stream, keep_stream

@@ -72,8 +72,7 @@ class CollapseMonitor(keras.callbacks.Callback):
         **settings: Any,
     ) -> None:
         super().__init__()
-        check_count("every", every)
-        check_count("max_points", max_points)
+        every, max_points = check_count("every", every), check_count("max_points", max_points)
         self.reports: dict[int, CollapseReport] = {}
         self._data, self._every, self._max_points = data, every, max_points
         self._settings = {"seed": seed, **settings}

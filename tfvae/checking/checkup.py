@@ -108,8 +108,8 @@ def check(
     Reference: Getting It Right: Joint Distribution Tests of Posterior Simulators (Geweke, 2004)
     """
     check_model(model)
-    check_count("num_points", num_points)
-    check_count("num_samples", num_samples)
+    num_points = check_count("num_points", num_points)
+    num_samples = check_count("num_samples", num_samples)
     title = f"{type(model).__name__} '{model.name}'"
     names = not_finite(model) if model.built else []
     if names:

@@ -113,7 +113,8 @@ def factor_vae_score(
     z, factors = checked_codes(z), checked_factors(factors)
     _check_rows(z, factors)
     half = check_count("num_votes", num_votes) // 2
-    if half < 1 or check_count("batch_size", batch_size) < 2:
+    batch_size = check_count("batch_size", batch_size)
+    if half < 1 or batch_size < 2:
         raise ValueError(
             "Votes take two points or more, and two votes. Received: "
             f"num_votes={num_votes}, batch_size={batch_size}"

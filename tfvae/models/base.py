@@ -213,7 +213,7 @@ class LatentVariableModel(Exporting, GraphModel):
             ValueError: `num_samples` is smaller than 1, or `context` has other rows, or is given
                 to a model that reads none.
         """
-        check_count("num_samples", num_samples)
+        num_samples = check_count("num_samples", num_samples)
         if context is not None:
             self._refuse_surplus(context)
             context = tf.convert_to_tensor(context)

@@ -118,18 +118,18 @@ class FiniteMixture(OnePriorModel):
             `EMResult`.
 
         Raises:
-            ValueError: The data is not what the model is for, `max_iterations` < 1, or all that
-                could learn is frozen.
+            ValueError: The data is not what the model is for, a number is smaller than 1, or all
+                that could learn is frozen.
         """
-        check_count("max_iterations", max_iterations)
+        max_iterations = check_count("max_iterations", max_iterations)
         self.check_data(x, "x")
         return expectation_maximisation(
             self._mixture,
             np.asarray(x, keras.config.floatx()),
             max_iterations=max_iterations,
             tolerance=tolerance,
-            batch_size=batch_size,
-            gradient_steps=gradient_steps,
+            batch_size=check_count("batch_size", batch_size),
+            gradient_steps=check_count("gradient_steps", gradient_steps),
             functions=self.functions,
         )
 
@@ -168,7 +168,8 @@ class FiniteMixture(OnePriorModel):
         """
         self.check_data(x, "x")
         x = np.asarray(x, keras.config.floatx())
-        chunks = (x[start : start + batch_size] for start in range(0, len(x), batch_size))
+        size = check_count("batch_size", batch_size)
+        chunks = (x[start : start + size] for start in range(0, len(x), size))
         sums = [np.sum(self.encode(chunk).probs_parameter(), axis=0) for chunk in chunks]
         return np.sum(sums, axis=0)
 

@@ -61,7 +61,7 @@ def reconstructions(
         >>> figure = tfvae.plots.reconstructions(vae, data.x_test)
         >>> figure.savefig("reconstructions.png", dpi=200)
     """
-    _check_counts(num_images=num_images, columns=columns)
+    num_images, columns = check_count("num_images", num_images), check_count("columns", columns)
     parts = first_rows(model, with_context(x, context), num_images)
     shapes = {name: parts[name].shape[1:] for name in _observed_nodes(model)}
     node = _chosen_node(node, shapes, image_shape)
@@ -110,7 +110,7 @@ def images(
     """
     shown = as_images(np.asarray(x), "x", image_shape)
     columns = int(np.ceil(np.sqrt(len(shown)))) if columns is None else columns
-    _check_counts(columns=columns)
+    columns = check_count("columns", columns)
     limits = limits_of(shown)
     columns = min(columns, len(shown))
     rows = -(-len(shown) // columns)
@@ -157,9 +157,8 @@ def samples(
         >>> from tfvae.demo import vae
         >>> figure = tfvae.plots.samples(vae, 64, seed=0)
     """
-    _check_counts(num_images=num_images)
-    if columns is not None:
-        _check_counts(columns=columns)
+    num_images = check_count("num_images", num_images)
+    columns = None if columns is None else check_count("columns", columns)
     if context is not None:
         context = _rows_of_context(np.asarray(context), num_images)
     drawn = model.generate(num_images, model.make_seed(seed), context)
@@ -243,8 +242,3 @@ def _rows_of_context(context: np.ndarray, number: int) -> np.ndarray:
             f"num_images={number}, context of shape {list(context.shape)}"
         )
     return np.broadcast_to(context, (number, *context.shape[1:]))
-
-
-def _check_counts(**counts: int) -> None:
-    for name, count in counts.items():
-        check_count(name, count)

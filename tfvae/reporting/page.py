@@ -85,8 +85,8 @@ def report(
         raise TypeError(
             f"`model` must be a model of `tfvae`, such as a `tfvae.VAE`. Received: {kind_of(model)}"
         )
-    check_count("num_samples", num_samples)
-    check_count("max_points", max_points)
+    num_samples = check_count("num_samples", num_samples)
+    max_points = check_count("max_points", max_points)
     target = Path(os.path.realpath(path))
     if target.is_dir() or not target.parent.is_dir():
         raise ValueError(
