@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -31,6 +32,7 @@ from tests.conftest import binary_data, mlp_decoder, mlp_vae
 from tests.kinds import KINDS, network, normal
 from tfvae import layers, learning, objectives
 from tfvae.training.placement import NO_STRATEGY
+from tfvae.training.replicas import Replicas, Shard
 
 X = binary_data(21)
 WEIGHTS = np.linspace(0.0, 2.0, 21, dtype="float32")
@@ -65,10 +67,10 @@ def evaluated(model: Any, data: Any) -> dict[str, float]:
     return model.evaluate(data, batch_size=None, return_dict=True, verbose=0)
 
 
-def difference(case: Mapping[str, Any], number: int) -> dict[str, float]:
+def difference(case: Mapping[str, Any], strategy: tf.distribute.Strategy) -> dict[str, float]:
     """Returns the largest differences between one device and several."""
     one, logs = fitted(NO_STRATEGY, **case)
-    several, others = fitted(mirrored(number), **case)
+    several, others = fitted(strategy, **case)
     assert list(logs) == list(others), (list(logs), list(others))
     found = {"logs": max(_furthest(logs[name], others[name]) for name in logs)}
     for name in ("variables", "optimizer"):
@@ -81,7 +83,8 @@ def difference(case: Mapping[str, Any], number: int) -> dict[str, float]:
     assert all(np.isfinite(weight).all() for weight in several.get_weights())
     # What one device changes it changes on all.
     for variable in several.variables:
-        first, *rest = [np.asarray(part) for part in variable.value.values]
+        local = strategy.experimental_local_results(variable.value)
+        first, *rest = [np.asarray(part) for part in local]
         assert all(np.array_equal(first, other) for other in rest), (variable.path, first, *rest)
     return {name: float(value) for name, value in found.items()}
 
@@ -89,6 +92,8 @@ def difference(case: Mapping[str, Any], number: int) -> dict[str, float]:
 def _furthest(one: Any, other: Any) -> float:
     """Returns the largest difference of numbers, relative where they are above one."""
     one, other = np.asarray(one, "float64"), np.asarray(other, "float64")
+    assert np.array_equal(np.isfinite(one), np.isfinite(other)), (one, other)
+    one, other = one[np.isfinite(one)], other[np.isfinite(one)]
     return np.max(np.abs(one - other) / np.maximum(np.abs(one), 1.0), initial=0.0)
 
 
@@ -178,18 +183,100 @@ CASES |= {f"kind {name}": {"make": make, "batch_size": 5} for name, make in KIND
 CASES["kind drawn_bits"]["compiled"] = CASES["objective 2"]["compiled"]
 
 
-def main(number: int, names: list[str]) -> None:
+def resumed(strategy: tf.distribute.Strategy, folder: str) -> dict[str, float]:
+    """Returns how far a run that was cut differs from one that was not, and one on one device."""
+    straight, logs = fitted(strategy, epochs=3)
+    path = f"{folder}/run.tfvae"
+    for epochs in (2, 3):
+        kept = tfvae.callbacks.Checkpoint(path)
+        again, others = fitted(strategy, epochs=epochs, callbacks=[kept])
+    # What one device has written, several go on from.
+    path = f"{folder}/one.tfvae"
+    fitted(NO_STRATEGY, epochs=2, callbacks=[tfvae.callbacks.Checkpoint(path)])
+    moved, _ = fitted(strategy, epochs=3, callbacks=[tfvae.callbacks.Checkpoint(path)])
+    return {
+        "logs": max(_furthest(logs[name][-1:], others[name][-1:]) for name in logs),
+        "weights": max(map(_furthest, straight.get_weights(), again.get_weights())),
+        "moved": max(map(_furthest, straight.get_weights(), moved.get_weights())),
+    }
+
+
+def stored(strategy: tf.distribute.Strategy, folder: str) -> dict[str, float]:
+    """Returns how far files of a model on several devices differ from it, and from those of one."""
+    (one, _), (several, _) = fitted(NO_STRATEGY), fitted(strategy)
+    several.save(f"{folder}/several.keras")
+    one.save(f"{folder}/one.keras")
+    loaded = keras.models.load_model(f"{folder}/several.keras")
+    with strategy.scope():
+        onto = keras.models.load_model(f"{folder}/one.keras")
+    several.export(f"{folder}/export")
+    x = tf.constant(X[:5])
+    served = tf.saved_model.load(f"{folder}/export").signatures["encode"](x=x)
     found = {}
-    for name in names:
+    for name, model in {"several": several, "loaded": loaded, "onto": onto}.items():
+        model.fit(X, batch_size=8, verbose=0)
+        found[name] = model
+    one.fit(X, batch_size=8, verbose=0)
+    evidence = [tfvae.log_likelihood(m, X, num_samples=50, seed=0).per_point for m in (one, onto)]
+    ledgers = [tfvae.decompose(m, X, seed=0).to_dict() for m in (one, several)]
+    return {
+        "weights": max(
+            max(map(_furthest, one.get_weights(), model.get_weights())) for model in found.values()
+        ),
+        "evidence": _furthest(*evidence),
+        "ledger": max(
+            _furthest(ledgers[0][name], value)
+            for name, value in ledgers[1].items()
+            if isinstance(value, float)
+        ),
+        "served": float(np.shape(served["loc"]) != (5, 2)),
+    }
+
+
+def dropped(strategy: tf.distribute.Strategy, folder: str) -> dict[str, float]:
+    """Returns how alike the dropout of rows on two devices is, and how far its seeds part."""
+    del folder
+    with strategy.scope():
+        layer = keras.layers.Dropout(0.5, seed=1)
+        layer.build((None, 256))
+    seed = layer.seed_generator.state
+    replicas = Replicas(strategy, lambda: [seed])
+
+    @tf.function(autograph=False)
+    def masks() -> Any:
+        def on_replica(rows: Shard) -> Any:
+            return rows.sum([rows._among_all(layer(tf.ones([1, 256]), training=True), 0)])[0]
+
+        return replicas.run(on_replica, 2)
+
+    first, second = masks().numpy(), masks().numpy()
+    local = [np.asarray(part) for part in strategy.experimental_local_results(seed.value)]
+    # Of 256 coins in pairs half agree, give or take 8.
+    pairs = [(first[0], first[1]), (first[0], second[0]), (first[1], second[1])]
+    alike = max(abs(np.mean(a == b) - 0.5) for a, b in pairs)
+    return {"alike": float(alike > 5 * 8 / 256), "seeds": _furthest(*local[:2])}
+
+
+LIVES = {"dropped": dropped, "resumed": resumed, "stored": stored}
+
+
+def differences_of(strategy: tf.distribute.Strategy, names: list[str]) -> dict[str, Any]:
+    """Returns the differences of some cases, or what stood in the way."""
+    found: dict[str, Any] = {}
+    for name in names or list(CASES):
         try:
-            found[name] = difference(CASES[name], number)
+            if name in LIVES:
+                with tempfile.TemporaryDirectory() as folder:
+                    found[name] = LIVES[name](strategy, folder)
+            else:
+                found[name] = difference(CASES[name], strategy)
         except Exception as error:
             traceback.print_exc()
             found[name] = {type(error).__name__: str(error)}
-    print(json.dumps(found))
+    return found
 
 
 if __name__ == "__main__":
     rewrites = bool(int(sys.argv[2]))
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not rewrites})
-    main(int(sys.argv[1]), sys.argv[3:] or list(CASES))
+    print(json.dumps(differences_of(mirrored(int(sys.argv[1])), sys.argv[3:])))

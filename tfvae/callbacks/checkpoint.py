@@ -18,6 +18,7 @@ from tfvae.callbacks.files import CheckedFile
 from tfvae.callbacks.states import restore_states, states_of
 from tfvae.models import LatentVariableModel
 from tfvae.training.course import Keeper, Position
+from tfvae.training.placement import strategy_of
 from tfvae.training.states import variables_of
 
 __all__ = ["Checkpoint"]
@@ -207,6 +208,10 @@ class Checkpoint(Keeper):
         """Writes the state of the model, once it is known to be one to go back to."""
         model: Any = self.model
         model.guard.check_weights()
+        strategy = strategy_of(model)
+        if strategy is not None and not strategy.extended.should_checkpoint:
+            self._note(position)  # One of several workers writes.
+            return
         content = {
             "position": list(position),
             "data": self._data,

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
+from tfvae._tracing import noting_graphs
+from tfvae._typing import Tensor
 from tfvae.learning import Best, GoBack, Raise, Remedy, Skip
+from tfvae.training.placement import strategy_of
 from tfvae.training.states import Kept, kept, put_back, variables_of
 
-__all__ = ["Guard", "check_finite", "not_finite", "not_finite_weights"]
+__all__ = ["Guard", "check_agreement", "check_finite", "not_finite", "not_finite_weights"]
 
 # Updates from one state that is kept to the next: beside them, keeping it costs nothing.
 _EVERY = 200
@@ -81,6 +86,7 @@ class Guard:
             return run()
         if not self._kept or self._updates() - self._kept_at >= _EVERY:
             self.check_weights()
+            check_agreement(self._model)
             self._kept_at, self._kept = self._updates(), self._state()
         before = kept(variables_of(self._model)["metrics"])
         logs = run()
@@ -192,6 +198,36 @@ class _Keeping(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Keeps it where it is the best so far."""
         self._guard.keep_best(self._to, logs or {})
+
+
+def check_agreement(model: Any) -> None:
+    """Checks that all workers have the same weights, seeds and states, where there are several.
+
+    Raises:
+        ValueError: They have not: what they would learn together is nothing.
+    """
+    strategy: Any = strategy_of(model)
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return
+
+    def summed(own: Tensor) -> Tensor:
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(lambda: own), axis=None)
+
+    variables = model.variables
+    make = functools.partial(tf.function, noting_graphs(summed, []), autograph=False)
+    add_up = model.functions.known("agreement", make)
+    own = np.array([np.sum(np.asarray(v), dtype="float64") for v in variables])
+    mean = add_up(own).numpy() / strategy.num_replicas_in_sync
+    differing = ~np.isclose(own, mean, rtol=1e-12, atol=1e-300, equal_nan=True)
+    if differing.any():
+        names = [v.path for v, differs in zip(variables, differing, strict=True) if differs]
+        raise ValueError(
+            "Workers train one model together, and this one has other numbers than the rest. "
+            f"Received: other values of {', '.join(names[:3])}"
+            f"{' and others' if len(names) > 3 else ''}. Have all workers make the model by the "
+            "same program, read the same data in the same order, and load or go on from the same "
+            "files."
+        )
 
 
 def not_finite(model: Any) -> list[str]:

@@ -27,9 +27,9 @@ from tfvae.training.course import (
     with_callbacks,
 )
 from tfvae.training.directions import know_directions
-from tfvae.training.placement import NO_STRATEGY, device_of
+from tfvae.training.placement import NO_STRATEGY, device_of, strategy_of
 from tfvae.training.rows import Rows, num_batches
-from tfvae.training.streams import Stream, take_steps
+from tfvae.training.streams import Stream, one_by_one, take_steps
 
 __all__ = ["Reader"]
 
@@ -178,6 +178,8 @@ class Reader:
             logged: Returns what is logged of the pass so far.
         """
         streamed = self.by_steps(make)
+        if kind == "train" and strategy_of(self._model) is not None:
+            streamed = one_by_one(self._model, streamed)
         latest: list[Any] = [None, None]
         if kind == "train":
             self._latest = latest

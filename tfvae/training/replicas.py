@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import tensorflow as tf
@@ -21,6 +22,9 @@ from tfvae.training.placement import strategy_of
 __all__ = ["WHOLE", "Replicas", "Shard", "Whole", "check_rows"]
 
 Result = TypeVar("Result")
+
+# From the seed of one device to that of the next.
+_APART = 1_000_003
 
 # Which axis of each part of `Terms` holds the rows.
 _AXES = {
@@ -169,13 +173,15 @@ class Shard(Whole):
 
     def sum(self, values: list[Any]) -> list[Any]:
         """See `Whole.sum`."""
-        summed = dict[int, Any]()
+        # Of no numbers there is no sum, and none that kernels would know.
+        there = [i for i, v in enumerate(values) if v is not None and 0 not in tuple(v.shape)]
+        summed = dict(enumerate(values))
         # One type at a time, and what is sparse by itself: that is how TensorFlow adds them up.
-        for kind in dict.fromkeys(_kind(value) for value in values if value is not None):
-            places = [i for i, v in enumerate(values) if v is not None and _kind(v) == kind]
+        for kind in dict.fromkeys(_kind(values[i]) for i in there):
+            places = [i for i in there if _kind(values[i]) == kind]
             found = self._all_reduce([values[i] for i in places])
             summed |= dict(zip(places, found, strict=True))
-        return [summed.get(i) for i in range(len(values))]
+        return list(summed.values())
 
     def _among_all(self, values: Tensor, axis: int) -> Tensor:
         """Returns what is known of own rows at their places in the batch, with zeros elsewhere."""
@@ -216,10 +222,13 @@ class Replicas:
 
     Args:
         strategy: That in whose scope the model was made.
+        seeds: Returns the states of seed generators that networks draw by, as dropout does.
     """
 
-    def __init__(self, strategy: tf.distribute.Strategy) -> None:
-        self._strategy = strategy
+    def __init__(
+        self, strategy: tf.distribute.Strategy, seeds: Callable[[], list[Any]] = list
+    ) -> None:
+        self._strategy, self._seeds = strategy, seeds
 
     def run(self, function: Callable[[Shard], Result], size: int | Tensor) -> Result:
         """Returns what a function returns on each device, the same on all.
@@ -233,7 +242,8 @@ class Replicas:
             context: Any = tf.distribute.get_replica_context()
             replica: Any = tf.get_static_value(context.replica_id_in_sync_group)
             number = self._strategy.num_replicas_in_sync
-            return function(Shard(size, int(replica), number, self._all_reduce))
+            with _drawing_apart(self._seeds(), int(replica)):
+                return function(Shard(size, int(replica), number, self._all_reduce))
 
         found = self._strategy.run(on_replica)
         return tf.nest.map_structure(self._first, found)
@@ -257,6 +267,17 @@ class Replicas:
     def _first(self, value: Any) -> Any:
         is_one_of_each = isinstance(value, tf.distribute.DistributedValues)
         return self._strategy.experimental_local_results(value)[0] if is_one_of_each else value
+
+
+@contextlib.contextmanager
+def _drawing_apart(seeds: list[Any], replica: int) -> Iterator[None]:
+    """Has networks draw other noise on each device, and their generators go on alike."""
+    before = [tf.identity(seed.value) for seed in seeds]
+    for seed, value in zip(seeds, before, strict=True):
+        seed.assign(value + tf.constant([replica * _APART, 0], value.dtype))
+    yield
+    for seed, value in zip(seeds, before, strict=True):
+        seed.assign(tf.stack([value[0], seed.value[1]]))
 
 
 def check_rows(model: Trained, objective: Objective) -> None:

@@ -62,7 +62,7 @@ class Step:
         self._scheme_is_checked = scheme_is_checked
         self._weights = Weights(model)
         strategy = strategy_of(model)
-        self._replicas = None if strategy is None else Replicas(strategy)
+        self._replicas = None if strategy is None else Replicas(strategy, self._seeds_of_layers)
 
     # What schemes are made of.
 
@@ -266,6 +266,13 @@ class Step:
         """Returns what layers change while they are called, such as running means, as it is."""
         own = self.model.non_trainable_weights
         return kept(v for v in own if tf.as_dtype(v.dtype).is_floating)
+
+    def _seeds_of_layers(self) -> list[Any]:
+        """Returns the states of the seed generators that networks draw by."""
+        model: Any = self.model
+        own = model.seed_generator.state
+        found = [v for v in model.variables if v.name == "seed_generator_state"]
+        return [variable for variable in found if variable is not own]
 
     def _compiled(self) -> tuple[Objective, Scheme]:
         if self._objective is None or self._scheme is None:

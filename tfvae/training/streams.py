@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["Stream", "put_back", "state_of", "take_steps"]
+__all__ = ["Stream", "one_by_one", "put_back", "state_of", "take_steps"]
 
 # What a function in a stream reads from outside, such as a file, is not TensorFlow's to keep.
 _IGNORED = tf.data.experimental.ExternalStatePolicy.IGNORE.value
@@ -184,3 +185,29 @@ def take_steps(
         return call(iterator)
     finally:
         model.steps_per_execution = steps
+
+
+def one_by_one(model: Any, call: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a function that takes the steps of a call each by itself.
+
+    Keras takes several in a loop of branches, in which TensorFlow loses what goes from one device
+    to another.
+
+    Args:
+        model: Its `steps_per_execution` are taken.
+        call: Takes one.
+    """
+
+    def take(iterator: Any) -> Any:
+        steps = model.steps_per_execution
+        model.steps_per_execution = 1
+        try:
+            result = call(iterator)
+            for _ in range(steps - 1):
+                with contextlib.suppress(StopIteration, tf.errors.OutOfRangeError):
+                    result = call(iterator)
+        finally:
+            model.steps_per_execution = steps
+        return result
+
+    return take

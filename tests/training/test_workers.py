@@ -1,0 +1,56 @@
+"""Two processes give what one device gives, each of them."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from tests.training.test_replicas import assert_agree
+
+ROOT = pathlib.Path(__file__).parents[2]
+UNSHARE = ["unshare", "-rn"]
+
+
+def is_allowed():
+    if shutil.which(UNSHARE[0]) is None:
+        return False
+    return not subprocess.run([*UNSHARE, "true"], capture_output=True).returncode
+
+
+# TensorFlow's servers listen on all interfaces.
+NETWORK_OF_ITS_OWN = pytest.mark.skipif(
+    not is_allowed(), reason="needs a network of its own, by `unshare -rn`"
+)
+
+
+def differences(*names):
+    done = subprocess.run(
+        [*UNSHARE, sys.executable, "-m", "tests.training.workers", *names],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.slow
+@NETWORK_OF_ITS_OWN
+def test_two_workers_give_what_one_device_gives():
+    for found in differences("arrays"):
+        assert_agree(found)
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+@NETWORK_OF_ITS_OWN
+@pytest.mark.parametrize("names", [("several steps of a stream", "kind hierarchical")], ids=str)
+def test_two_workers_give_what_one_device_gives_in_further_cases(names):
+    for found in differences(*names):
+        assert_agree(found)
