@@ -112,7 +112,7 @@ def counted(function, count):
 
 def main(folder, num_kills, *kinds):
     """Prints what unbroken runs and killed ones come to, and how often the latter were killed."""
-    # Some two epochs pass from one kill to the next.
+    # Half an epoch passes from one kill to the next, and none may come after the end.
     epochs = 5 + num_kills
     for kind in kinds:
         found = [killed_or_whole(None, kind, epochs, None)]
