@@ -110,6 +110,20 @@ def regularised() -> tuple[Any, Any]:
     return tfvae.VAE(encoder, mlp_decoder(), seed=3), X
 
 
+def half_precision() -> tuple[Any, Any]:
+    """Of weights in single precision, and a loss that the optimizer scales."""
+    parts = [
+        keras.Sequential(
+            [keras.Input(shape), keras.layers.Dense(size, dtype="mixed_float16"), head]
+        )
+        for shape, size, head in (
+            ((6,), 4, normal()),
+            ((2,), 6, layers.IndependentBernoulli(6)),
+        )
+    ]
+    return tfvae.VAE(*parts, seed=3, dtype="mixed_float16"), X
+
+
 def pseudo_inputs() -> tuple[Any, Any]:
     encoder, prior = network(normal(), x=(6,)), tfvae.priors.VampPrior(3)
     return tfvae.VAE(encoder, mlp_decoder(), prior, seed=3), X
@@ -148,6 +162,7 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "regularisers": {"make": regularised},
     "pseudo-inputs": {"make": pseudo_inputs},
+    "half precision": {"make": half_precision},
     "skipping": {
         "make": far_away,
         "compiled": lambda: {"when_not_finite": learning.Skip(5)},

@@ -126,6 +126,9 @@ def test_parts_are_made_where_the_model_is():
     with strategy.scope():
         model = mlp_vae()
         mixed = tfvae.VAE(encoder, mlp_decoder())
+        decoder = mlp_decoder()
+    with pytest.raises(ValueError, match=r"a model made outside, of parts made within: .*kernel"):
+        tfvae.VAE(encoder, decoder).compile("adam")
     with pytest.raises(ValueError, match=r"Received, made outside of .*: optimizer 'adam"):
         model.compile(optimizer)
     with pytest.raises(ValueError, match=r"Received, made outside of .*kernel"):

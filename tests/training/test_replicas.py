@@ -26,7 +26,8 @@ SHOWN = ("arrays", "streams")
 # Of the gradients of loops within loops TensorFlow's rewriting makes graphs that fail where one
 # process has several devices.
 NOT_REWRITTEN = ("kind full_covariance",)
-FURTHER = [name for name in CASES if name not in SHOWN + NOT_REWRITTEN]
+HALF = ("half precision",)
+FURTHER = [name for name in CASES if name not in SHOWN + NOT_REWRITTEN + HALF]
 
 
 def differences(number, names, rewrites=True):
@@ -68,6 +69,13 @@ def test_two_devices_give_what_one_gives_in_all_cases(first):
 def test_three_devices_and_loops_give_what_one_gives():
     assert_agree(differences(3, ("arrays", "batches of one row")))
     assert_agree(differences(2, NOT_REWRITTEN, rewrites=False))
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+def test_sums_of_half_precision_agree_to_its_rounding():
+    (found,) = differences(2, HALF).values()
+    assert all(value < 2**-11 for value in found.values()), found
 
 
 @pytest.mark.slow

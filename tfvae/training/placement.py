@@ -115,6 +115,13 @@ def check_placement(model: Any, optimizer: Any, scheme: Scheme, jit_compile: boo
     """
     strategy = model._distribute_strategy
     if strategy is None or strategy is NO_STRATEGY or isinstance(strategy, _ONE):
+        inside = [v.path for v in model.variables if _is_of_several(v)]
+        if inside:
+            raise ValueError(
+                "All parts of a model of several devices are made in the scope of its strategy, "
+                "the model among them. Received: a model made outside, of parts made within: "
+                f"{_some(inside)}."
+            )
         return
     name = f"{type(strategy).__name__} with {strategy.num_replicas_in_sync} replicas"
     if not isinstance(strategy, _SEVERAL):
@@ -149,7 +156,7 @@ def check_placement(model: Any, optimizer: Any, scheme: Scheme, jit_compile: boo
         raise ValueError(
             "All parts of a model of several devices are made in the scope of its strategy: "
             f"networks, priors, model and optimizer. Received, made outside of that of {name}: "
-            f"{', '.join(outside[:3])}{' and others' if len(outside) > 3 else ''}."
+            f"{_some(outside)}."
         )
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
@@ -162,3 +169,11 @@ def check_placement(model: Any, optimizer: Any, scheme: Scheme, jit_compile: boo
 
 def _is_made_within(strategy: tf.distribute.Strategy, variable: Any) -> bool:
     return strategy.extended.variable_created_in_scope(variable.value)
+
+
+def _is_of_several(variable: Any) -> bool:
+    return isinstance(variable.value, tf.distribute.DistributedValues)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (" and others" if len(names) > 3 else "")
