@@ -162,6 +162,18 @@ def test_posteriors_of_any_family():
     np.testing.assert_allclose(found[1:], [found[0]] * 2, rtol=1e-5)
 
 
+def test_another_encoder_needs_another_prior():
+    """Else the first model would score by the posteriors of the second, and say nothing."""
+    encoder, prior = mlp_encoder(), VampPrior(3)
+    vae = tfvae.VAE(encoder, mlp_decoder(), prior, seed=0)
+    z = np.zeros((1, 2), "float32")
+    before = vae.prior_distribution().log_prob(z)
+    tfvae.VAE(encoder, mlp_decoder(), prior, seed=0)  # The same posteriors.
+    with pytest.raises(ValueError, match="Give each model a prior of its own"):
+        tfvae.VAE(mlp_encoder(), mlp_decoder(), prior, seed=0)
+    np.testing.assert_array_equal(vae.prior_distribution().log_prob(z), before)
+
+
 @pytest.mark.slow
 def test_bad_arguments():
     with pytest.raises(ValueError, match="`num_components` must be"):

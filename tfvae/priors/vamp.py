@@ -54,8 +54,8 @@ class VampPrior(Prior):
 
     Raises:
         ValueError: `num_components` is smaller than 1 or than the rows of `pseudo_inputs`, these
-            have not the shape of the data or lie outside of the support of the likelihood, or the
-            encoder needs a context.
+            have not the shape of the data or lie outside of the support of the likelihood, the
+            encoder needs a context, or a model with another encoder has the prior already.
 
     Example:
         >>> from tfvae.demo import decoder, encoder
@@ -121,9 +121,27 @@ class VampPrior(Prior):
                 "encoder needs a context too. Leave the context out of the encoder, or choose "
                 "another prior, such as `Conditional`."
             )
+        if self.built and self._encode is not None and not self._is_made_by(encode):
+            raise ValueError(
+                f"The prior '{self.name}' is made of the posteriors of one encoder, and another "
+                "model with another encoder has it already. Give each model a prior of its own: "
+                f"`VampPrior({self.num_components}, pseudo_inputs=...)`."
+            )
         # No layer and no model: Keras would count the encoder's weights twice.
         self._encode = encode
         self._x_shape, self._support = event_shape, support
+
+    def _is_made_by(self, encode: Callable[[Tensor], Distribution]) -> bool:
+        """Whether an encoder makes the same posteriors as the one that is known."""
+        with tf.init_scope():
+            u = tf.convert_to_tensor(self.pseudo_inputs)
+            each = [
+                tf.nest.flatten(one(u), expand_composites=True) for one in (self._encode, encode)
+            ]
+        parts = [[np.asarray(part) for part in some if tf.is_tensor(part)] for some in each]
+        return len(parts[0]) == len(parts[1]) and all(
+            np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in zip(*parts, strict=True)
+        )
 
     def get_build_config(self) -> None:
         """Returns None: a loaded prior waits for its model, as a new one does."""
