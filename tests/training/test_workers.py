@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from tests.training.test_replicas import assert_agree
@@ -54,3 +55,14 @@ def test_two_workers_give_what_one_device_gives():
 def test_two_workers_give_what_one_device_gives_in_further_cases(names):
     for found in differences(*names):
         assert_agree(found)
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+@NETWORK_OF_ITS_OWN
+def test_where_a_worker_dies_the_other_ends_and_both_go_on_from_the_checkpoint(tmp_path):
+    found = differences("kill", str(tmp_path / "run.tfvae"))
+    assert found["code"] != 0
+    first, second = found["losses"]
+    assert first == second
+    assert np.isfinite(first).all()

@@ -14,6 +14,8 @@ import socket
 import struct
 import subprocess
 import sys
+import time
+from typing import Any
 
 NUMBER = 2
 
@@ -36,21 +38,48 @@ def free_ports(number: int) -> list[int]:
     return ports
 
 
-def main(names: list[str]) -> None:
-    raise_loopback()
+def start(*command: str) -> list[subprocess.Popen[str]]:
+    """Starts the same program as each of the workers."""
     workers = [f"127.0.0.1:{port}" for port in free_ports(NUMBER)]
     started = []
     for index in range(NUMBER):
         config = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
         env = {**os.environ, "TF_CONFIG": json.dumps(config)}
-        command = [sys.executable, "-m", "tests.training.workers", "worker", *names]
-        started.append(subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True))
+        run = [sys.executable, *command]
+        started.append(subprocess.Popen(run, env=env, stdout=subprocess.PIPE, text=True))
+    return started
+
+
+def outputs_of(started: list[subprocess.Popen[str]]) -> list[Any]:
+    """Returns what each prints last."""
     try:
         outputs = [each.communicate(timeout=500)[0] for each in started]
     finally:
         for each in started:
             each.kill()
-    print(json.dumps([json.loads(output.splitlines()[-1]) for output in outputs]))
+    return [json.loads(output.splitlines()[-1]) for output in outputs]
+
+
+def kill_one(path: str) -> None:
+    """Kills a worker when a checkpoint is there, and has both go on from it."""
+    raise_loopback()
+    program = "examples/distributed/several_processes.py", "--checkpoint", path, "--epochs"
+    started = start(*program, "100000")
+    try:
+        while not os.path.exists(path) and all(each.poll() is None for each in started):
+            time.sleep(0.1)
+        started[1].kill()
+        code = started[0].wait(timeout=200)
+    finally:
+        for each in started:
+            each.kill()
+    # As many epochs as are done, whatever their number.
+    print(json.dumps({"code": code, "losses": outputs_of(start(*program, "1"))}))
+
+
+def main(names: list[str]) -> None:
+    raise_loopback()
+    print(json.dumps(outputs_of(start("-m", "tests.training.workers", "worker", *names))))
 
 
 def work(names: list[str]) -> None:
@@ -67,5 +96,7 @@ def work(names: list[str]) -> None:
 if __name__ == "__main__":
     if sys.argv[1] == "worker":
         work(sys.argv[2:])
+    elif sys.argv[1] == "kill":
+        kill_one(sys.argv[2])
     else:
         main(sys.argv[1:])
