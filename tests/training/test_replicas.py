@@ -22,7 +22,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 # Whatever the rest of a batch does, noise and scores of a row are those of one device.
-SHOWN = ("arrays", "streams")
+SHOWN = ("arrays",)
 # Of the gradients of loops within loops TensorFlow's rewriting makes graphs that fail where one
 # process has several devices.
 NOT_REWRITTEN = ("kind full_covariance",)
