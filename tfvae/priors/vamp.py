@@ -121,7 +121,8 @@ class VampPrior(Prior):
                 "encoder needs a context too. Leave the context out of the encoder, or choose "
                 "another prior, such as `Conditional`."
             )
-        if self.built and self._encode is not None and not self._is_made_by(encode):
+        known = self._encode
+        if self.built and known is not None and not self._same_posteriors(known, encode):
             raise ValueError(
                 f"The prior '{self.name}' is made of the posteriors of one encoder, and another "
                 "model with another encoder has it already. Give each model a prior of its own: "
@@ -131,13 +132,11 @@ class VampPrior(Prior):
         self._encode = encode
         self._x_shape, self._support = event_shape, support
 
-    def _is_made_by(self, encode: Callable[[Tensor], Distribution]) -> bool:
-        """Whether an encoder makes the same posteriors as the one that is known."""
+    def _same_posteriors(self, *encoders: Callable[[Tensor], Distribution]) -> bool:
+        """Whether two encoders make the same posteriors of the pseudo-inputs."""
         with tf.init_scope():
             u = tf.convert_to_tensor(self.pseudo_inputs)
-            each = [
-                tf.nest.flatten(one(u), expand_composites=True) for one in (self._encode, encode)
-            ]
+            each = [tf.nest.flatten(encode(u), expand_composites=True) for encode in encoders]
         parts = [[np.asarray(part) for part in some if tf.is_tensor(part)] for some in each]
         return len(parts[0]) == len(parts[1]) and all(
             np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in zip(*parts, strict=True)
