@@ -71,6 +71,7 @@ def _where_exports_are_tested(function):
 
 writer.check_answers = _where_exports_are_tested(writer.check_answers)
 writer.example_inputs = _where_exports_are_tested(writer.example_inputs)
+writer.Preprocessing.examples = _where_exports_are_tested(writer.Preprocessing.examples)
 
 
 def pytest_xdist_auto_num_workers(config):
