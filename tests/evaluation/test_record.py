@@ -16,6 +16,7 @@ from tests.conftest import binary_data, mlp_vae
 from tfvae.evaluation import record as records
 from tfvae.evaluation.record import Record
 from tfvae.evaluation.sampling import Sampler
+from tfvae.evaluation.sharding import Part, Shard
 
 QUIET = {"verbose": False}
 NAMES = ("per_point", "per_point_standard_error", "ess", "k_hat")
@@ -36,8 +37,8 @@ def interrupted_after(num_writes, monkeypatch, evaluate):
     """Runs an evaluation until a file was written so many times."""
     write, count = Record._write, []
 
-    def counted(self, *args):
-        write(self, *args)
+    def counted(self, *args, **kwargs):
+        write(self, *args, **kwargs)
         count.append(1)
         if len(count) == num_writes:
             raise InterruptionError
@@ -167,12 +168,43 @@ def test_files_of_another_evaluation_are_refused(tmp_path):
     assert evaluate(data=binary_data(12)[:8]).per_point.shape == (8,)
 
 
+def test_a_share_goes_on_too(tmp_path):
+    """Batches of other shares lie before, between and behind those of the file."""
+    model, path = analytic.LinearGaussian.random().vae(), tmp_path / "record"
+    shard, batches = Shard(1, 3), [np.full([2, 3], k) for k in range(6)]
+
+    def evaluated(until, batches=batches):
+        record, own = Record(path, model, {"task": "none"}, shard), []
+        for k, batch in enumerate(batches[:until]):
+            if not record.needs_nothing({"x": batch}, 2):
+                record.add({"found": np.full(2, k)})
+                own.append(k)
+        return record, own
+
+    assert evaluated(4)[1] == [1]
+    record, own = evaluated(6)
+    assert own == [4]
+    record.close({"more": np.ones(3)})
+    assert evaluated(6)[1] == []
+    part = Part.load(path)
+    assert part.shard == shard
+    np.testing.assert_array_equal(part.values["found"], [1, 1, 4, 4])
+    np.testing.assert_array_equal(part.extras["more"], np.ones(3))
+    np.testing.assert_array_equal(part.rows, [2, 3, 8, 9])
+    for other in range(6):  # of every batch it is known which it was
+        others = [batch + (k == other) for k, batch in enumerate(batches)]
+        with pytest.raises(ValueError, match="the first 12 points of its data are others"):
+            evaluated(6, others)
+    with pytest.raises(ValueError, match="there, shard is 1 of 3, here 0 of 1"):
+        Record(path, model, {"task": "none"})
+
+
 def test_records_of_further_points_go_on(tmp_path):
     vae, path = mlp_vae(), tmp_path / "record"
     for num in (2, 4):
         record = Record(path, vae, {"a": 1})
         for start in range(0, num, 2):
-            if not record.holds({"x": np.full([2, 3], start)}, 2):
+            if not record.needs_nothing({"x": np.full([2, 3], start)}, 2):
                 record.add({"found": np.full(2, start), f"some {start}": np.zeros(2)})
         record.close()
     values = Record(path, vae, {"a": 1}).values
@@ -200,7 +232,7 @@ def test_what_is_no_record_is_refused_in_a_sentence(tmp_path):
 def test_without_a_file_nothing_is_read_or_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     record = Record(None, mlp_vae(), {})
-    assert not record.holds({"x": np.zeros([2, 3])}, 2)
+    assert not record.needs_nothing({"x": np.zeros([2, 3])}, 2)
     record.note(lambda: pytest.fail("was not asked for"))
     record.add({"found": np.arange(2)})
     record.close()

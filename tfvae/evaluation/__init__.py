@@ -10,9 +10,11 @@ from tfvae.evaluation.estimate import Estimate, render_table
 from tfvae.evaluation.imputation import Imputation, impute
 from tfvae.evaluation.ledger import Decomposition
 from tfvae.evaluation.likelihood import LogLikelihood, log_likelihood
+from tfvae.evaluation.merging import merged
 from tfvae.evaluation.proposals import Defensive, Encoder, Proposal, Refined, Widened
 from tfvae.evaluation.rate_distortion import RateDistortion, rate_distortion
 from tfvae.evaluation.refinement import Refinement, refine
+from tfvae.evaluation.sharding import Part, Shard
 
 __all__ = [
     "AnnealedLogLikelihood",
@@ -26,10 +28,12 @@ __all__ = [
     "Estimate",
     "Imputation",
     "LogLikelihood",
+    "Part",
     "Proposal",
     "RateDistortion",
     "Refined",
     "Refinement",
+    "Shard",
     "Widened",
     "annealed_log_likelihood",
     "bidirectional",
@@ -37,6 +41,7 @@ __all__ = [
     "impute",
     "log_likelihood",
     "measure_collapse",
+    "merged",
     "rate_distortion",
     "refine",
     "render_table",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, overload
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from tfvae.evaluation.annealer import Annealer
 from tfvae.evaluation.estimate import OfDraws, counted
 from tfvae.evaluation.proposals import Proposal
 from tfvae.evaluation.record import Record
+from tfvae.evaluation.sharding import Part, Shard
 from tfvae.evaluation.streaming import Stream, filled, progress
 from tfvae.evaluation.units import Unit
 from tfvae.models import LatentVariableModel
@@ -107,6 +108,44 @@ class AnnealedLogLikelihood(OfDraws):
         ]
 
 
+@overload
+def annealed_log_likelihood(
+    model: LatentVariableModel,
+    data: Any,
+    num_temperatures: int = ...,
+    *,
+    num_chains: int = ...,
+    num_leapfrog_steps: int = ...,
+    start: Proposal | None = ...,
+    unit: Any = ...,
+    batch_size: int = ...,
+    memory_gib: float = ...,
+    resume: Any = ...,
+    shard: None = ...,
+    seed: Seed = ...,
+    verbose: bool = ...,
+) -> AnnealedLogLikelihood: ...
+
+
+@overload
+def annealed_log_likelihood(
+    model: LatentVariableModel,
+    data: Any,
+    num_temperatures: int = ...,
+    *,
+    num_chains: int = ...,
+    num_leapfrog_steps: int = ...,
+    start: Proposal | None = ...,
+    unit: Any = ...,
+    batch_size: int = ...,
+    memory_gib: float = ...,
+    resume: Any = ...,
+    shard: Shard,
+    seed: Seed = ...,
+    verbose: bool = ...,
+) -> Part[AnnealedLogLikelihood]: ...
+
+
 def annealed_log_likelihood(
     model: LatentVariableModel,
     data: Any,
@@ -119,9 +158,10 @@ def annealed_log_likelihood(
     batch_size: int = 50,
     memory_gib: float = 1.0,
     resume: Any = None,
+    shard: Shard | None = None,
     seed: Seed = 0,
     verbose: bool = True,
-) -> AnnealedLogLikelihood:
+) -> AnnealedLogLikelihood | Part[AnnealedLogLikelihood]:
     """Estimates log p(x) of each point by annealed importance sampling.
 
         f_t(z) = start(z)**(1 - beta_t) p(x, z)**beta_t,   beta_0 = 0, ..., beta_T = 1
@@ -152,14 +192,16 @@ def annealed_log_likelihood(
             four that find the sizes of steps go together in any case.
         resume: Name of a file that keeps what is found batch by batch, and from which the
             evaluation goes on where it exists, see `tfvae.log_likelihood`.
+        shard: The share of the data that this process evaluates, see `tfvae.log_likelihood`.
         seed: Int or pair of ints; the same seed, data and `batch_size` give the same numbers.
         verbose: Shows a progress bar where it takes more than two seconds.
 
     Returns:
-        `AnnealedLogLikelihood`; of models whose log p(x) is known, with that.
+        `AnnealedLogLikelihood`; of models whose log p(x) is known, with that. With `shard`, a
+        `tfvae.evaluation.Part` of one.
 
     Raises:
-        TypeError: `start` is no proposal.
+        TypeError: `start` is no proposal, or `shard` none.
         ValueError: A number is out of its range, the data is not what the model is for, z is not
             free to take every real value, or `resume` is torn or of another evaluation.
         OSError: `resume` cannot be written.
@@ -190,14 +232,18 @@ def annealed_log_likelihood(
         "unit": np.asarray(unit).tolist(),
         "seed": np.asarray(seed).tolist(),
     }
-    record = Record(resume, model, settings)
+    record = Record(resume, model, settings, shard)
     with progress(stream.likely_points, "annealed log p(x)", verbose) as bar:
         for index, (batch, own, count) in enumerate(_with_own(stream, start)):
-            if not record.holds({**batch, **{f"own {n}": v for n, v in own.items()}}, count):
+            if not record.needs_nothing(
+                {**batch, **{f"own {n}": v for n, v in own.items()}}, count
+            ):
                 values = annealer.found(batch, own, count, fold_in(seed, index))
                 record.add({**values, **units.of_first(batch, count)})
             bar.update(count)
     record.close()
+    if shard is not None:
+        return record.part
     return AnnealedLogLikelihood.of(record.values, annealer.num_temperatures, annealer.num_chains)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from tqdm import tqdm
@@ -19,6 +19,7 @@ from tfvae.evaluation.pareto import largest_k
 from tfvae.evaluation.proposals import Encoder, Proposal, check_proposal
 from tfvae.evaluation.record import Record
 from tfvae.evaluation.sampling import Batch, Sampler, as_arrays, as_sums
+from tfvae.evaluation.sharding import Part, Shard
 from tfvae.evaluation.streaming import Stream, progress
 from tfvae.evaluation.units import Unit
 from tfvae.graph.evidence import Sums
@@ -138,6 +139,40 @@ class LogLikelihood(OfDraws):
         ]
 
 
+@overload
+def log_likelihood(
+    model: LatentVariableModel,
+    data: Any,
+    num_samples: int = ...,
+    *,
+    proposal: Proposal = ...,
+    unit: Any = ...,
+    batch_size: int = ...,
+    memory_gib: float = ...,
+    resume: Any = ...,
+    shard: None = ...,
+    seed: Seed = ...,
+    verbose: bool = ...,
+) -> LogLikelihood: ...
+
+
+@overload
+def log_likelihood(
+    model: LatentVariableModel,
+    data: Any,
+    num_samples: int = ...,
+    *,
+    proposal: Proposal = ...,
+    unit: Any = ...,
+    batch_size: int = ...,
+    memory_gib: float = ...,
+    resume: Any = ...,
+    shard: Shard,
+    seed: Seed = ...,
+    verbose: bool = ...,
+) -> Part[LogLikelihood]: ...
+
+
 def log_likelihood(
     model: LatentVariableModel,
     data: Any,
@@ -148,9 +183,10 @@ def log_likelihood(
     batch_size: int = 100,
     memory_gib: float = 1.0,
     resume: Any = None,
+    shard: Shard | None = None,
     seed: Seed = 0,
     verbose: bool = True,
-) -> LogLikelihood:
+) -> LogLikelihood | Part[LogLikelihood]:
     """Estimates log p(x) of each point by importance sampling.
 
         log p(x) ~ log (1/S) sum_s p(x|z_s) p(z_s) / q(z_s|x),   z_s ~ q(z|x)
@@ -180,15 +216,18 @@ def log_likelihood(
         resume: Name of a file that keeps what is found, written every ten seconds and at the end.
             Where it exists, the evaluation goes on from it, with the numbers that it would have had
             without the interruption; a file of other data, weights or settings is refused.
+        shard: The share of the data that this process evaluates, as one of several, such as
+            `tfvae.evaluation.Shard(0, 4)`: what is returned is then a part, and the whole is what
+            `tfvae.evaluation.merged` makes of all.
         seed: Int or pair of ints; the same seed, data, `batch_size` and `memory_gib` give the same
             numbers.
         verbose: Shows a progress bar where it takes more than two seconds.
 
     Returns:
-        `LogLikelihood`.
+        `LogLikelihood`; with `shard`, a `tfvae.evaluation.Part` of one.
 
     Raises:
-        TypeError: `proposal` is none.
+        TypeError: `proposal` or `shard` is none.
         ValueError: A number is out of its range, the data is not what the model is for, the
             proposal is not for this model or data, the likelihood has no `unit`, or `resume` is
             torn or of another evaluation.
@@ -219,20 +258,22 @@ def log_likelihood(
         "memory_gib": float(memory_gib),
         "seed": np.asarray(seed).tolist(),
     }
-    record = Record(resume, model, settings)
+    record = Record(resume, model, settings, shard)
     points = stream.likely_points
     draws = None if points is None else points * num_samples
     with progress(draws, "log p(x)", verbose, unit="draws") as bar:
         for index, (batch, own, count) in enumerate(_pieces(stream, sampler, proposal)):
             piece = _Piece(batch, own, count, fold_in(seed, index))
-            if record.holds({**batch, **{f"own {name}": v for name, v in own.items()}}, count):
+            if record.needs_nothing(
+                {**batch, **{f"own {name}": v for name, v in own.items()}}, count
+            ):
                 bar.update(count * num_samples)
             else:
                 record.add(
                     {**piece.estimated(sampler, record, bar), **units.of_first(batch, count)}
                 )
     record.close()
-    return LogLikelihood.of(record.values, num_samples)
+    return LogLikelihood.of(record.values, num_samples) if shard is None else record.part
 
 
 def _pieces(

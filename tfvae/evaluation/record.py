@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -13,29 +12,33 @@ from typing import Any
 import numpy as np
 
 from tfvae._version import __version__
-from tfvae.export.folders import file_written_beside
+from tfvae.evaluation.sharding import Part, Shard, Stored, checked_shard
 from tfvae.models import LatentVariableModel
 
 __all__ = ["Record"]
 
 # Between two writings of the file: what is lost at most, but for one pass.
 _SECONDS = 10.0
-_ABOUT, _PARTIAL = "about", "partial"
 
 
 class Record:
     """Results of the points so far, in memory, and in a file where one is named.
 
     The file is replaced as a whole, so that a process that is killed leaves the one before. It says
-    which evaluation it is of: settings, weights of the model, and the data that was read. Where
-    these are others, it is refused.
+    which evaluation it is of: settings, weights of the model, the data that was read, and the share
+    of it. Where these are others, it is refused.
 
     Args:
         filepath: The file, or None. Where it exists, the evaluation goes on from it.
         model: Whose weights these are results of.
         settings: What else the results depend on, plain data by name.
+        shard: The share of the data that is evaluated; None for all of it.
+
+    Attributes:
+        shard: That share.
 
     Raises:
+        TypeError: `shard` is none.
         ValueError: The file is no such record, or one of another evaluation.
         OSError: It cannot be written.
 
@@ -44,34 +47,48 @@ class Record:
         >>> from tfvae.evaluation.record import Record
         >>> data = {"x": np.zeros([2, 3])}
         >>> record = Record("found.npz", vae, {"num_samples": 9})
-        >>> record.holds(data, 2)
+        >>> record.needs_nothing(data, 2)
         False
         >>> record.add({"log_p_x": np.ones(2)})
         >>> record.close()
         >>> again = Record("found.npz", vae, {"num_samples": 9})
-        >>> again.holds(data, 2), again.values["log_p_x"]
+        >>> again.needs_nothing(data, 2), again.values["log_p_x"]
         (True, array([1., 1.]))
     """
 
     def __init__(
-        self, filepath: Any, model: LatentVariableModel, settings: Mapping[str, Any]
+        self,
+        filepath: Any,
+        model: LatentVariableModel,
+        settings: Mapping[str, Any],
+        shard: Shard | None = None,
     ) -> None:
+        self.shard = checked_shard(shard)
         self._parts: dict[str, list[np.ndarray]] = {}
         self._counts: dict[str, int] = {}
         self._num_parts, self._num_seen, self._num_stored = 0, 0, 0
+        self._sizes: list[int] = []
         self._stored_digest, self._partial = "", {}
+        self._extras: dict[str, np.ndarray] = {}
         self._hash = hashlib.blake2b(digest_size=16)
         self._path = None if filepath is None else Path(os.path.realpath(os.fspath(filepath)))
-        if self._path is None:
+        # What results are of matters to those who read them elsewhere.
+        self.travels = self._path is not None or shard is not None
+        if not self.travels:
             return
-        self._about = {
+        self._settings = {
             "model": f"{type(model).__name__}, weights {_digest_of(model.weights)}",
             **{name: str(value) for name, value in settings.items()},
             "version": __version__,
         }
+        if self._path is None:
+            return
+        # What cannot be written is known before anything is computed.
         if self._path.exists():
-            self._read(self._path)
-        self._write(self._path)  # What cannot be written is known before anything is computed.
+            self._read(self._path).write(self._path)
+            self._written = time.monotonic()
+        else:
+            self._write(self._path)
 
     @property
     def is_kept(self) -> bool:
@@ -90,8 +107,20 @@ class Record:
             n: self._parts[n][0] for n, count in self._counts.items() if count == self._num_parts
         }
 
-    def holds(self, batch: Mapping[str, Any], count: int) -> bool:
-        """Whether the next points are in the record already.
+    @property
+    def part(self) -> Part[Any]:
+        """What was found, of all data that has been seen, to be merged with that of others."""
+        return Part(
+            self.shard,
+            self._settings,
+            self._hash.hexdigest(),
+            np.array(self._sizes, np.int64),
+            self.values,
+            self._extras,
+        )
+
+    def needs_nothing(self, batch: Mapping[str, Any], count: int) -> bool:
+        """Whether the next points are in the record already, or in the share of another worker.
 
         Args:
             batch: All that is known of them, by name, `[B, ...]`.
@@ -100,18 +129,20 @@ class Record:
         Raises:
             ValueError: The file is of other data, or of other batches of it.
         """
-        if self._path is None:
+        if not self.travels:
             return False
+        is_own = self.shard.has(len(self._sizes))
         for name, part in sorted(batch.items()):
             rows = np.ascontiguousarray(np.asarray(part)[:count])
             self._hash.update(f"{name} {rows.shape} {rows.dtype.name}".encode())
             self._hash.update(rows.tobytes())
+        self._sizes.append(count)
         self._num_seen += count
         if self._num_seen - count < self._num_stored < self._num_seen:
             self._refuse(f"it ends after {self._num_stored} points, within a batch of this data")
         if self._num_seen == self._num_stored and self._hash.hexdigest() != self._stored_digest:
             self._refuse(f"the first {self._num_stored} points of its data are others")
-        return self._num_seen <= self._num_stored
+        return not is_own or self._num_seen <= self._num_stored
 
     def take_partial(self) -> dict[str, np.ndarray]:
         """Returns what was noted of the points that come next, once; nothing if there is nothing.
@@ -136,7 +167,7 @@ class Record:
             self._write(self._path, {**partial(), "digest": np.array(self._hash.hexdigest())})
 
     def add(self, values: Mapping[str, np.ndarray]) -> None:
-        """Adds results of the points that `holds` was asked of last, `[count, ...]` by name."""
+        """Adds results of the points that `needs_nothing` was asked of last, `[count, ...]`."""
         for name, value in values.items():
             self._parts.setdefault(name, []).append(value)
             self._counts[name] = self._counts.get(name, 0) + 1
@@ -147,50 +178,53 @@ class Record:
         if time.monotonic() - self._written >= _SECONDS:
             self._write(self._path)
 
-    def close(self) -> None:
+    def close(self, extras: Mapping[str, np.ndarray] | None = None) -> None:
         """Keeps the results of all points, when the data has ended.
+
+        Args:
+            extras: What else was found, by name.
 
         Raises:
             ValueError: The file holds more points than there are.
         """
+        self._extras = dict(extras or {})
         if self._path is None:
             return
         if self._num_seen < self._num_stored:
             self._refuse(f"it is of {self._num_stored} points, here there are {self._num_seen}")
-        self._write(self._path)
+        self._num_stored, self._stored_digest = self._num_seen, self._hash.hexdigest()
+        self._write(self._path, is_complete=True)
 
-    def _write(self, path: Path, partial: Mapping[str, np.ndarray] | None = None) -> None:
-        about = {**self._about, "points": self._num_stored, "digest": self._stored_digest}
-        arrays = {f"value {name}": value for name, value in self.values.items()}
-        arrays |= {f"{_PARTIAL} {name}": np.asarray(v) for name, v in (partial or {}).items()}
-        with file_written_beside(path) as beside, beside.open("wb") as file:
-            np.savez(file, **{_ABOUT: np.array(json.dumps(about))}, **arrays)  # pyright: ignore
+    def _write(
+        self,
+        path: Path,
+        partial: Mapping[str, np.ndarray] | None = None,
+        is_complete: bool = False,
+    ) -> None:
+        Stored(
+            settings={**self._settings, "shard": str(self.shard)},
+            num_points=self._num_stored,
+            digest=self._stored_digest,
+            is_complete=is_complete,
+            sizes=np.array(self._sizes, np.int64),
+            values=self.values,
+            extras=self._extras,
+            partial=partial or {},
+        ).write(path)
         self._written = time.monotonic()
 
-    def _read(self, path: Path) -> None:
-        try:
-            # Of a file that is none NumPy leaves open what it opens itself.
-            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            about = json.loads(str(arrays.pop(_ABOUT)))
-            self._num_stored, self._stored_digest = int(about.pop("points")), about.pop("digest")
-        except Exception as error:
-            raise ValueError(
-                f"`resume` must name a file that an evaluation of `tfvae` has written, or none. "
-                f"Received: {path}, which is torn or of another kind ({type(error).__name__}). "
-                "Remove it, or choose another name."
-            ) from error
-        for name in dict.fromkeys(["task", *self._about, *about]):
-            there, here = about.get(name), self._about.get(name)
-            if there != here:
-                self._refuse(f"there, {name} is {there}, here {here}")
-        for name, value in arrays.items():
-            kind, _, own = name.partition(" ")
-            if kind == _PARTIAL:
-                self._partial[own] = value
-            else:
-                self._parts[own], self._counts[own] = [value], 1
+    def _read(self, path: Path) -> Stored:
+        stored = Stored.read(path, "resume")
+        there, here = stored.settings, {**self._settings, "shard": str(self.shard)}
+        for name in dict.fromkeys(["task", *here, *there]):
+            if there.get(name) != here.get(name):
+                self._refuse(f"there, {name} is {there.get(name)}, here {here.get(name)}")
+        self._num_stored, self._stored_digest = stored.num_points, stored.digest
+        self._partial = dict(stored.partial)
+        for name, value in stored.values.items():
+            self._parts[name], self._counts[name] = [value], 1
         self._num_parts = 1 if self._parts else 0
+        return stored
 
     def _refuse(self, reason: str) -> None:
         raise ValueError(
