@@ -78,8 +78,8 @@ def start(checkpoint: str, workers: int, epochs: int) -> list[list[float]]:
     return [json.loads(output.splitlines()[-1]) for output in outputs]
 
 
-def alone(arguments: list[str]) -> bool:
-    """Runs this program in a network of its own, where that is allowed; whether it was."""
+def alone(script: str, arguments: list[str]) -> bool:
+    """Runs a program in a network of its own, where that is allowed; whether it was."""
     if not shutil.which("unshare"):
         return False
     probe = ["unshare", "-rn", sys.executable, "-c", ALONE]
@@ -87,7 +87,7 @@ def alone(arguments: list[str]) -> bool:
         return False
     program = f"{ALONE}import runpy, sys\nsys.argv = sys.argv[1:]\n"
     program += "runpy.run_path(sys.argv[0], run_name='__main__')\n"
-    command = ["unshare", "-rn", sys.executable, "-c", program, __file__, "--here", *arguments]
+    command = ["unshare", "-rn", sys.executable, "-c", program, script, "--here", *arguments]
     subprocess.run(command, check=True)
     return True
 
@@ -103,7 +103,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if "TF_CONFIG" in os.environ:
         print(json.dumps(work(given.checkpoint, given.epochs)))
         return
-    if not given.here and alone(sys.argv[1:] if arguments is None else [*arguments]):
+    given_as = sys.argv[1:] if arguments is None else [*arguments]
+    if not given.here and alone(__file__, given_as):
         return
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = given.checkpoint or str(Path(folder) / "run.tfvae")

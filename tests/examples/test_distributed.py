@@ -1,5 +1,6 @@
 """Several devices, and several processes, come to what one comes to."""
 
+import importlib.util
 import pathlib
 import re
 import subprocess
@@ -32,3 +33,14 @@ def test_two_devices_come_to_the_same_model():
 @NETWORK_OF_ITS_OWN
 def test_two_processes_agree():
     assert printed("several_processes", "--epochs", "2").endswith("The workers agree.\n")
+
+
+@pytest.mark.slow
+@NETWORK_OF_ITS_OWN
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray Train: tfvae[ray]")
+def test_a_run_whose_worker_was_killed_ends_as_one_without():
+    out = printed("supervised", "--epochs", "2", "--killed-after", "20")
+    assert max(map(len, out.splitlines())) <= 80
+    assert re.search(r"^Worker 1, process \d+, was killed at update 20\.$", out, re.M)
+    assert "from the checkpoint: 1 epochs are done." in out
+    assert out.endswith("of both runs, of all workers, are equal to the bit.\n")
