@@ -25,6 +25,7 @@ from tensorflow.python.autograph.impl import conversion
 from tensorflow.python.eager import context
 
 import tfvae
+from tests.executables import release_executables
 from tfvae.export import writer
 from tfvae.training import compilation
 from tfvae.training.compilation import Compiler
@@ -35,9 +36,9 @@ gc.collect()
 gc.freeze()
 gc.set_threshold(50_000, 20, 50)
 
-# TensorFlow keeps each XLA executable, some 35 MB, for the life of the process. So there is XLA in
-# tests marked `xla` alone: elsewhere the default of `compile` means without, and asking for it is
-# an error. What counts is the test that runs, also for fixtures that outlive it.
+# To compile by XLA takes several times longer than to run such models. So there is XLA in tests
+# marked `xla` alone: elsewhere the default of `compile` means without, and asking for it is an
+# error. What counts is the test that runs, also for fixtures that outlive it.
 _test_uses_xla = False
 
 
@@ -235,6 +236,7 @@ def _memory():
 def _clean_up():
     global _held
     gc.collect()
+    release_executables()  # TensorFlow would keep them, some 35 MB each, as long as the process.
     if _libc is not None:
         _libc.malloc_trim(0)  # What is free goes back to the system.
     _held = _memory()

@@ -109,6 +109,14 @@ def test_a_generator_draws_pixels_with_their_grey_level_as_probability():
     assert abs(np.sum(drawn - grey)) < 5 * standard_error
 
 
+def test_a_generator_draws_all_rows_from_one_stream():
+    grey = datasets.digits(binarize=None)
+    drawn = datasets.digits(binarize=np.random.default_rng(0))
+    noise = np.random.default_rng(0).random((1797, 8, 8, 1), dtype=np.float32)
+    np.testing.assert_array_equal(drawn.x_train, noise[:1000] < grey.x_train)
+    np.testing.assert_array_equal(drawn.x_test, noise[1350:] < grey.x_test)
+
+
 @pytest.mark.parametrize("binarize", [1.0, -0.1, "dynamic", True, [0.5]])
 def test_wrong_thresholds_are_refused(binarize):
     with pytest.raises(ValueError, match=r"threshold in \[0, 1\).*Received: binarize="):
