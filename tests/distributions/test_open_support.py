@@ -1,9 +1,10 @@
-"""Draws held inside of open supports: what lies beyond an end lies on it."""
+"""Draws held inside of open supports: an end stands for all that lies beyond it."""
 
 import math
 
 import numpy as np
 import pytest
+import scipy.integrate
 import scipy.special
 import scipy.stats
 import tensorflow as tf
@@ -34,7 +35,7 @@ FAMILIES = {
 
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_all_mass_beyond_an_end_lies_on_it(name, dtype):
+def test_an_end_has_the_mass_of_all_beyond_it(name, dtype):
     """The ends by SciPy, and so often as they say among draws; between them TFP's density."""
     make, oracle = FAMILIES[name]
     p = make(dtype)
@@ -45,7 +46,9 @@ def test_all_mass_beyond_an_end_lies_on_it(name, dtype):
     else:
         under, over = oracle.cdf(low), oracle.sf(high)
     ends = np.array([low, high], dtype)
-    np.testing.assert_allclose(p.log_prob(ends), np.log([under, over]), rtol=1e-4)
+    widths = [low, high if name == "LogNormal" else 1.0 - high]
+    expected = np.log([under, over]) - np.log(widths)
+    np.testing.assert_allclose(p.log_prob(ends), expected, rtol=1e-4)
     x = p.sample(4000, seed=[1, 2])
     for end, mass in zip(ends, (under, over), strict=True):
         error = math.sqrt(mass * (1 - mass) / 4000)
@@ -69,7 +72,7 @@ def test_faces_of_the_simplex():
     for k in range(3):
         corner = np.full(3, low, "float32")
         corner[k] = 1.0
-        mass = float(p.prob(corner))
+        mass = math.exp(float(p.log_prob(corner)) + 2 * math.log(low))  # over the corner's volume
         share = np.mean(np.all(larger == np.eye(3, dtype=bool)[k], axis=-1))
         assert share == pytest.approx(mass, abs=5 * math.sqrt(mass * (1 - mass) / 20_000))
     # Of two, it is a density along the edge.
@@ -81,7 +84,8 @@ def test_faces_of_the_simplex():
             points[:, first] = np.exp(2 * t)
             points[:, second] = 1.0 - np.exp(2 * t)
             inner = points[:, first] < 0.5
-            density = p.prob(points[inner].astype("float32"))
+            log_density = np.asarray(p.log_prob(points[inner].astype("float32")), "float64")
+            density = np.exp(log_density + math.log(low))
             steps = 2 * (t[1] - t[0]) * points[inner, first]
             total += np.sum(density * steps)
         share = np.mean(np.all(larger[:, list(pair)], axis=-1) & (larger.sum(axis=-1) == 2))
@@ -90,6 +94,32 @@ def test_faces_of_the_simplex():
     plain = tfd.RelaxedOneHotCategorical(temperature, p.logits)
     inside = np.array([[0.2, 0.3, 0.5], [1e-9, 1e-3, 0.999]], "float32")
     np.testing.assert_allclose(p.log_prob(inside), plain.log_prob(inside), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["Beta", "RelaxedBernoulli"])
+def test_a_rate_to_a_density_without_ends_is_that_of_the_masses(name):
+    """KL(q || p) of p = N(0, 1): over the inside by quadrature, of each end by its two masses."""
+    q = FAMILIES[name][0]("float32")
+    low, high = q._limits()
+    y = np.linspace(scipy.special.logit(low), scipy.special.logit(high), 400_001)[1:-1]
+    x = scipy.special.expit(y)
+    if name == "Beta":
+        a, b = 0.05, 0.02
+        log_q = a * np.log(x) + b * scipy.special.log_expit(-y) - scipy.special.betaln(a, b)
+        under, over = FAMILIES[name][1].cdf(low), FAMILIES[name][1].sf(high)
+    else:  # 0.1 y is logistic about 0.7
+        t = 0.1 * y - 0.7
+        log_q = math.log(0.1) + scipy.special.log_expit(t) + scipy.special.log_expit(-t)
+        under, over = scipy.special.expit(t[0]), scipy.special.expit(-t[-1])
+    log_slope = scipy.special.log_expit(y) + scipy.special.log_expit(-y)  # dx = x (1 - x) dy
+    inside = np.exp(log_q) * (log_q - log_slope - scipy.stats.norm.logpdf(x))
+    rate = scipy.integrate.trapezoid(inside, y)
+    normal = scipy.stats.norm
+    ends = (under, normal.pdf(0.0) * low), (over, normal.cdf(1.0) - normal.cdf(high))
+    rate += sum(mass * math.log(mass / other) for mass, other in ends)
+    z, log_q_z = q.experimental_sample_and_log_prob(40_000, seed=[1, 2])
+    found = np.asarray(log_q_z - tfd.Normal(0.0, 1.0).log_prob(z), "float64")
+    assert found.mean() == pytest.approx(rate, abs=5 * found.std() / 200)
 
 
 @pytest.mark.parametrize(
