@@ -366,3 +366,83 @@ def test_densities_of_surfaces_are_not_compared_with_those_of_volumes(posterior,
     )
     with pytest.raises(ValueError, match=r"densities of different kinds.* over vectors of norm"):
         tfvae.VAE(encoder, mlp_decoder(latents=3), prior)
+
+
+def normal_and_count():
+    columns = {"real": tfvae.layers.IndependentNormal(), "count": tfvae.layers.IndependentPoisson()}
+    return tfvae.layers.Heterogeneous(columns)
+
+
+APART = {
+    "too many categories": (
+        lambda: tfvae.layers.IndependentCategorical(2, 3),
+        lambda: tfvae.priors.Autoregressive(2),
+        "Categorical, 0 to 2 and a prior over Categorical, 0 to 1",
+    ),
+    "counts and categories": (
+        lambda: tfvae.layers.IndependentPoisson(2),
+        lambda: tfvae.priors.Categorical(3),
+        "Poisson, 0 to infinity and a prior over Categorical, 0 to 2",
+    ),
+    "counts and bits": (
+        lambda: tfvae.layers.IndependentPoisson(2),
+        lambda: tfvae.priors.Parametric(tfvae.layers.IndependentBernoulli(2)),
+        "Poisson, 0 to infinity and a prior over Bernoulli, 0 to 1",
+    ),
+    "bits and one-hot": (
+        lambda: tfvae.layers.IndependentBernoulli(2),
+        tfvae.priors.OneHot,
+        r"Bernoulli, 0 to 1 and a prior over OneHotCategorical, 0 to 1 \(one-hot\)",
+    ),
+    "levels and categories": (
+        lambda: tfvae.layers.DiscretizedLogistic(2, levels=4),
+        lambda: tfvae.priors.Categorical(3),
+        "0 to 1 in steps of 0.333333 and a prior over Categorical, 0 to 2",
+    ),
+    "numbers and shares": (
+        lambda: MultivariateNormalDiag(2),
+        lambda: tfvae.priors.Parametric(tfvae.layers.IndependentBeta(2)),
+        "-infinity to infinity and a prior over Beta, 0 to 1",
+    ),
+    "positive numbers and shares": (
+        lambda: tfvae.layers.IndependentLogNormal(2),
+        lambda: tfvae.priors.Parametric(tfvae.layers.RelaxedBernoulli(2)),
+        "LogNormal, 0 to infinity and a prior over RelaxedBernoulli, 0 to 1",
+    ),
+    "a column of counts": (normal_and_count, lambda: None, "posterior over states of Poisson"),
+    "directions and states": (
+        lambda: tfvae.layers.VonMisesFisher(2),
+        lambda: tfvae.priors.Categorical(3),
+        "draws from a continuum.* SmoothVonMisesFisher and a prior over states",
+    ),
+}
+
+
+@pytest.mark.parametrize(("posterior", "prior", "message"), APART.values(), ids=APART)
+def test_a_posterior_that_draws_what_the_prior_never_does(posterior, prior, message):
+    head = posterior()
+    encoder = keras.Sequential([keras.Input((6,)), keras.layers.Dense(head.num_params), head])
+    with pytest.raises(ValueError, match=message):
+        tfvae.VAE(encoder, mlp_decoder(), prior())
+
+
+@pytest.mark.parametrize(
+    ("posterior", "prior"),
+    [
+        (tfvae.layers.IndependentBernoulli, lambda _: tfvae.priors.Categorical(3)),
+        (tfvae.layers.OneHotCategorical, tfvae.layers.IndependentBernoulli),
+        (tfvae.layers.IndependentBernoulli, tfvae.layers.IndependentPoisson),
+        (tfvae.layers.IndependentBeta, tfvae.layers.IndependentLogNormal),
+        (tfvae.layers.IndependentBeta, tfvae.layers.ContinuousBernoulli),
+        (tfvae.layers.IndependentLogNormal, MultivariateNormalDiag),
+        (lambda _: normal_and_count(), lambda _: normal_and_count()),
+    ],
+)
+def test_a_posterior_within_what_the_prior_draws(posterior, prior):
+    head, p_z = posterior(2), prior(2)
+    if isinstance(p_z, tfvae.layers.DistributionLayer):
+        p_z = tfvae.priors.Parametric(p_z)
+    encoder = keras.Sequential([keras.Input((6,)), keras.layers.Dense(head.num_params), head])
+    assert np.all(
+        np.isfinite(tfvae.VAE(encoder, mlp_decoder(), p_z).terms(binary_data(4), 2, 1).rate)
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -55,40 +55,136 @@ def check_same_kind(q_z: Distribution, p_z: Distribution) -> None:
 
     Raises:
         ValueError: One of posterior and prior is over a continuum, the other over whole numbers; or
-            one is over directions, or over vectors that add up to one, and the other is not.
+            one is over directions, or over vectors that add up to one, and the other is not; or
+            the posterior draws what the prior never does. All of it column by column, where those
+            of a row differ.
     """
-    states, own = support_of(p_z), support_of(q_z)
-    if own.whole and _is_continuous(p_z):
+    for own, other in zip(*_same_number(_parts(q_z), _parts(p_z)), strict=True):
+        _check_kinds(own, other)
+        _check_within(own, other)
+
+
+class _Part(NamedTuple):
+    """What is known of one column of the draws, or of all.
+
+    Attributes:
+        name: Name of the family.
+        support: Its support.
+        is_continuous: Whether it has a density for sure.
+        is_real: Whether it draws all numbers for sure.
+    """
+
+    name: str
+    support: Support
+    is_continuous: bool
+    is_real: bool
+
+
+def _parts(distribution: Distribution) -> list[_Part]:
+    """Returns what is known of each column, one for all where they are alike."""
+    support, name = support_of(distribution), type(distribution).__name__
+    if not support.columns:
+        # Some draws of surfaces and between bounds do not follow their parameters.
+        bounds = (support.lower, support.upper, support.norm)
+        bounded = not support.whole and any(bound is not None for bound in bounds)
+        continuous = bounded or _is_continuous(distribution)
+        return [_Part(name, support, continuous, continuous and _is_real(distribution))]
+    return [
+        _Part(own.likelihood, own, not own.whole, False)
+        for _, number, own in support.columns
+        for _ in range(number)
+    ]
+
+
+def _same_number(ours: list[_Part], theirs: list[_Part]) -> tuple[list[_Part], list[_Part]]:
+    """Returns parts column by column."""
+    most = max(len(ours), len(theirs))
+    return tuple(parts * most if len(parts) == 1 else parts for parts in (ours, theirs))  # type: ignore[return-value]
+
+
+def _check_kinds(own: _Part, other: _Part) -> None:
+    """Checks that both are densities over the same, or both probabilities."""
+    if own.support.whole and other.is_continuous:
         raise ValueError(
             "`encoder` draws states, and `prior` has a density: probabilities are no densities, "
-            f"and their KL is infinite. Received: a posterior over states of {own.likelihood} and "
-            f"a prior {type(p_z).__name__}. Pass a prior over the same states, such as "
-            "`priors.Parametric` of the layer that ends the encoder, `priors.Categorical` or "
-            "`priors.OneHot`; or end the encoder with a family of densities."
+            "and their KL is infinite. Received: a posterior over states of "
+            f"{own.support.likelihood} and a prior {other.name}. Pass a prior over the same "
+            "states, such as `priors.Parametric` of the layer that ends the encoder, "
+            "`priors.Categorical` or `priors.OneHot`; or end the encoder with a family of "
+            "densities."
         )
-    if states.whole and _is_continuous(q_z):
+    if other.support.whole and own.is_continuous:
         raise ValueError(
             "`encoder` draws from a continuum, of which `prior` knows single points only: their "
-            f"KL is infinite. Received: a posterior {type(q_z).__name__} and a prior over states "
-            f"of {states.likelihood}. End the encoder with `OneHotCategorical`, "
+            f"KL is infinite. Received: a posterior {own.name} and a prior over states of "
+            f"{other.support.likelihood}. End the encoder with `OneHotCategorical`, "
             "`IndependentCategorical` or `IndependentBernoulli`; "
             "`ELBO(gradient=Relaxed())` relaxes their draws for the gradient alone. Or choose a "
             "continuous prior."
         )
-    if own.norm != states.norm and not (own.whole or states.whole):
+    whole = own.support.whole or other.support.whole
+    if own.support.norm != other.support.norm and not whole:
         raise ValueError(
             "Posterior and prior have densities of different kinds, whose KL is infinite: that of "
             "vectors with a norm of one counts areas of a surface, others count volumes. Received: "
-            f"a posterior {_title(q_z, own)} and a prior {_title(p_z, states)}. Take a prior over "
+            f"a posterior {_title(own)} and a prior {_title(other)}. Take a prior over "
             "the same values, `priors.Hyperspherical` of directions or `priors.Parametric` of the "
             "layer that ends the encoder, or another encoder. What a family of your own is over is "
             "told by `tfvae.distributions.support_of.register`."
         )
 
 
-def _title(distribution: Distribution, support: Support) -> str:
-    name = type(distribution).__name__
-    return f"{name} over vectors of norm one" if support.norm else f"{name} over numbers"
+def _check_within(own: _Part, other: _Part) -> None:
+    """Checks that the prior gives something to all that the posterior draws, as far as is known."""
+    q, p = own.support, other.support
+    known = own.is_real or q.whole or q.lower is not None or q.upper is not None
+    if not known or (p.lower is None and p.upper is None):
+        return
+    inf = float("inf")
+    under, over = (-inf if q.lower is None else q.lower), (inf if q.upper is None else q.upper)
+    low, high = (-inf if p.lower is None else p.lower), (inf if p.upper is None else p.upper)
+    # One-hot vectors are bits, and not the other way round.
+    apart = p.one_hot and not q.one_hot
+    if q.whole and p.whole:
+        # On another grid: to rounding, since levels are fractions.
+        steps = [q.spacing / p.spacing, (under - low) / p.spacing]
+        apart |= any(abs(step - round(step)) > 1e-6 for step in steps)
+    if under < low - 1e-6 or over > high + 1e-6 or apart:
+        raise ValueError(
+            "The posterior draws what the prior never does, so that their KL is infinite. "
+            f"Received: a posterior over {_range(own)} and a prior over {_range(other)}. Pass a "
+            "prior over the same values, such as `priors.Parametric` of the layer that ends the "
+            "encoder, or end the encoder with another layer."
+        )
+
+
+def _range(part: _Part) -> str:
+    s = part.support
+    what = f" in steps of {s.spacing:g}" if s.whole and s.spacing != 1.0 else ""
+    what = " (one-hot)" if s.one_hot else what
+    ends = [end if bound is None else f"{bound:g}" for end, bound in _ends(s)]
+    return f"{s.likelihood}, {ends[0]} to {ends[1]}{what}"
+
+
+def _ends(support: Support) -> tuple[tuple[str, float | None], tuple[str, float | None]]:
+    return ("-infinity", support.lower), ("infinity", support.upper)
+
+
+def _title(part: _Part) -> str:
+    return (
+        f"{part.name} over vectors of norm one"
+        if part.support.norm
+        else f"{part.name} over numbers"
+    )
+
+
+def _is_real(distribution: Distribution) -> bool:
+    """Whether a family of TFP takes all numbers: others say what their draws are mapped by."""
+    try:
+        bijector = distribution.experimental_default_event_space_bijector()
+    except (AttributeError, NotImplementedError, TypeError, ValueError):
+        return False
+    return isinstance(bijector, tfp.bijectors.Identity)
 
 
 def _is_continuous(distribution: Distribution) -> bool:
