@@ -42,6 +42,13 @@ def test_what_is_packed_is_unpacked():
     np.testing.assert_array_equal(found["size"], PARTS["size"])
 
 
+def test_numbers_that_tensorflow_does_not_have_are_taken_in_64_bits():
+    wide = {name: part.astype(np.longdouble) for name, part in PARTS.items()}
+    batch, expected = SEVERAL.as_batch(SEVERAL.named(wide)), SEVERAL.as_batch(PARTS)
+    for name, part in expected.items():
+        np.testing.assert_array_equal(batch[name], part)
+
+
 def test_labels_may_be_left_out():
     without = {name: part for name, part in PARTS.items() if name != "y"}
     assert np.all(np.isnan(SEVERAL.as_batch(without)["x"][:, 7:]))

@@ -251,6 +251,10 @@ def test_says_in_words_when_it_cannot_be_trusted():
     assert " ".join(str(heavy).split()).endswith(heavy.message)
     assert max(map(len, str(found(ess=1.5, k_hat=3.0)).splitlines())) <= 80
     assert str(found()).splitlines()[-1].startswith("└")
+    # Points without a number are named, whatever is known of the others.
+    lost = dataclasses.replace(found(ess=1.0), per_point=np.array([-3.0, -np.inf, np.nan, -3.0]))
+    assert "2 of 4 points is no finite number, the first in row 1" in lost.message
+    assert " ".join(str(lost).split()).endswith(lost.message)
     # Of fewer draws, lighter tails are too heavy.
     assert dataclasses.replace(found(k_hat=0.6), num_samples=100).message.count("above 0.5") == 1
     # What there is no k-hat for is not counted, and of none nothing is printed.

@@ -108,7 +108,7 @@ class DataSpec:
                 f"Data of this model is a dict of {', '.join(self.observed)}{more}. "
                 f"Received: {given}"
             )
-        return {name: data[name] for name in (*self.names, CONTEXT) if name in data}
+        return {name: _in_64_bits(data[name]) for name in (*self.names, CONTEXT) if name in data}
 
     def as_batch(self, parts: Mapping[str, Any]) -> dict[str, Any]:
         """Returns parts by name as a batch.
@@ -247,6 +247,12 @@ class DataSpec:
             one_hot = tf.where(tf.reduce_any(one_hot > 0.0, axis=-1, keepdims=True), one_hot, -1.0)
             return tf.where(unknown[:, None], tf.cast(float("nan"), one_hot.dtype), one_hot)
         return tf.where(unknown, tf.cast(float("nan"), dtype), value)
+
+
+def _in_64_bits(part: Any) -> Any:
+    """Returns the same, without the numbers of 80 or 128 bits that TensorFlow does not have."""
+    wide = isinstance(part, np.ndarray) and part.dtype.kind == "f" and part.dtype.itemsize > 8
+    return part.astype("float64") if wide else part
 
 
 def with_context(x: Any, context: Any) -> Any:

@@ -175,6 +175,13 @@ class OfDraws(Estimate):
 
         Points whose log p(x) is known count as sure.
         """
+        lost = np.flatnonzero(~np.isfinite(self.per_point))
+        if len(lost):
+            return (
+                f"The log p(x) of {len(lost)} of {len(self.per_point)} points is no finite number, "
+                f"the first in row {lost[0]}: p(x|z), p(z) or q(z|x) has no density in 32 bits "
+                "there, as of values or contexts that are too large."
+            )
         drawn = self.per_point_standard_error != 0.0
         ess = float(np.median(np.where(drawn, self.ess, np.inf)))
         few = f"half of the points rest on {ess:.1f} effective {self._DRAWS} or fewer"
