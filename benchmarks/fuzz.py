@@ -144,7 +144,9 @@ OBJECTIVES = {
     "elbo": lambda n: objectives.ELBO(num_samples=n),
     "warm-up": lambda n: objectives.ELBO(objectives.Linear(0.0, 1.0, steps=2), num_samples=n),
     "free bits": lambda n: objectives.ELBO(num_samples=n) if n > 1 else objectives.FreeBits(0.1),
-    "path": lambda n: objectives.ELBO(num_samples=n, gradient=objectives.PathDerivative()),
+    "path": lambda n: objectives.ELBO(
+        analytic_kl=False, num_samples=n, gradient=objectives.PathDerivative()
+    ),
     "leave one out": lambda n: objectives.ELBO(
         num_samples=max(n, 2), gradient=objectives.LeaveOneOut()
     ),
