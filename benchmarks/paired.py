@@ -52,7 +52,7 @@ __all__ = [
 # What an idle contender's threads may still be doing when another one starts.
 SETTLE_SECONDS = 0.2
 # Settings that say where a result goes, or that one case alone is to be taken.
-_OF_NO_RESULT = ("output", "case", "peak")
+_OF_NO_RESULT = ("output", "case", "peak", "figure", "here")
 # Load average above which figures say more of others than of the contenders.
 BUSY = 0.3
 

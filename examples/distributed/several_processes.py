@@ -85,7 +85,8 @@ def alone(script: str, arguments: list[str]) -> bool:
     probe = ["unshare", "-rn", sys.executable, "-c", ALONE]
     if subprocess.run(probe, capture_output=True, check=False).returncode:
         return False
-    program = f"{ALONE}import runpy, sys\nsys.argv = sys.argv[1:]\n"
+    program = f"{ALONE}import os, runpy, sys\nsys.argv = sys.argv[1:]\n"
+    program += "sys.path[0] = os.path.dirname(os.path.abspath(sys.argv[0]))\n"
     program += "runpy.run_path(sys.argv[0], run_name='__main__')\n"
     command = ["unshare", "-rn", sys.executable, "-c", program, script, "--here", *arguments]
     subprocess.run(command, check=True)
