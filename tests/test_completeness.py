@@ -36,6 +36,7 @@ TESTED_ELSEWHERE = {
         f"tfvae.checking.{name}": "checking/test_checkup.py"
         for name in ("bounds", "data", "draws", "files", "reading", "rows", "subject", "weights")
     },
+    "tfvae.evaluation.gaps": "evaluation/test_decomposition.py",
     "tfvae.export.targets": "export/test_writer.py",
     "tfvae.graph.checks": "models/test_checks.py",
     "tfvae.graph.imputation": "evaluation/test_imputation.py",

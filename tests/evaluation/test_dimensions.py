@@ -14,7 +14,8 @@ from tests.conftest import binary_data
 from tests.kinds import kind
 from tfvae import networks
 from tfvae.evaluation.activity import Means
-from tfvae.evaluation.dimensions import Dimensions, names_of_dimensions
+from tfvae.evaluation.dimensions import Dimensions, OfDimensions, names_of_dimensions
+from tfvae.evaluation.sharding import Part, Shard
 
 NUM = 20
 QUIET = {"evidence_samples": 0, "verbose": False}
@@ -191,3 +192,30 @@ def test_latents_of_images_have_entries_too():
     both = ledger.mutual_information.mean + ledger.total_correlation.mean
     assert found.mutual_information.mean.sum() == pytest.approx(both, abs=1e-4)
     assert found.rate.mean.sum() == pytest.approx(ledger.rate.mean, abs=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 2)])  # means, and those of two categories
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_sums_of_shares_are_those_of_one_process_to_the_bit(shape, count):
+    rng = np.random.default_rng(0)
+    sizes, shards = np.array([4, 4, 4, 1]), [Shard(index, count) for index in range(count)]
+    chunks = [
+        {"mean": rng.normal(size=[n, *shape]), "other_mean": rng.normal(size=[n, *shape])}
+        | ({"rates": rng.normal(size=[n, 3])} if shape == (3,) else {})
+        for n in sizes
+    ]
+    shapes, parts = {"z": (3,)}, []
+    expected = OfDimensions(shapes)
+    for chunk, size in zip(chunks, sizes, strict=True):
+        expected.add({**chunk}, size)
+    for shard in shards:
+        own = OfDimensions(shapes, is_shared=True)
+        for batch, chunk in enumerate(chunks):
+            if shard.has(batch):
+                own.add({**chunk}, sizes[batch])
+            elif batch == 0:
+                own.begin(chunk, sizes[0])
+        parts.append(Part(shard, {}, "", sizes, {}, own.to_arrays()))
+    found = OfDimensions.of_parts(shapes, parts).found(None)
+    np.testing.assert_equal(found.to_dict(), expected.found(None).to_dict())
+    assert (found.rate is None) == (shape == (3, 2))

@@ -9,7 +9,8 @@ import tensorflow as tf
 import tfvae
 from tests import analytic
 from tests.kinds import kind
-from tfvae.evaluation import Defensive, Part, Refined, Shard, merged, refine
+from tfvae.evaluation import Defensive, Part, Refined, Shard, Widened, merged, refine
+from tfvae.evaluation.gaps import Gaps
 
 QUIET = {"verbose": False}
 
@@ -101,6 +102,145 @@ def test_annealed_evidence_of_all_parts_is_that_of_one_process():
     expected = evaluate(**QUIET)
     for count in (2, 4):
         assert_same(merged(parts_of(evaluate, count)), expected)
+
+
+# Entries that compare points with each other: of other points at once, and so to rounding.
+COMPARED = (
+    "mutual_information",
+    "marginal_kl",
+    "total_correlation",
+    "dimension_wise_kl",
+    "entropy_z",
+    "dimensions",
+    "residuals",
+)
+
+
+def numbers_of(result, name):
+    """Returns what is known of an entry as arrays by name."""
+    if isinstance(result, dict):
+        return {
+            f"{name}.{n}{k}": v for n, r in result.items() for k, v in numbers_of(r, "").items()
+        }
+    if dataclasses.is_dataclass(result):
+        return numbers_of({f.name: getattr(result, f.name) for f in dataclasses.fields(result)}, "")
+    return {name: result}
+
+
+def assert_same_ledger(found, expected):
+    for field in dataclasses.fields(expected):
+        one, other = (numbers_of(getattr(r, field.name), field.name) for r in (found, expected))
+        assert one.keys() == other.keys(), field.name
+        for name, value in other.items():
+            alone = any(part in name for part in (".names", ".nodes", ".rate.", ".variance."))
+            if field.name in COMPARED and not alone:
+                if value is None:
+                    assert one[name] is None
+                else:
+                    np.testing.assert_allclose(one[name], value, rtol=0, atol=5e-6, err_msg=name)
+            else:
+                np.testing.assert_equal(one[name], value, err_msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["plain", "hierarchical", "given_node", "mixture", "with_gaps", "observed_graph"]
+)
+def test_the_ledger_of_all_parts_is_that_of_one_process(name):
+    """Entries point by point to the bit, those that compare points to rounding."""
+    model, data = kind(name)
+
+    def evaluate(**settings):
+        return tfvae.decompose(
+            model, data, num_samples=3, evidence_samples=9, batch_size=5, **settings
+        )
+
+    expected = evaluate(**QUIET)
+    for count in (2, 5):
+        assert_same_ledger(merged(parts_of(evaluate, count)[::-1]), expected)
+
+
+@pytest.mark.slow
+def test_pairs_are_shared_out_too():
+    """No worker scores a draw of another's points, nor has one where no point of it was chosen."""
+    model, data = kind("plain")
+
+    def evaluate(**settings):
+        return tfvae.decompose(
+            model, data, num_samples=3, evidence_samples=0, batch_size=2, max_pairs=36, **settings
+        )
+
+    expected, parts = evaluate(**QUIET), parts_of(evaluate, 6)
+    assert expected.num_compared == 3
+    compared = [list(part.extras.get("points", [])) for part in parts]
+    assert [] in compared
+    for part, points in zip(parts, compared, strict=True):
+        assert set(points) <= set(part.rows)
+    assert_same_ledger(merged(parts), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [{"refine_steps": 2}, {"proposal": Widened(1.2)}], ids=str)
+def test_gaps_of_all_parts_are_those_of_one_process(settings):
+    model, data = kind("plain")
+
+    def evaluate(**own):
+        return tfvae.decompose(
+            model, data, num_samples=2, evidence_samples=5, batch_size=5, **settings, **own
+        )
+
+    assert_same_ledger(merged(parts_of(evaluate, 2)), evaluate(**QUIET))
+
+
+@pytest.mark.slow
+def test_the_ledger_of_a_share_goes_on_where_it_was_interrupted(tmp_path, monkeypatch):
+    """And the evidence that was found is not drawn again."""
+    model, data = kind("plain")
+    paths = [tmp_path / f"part-{index}" for index in range(2)]
+    monkeypatch.setattr("tfvae.evaluation.record._SECONDS", 0.0)
+    left, find, stops = [], Gaps.of, [True]
+
+    def interrupted(self, batch, rows, *given):
+        if rows.start == 10 and stops.pop():
+            raise KeyboardInterrupt
+        left.append(rows.start)
+        return find(self, batch, rows, *given)
+
+    def evaluate(index, **settings):
+        return tfvae.decompose(
+            model,
+            data,
+            num_samples=2,
+            evidence_samples=5,
+            batch_size=5,
+            **settings,
+            **QUIET,
+            resume=paths[index],
+            shard=Shard(index, 2),
+        )
+
+    monkeypatch.setattr(Gaps, "of", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(0)
+    with pytest.raises(ValueError, match="complete once its evaluation has ended"):
+        Part.load(paths[0])
+    stops.append(False)
+    for index in range(2):
+        evaluate(index)
+    assert left == [0, 10, 5]
+    monkeypatch.setattr(Gaps, "of", find)
+    expected = tfvae.decompose(
+        model,
+        data,
+        num_samples=2,
+        evidence_samples=5,
+        batch_size=5,
+        resume=tmp_path / "all",
+        **QUIET,
+    )
+    assert_same_ledger(merged(map(Part.load, paths)), expected)
+    stored = merged([Part.load(tmp_path / "all")])
+    np.testing.assert_equal(dataclasses.asdict(stored), dataclasses.asdict(expected))
 
 
 def exact(seed=0, batch_size=5, data=None, num_samples=20, name="mixture", **settings):

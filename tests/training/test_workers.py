@@ -10,7 +10,9 @@ import sys
 import numpy as np
 import pytest
 
+from tests.evaluation.test_merging import numbers_of
 from tests.training.test_replicas import assert_agree
+from tfvae.evaluation import Part, merged
 
 ROOT = pathlib.Path(__file__).parents[2]
 UNSHARE = ["unshare", "-rn"]
@@ -66,3 +68,19 @@ def test_where_a_worker_dies_the_other_ends_and_both_go_on_from_the_checkpoint(t
     first, second = found["losses"]
     assert first == second
     assert np.isfinite(first).all()
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+@NETWORK_OF_ITS_OWN
+def test_two_workers_share_an_evaluation_out(tmp_path):
+    """Under a strategy, which tells each its share; to rounding, as with other threads."""
+    assert differences("shares", str(tmp_path)) == [0, 1]
+    for task in ("evidence", "ledger"):
+        found = merged([Part.load(tmp_path / f"{task}-part-{index}") for index in range(2)])
+        expected = merged([Part.load(tmp_path / f"{task}-all")])
+        assert found.to_dict().keys() == expected.to_dict().keys()
+        for name, value in numbers_of(expected, "").items():
+            other = numbers_of(found, "")[name]
+            if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+                np.testing.assert_allclose(other, value, rtol=1e-5, atol=1e-5, err_msg=name)

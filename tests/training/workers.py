@@ -93,9 +93,42 @@ def work(names: list[str]) -> None:
     print(json.dumps(devices.differences_of(strategy, names)))
 
 
+def evaluate_share(folder: str) -> None:
+    """Evaluates what is this worker's, and the first worker all of the data too."""
+    import tensorflow as tf
+
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    import keras
+
+    import tfvae
+    from tests.conftest import binary_data, mlp_vae
+    from tfvae.evaluation import Shard
+
+    keras.utils.set_random_seed(1)
+    with strategy.scope():
+        model = mlp_vae(seed=3)
+        model.compile("adam")
+    resolver = strategy.cluster_resolver
+    shard = Shard(resolver.task_id, resolver.cluster_spec().num_tasks("worker"))
+    x, settings = binary_data(21), {"batch_size": 4, "verbose": False}
+    shares = [(f"part-{shard.index}", shard), *([] if shard.index else [("all", None)])]
+    for name, share in shares:
+        given = {**settings, "shard": share}
+        tfvae.log_likelihood(model, x, 50, resume=f"{folder}/evidence-{name}", **given)
+        tfvae.decompose(
+            model, x, num_samples=3, evidence_samples=9, resume=f"{folder}/ledger-{name}", **given
+        )
+    print(json.dumps(shard.index))
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "worker":
         work(sys.argv[2:])
+    elif sys.argv[1] == "share":
+        evaluate_share(sys.argv[2])
+    elif sys.argv[1] == "shares":
+        raise_loopback()
+        print(json.dumps(outputs_of(start("-m", "tests.training.workers", "share", sys.argv[2]))))
     elif sys.argv[1] == "kill":
         kill_one(sys.argv[2])
     else:

@@ -79,11 +79,19 @@ class Means(NamedTuple):
         return f"{self.mean[k]:.2f} ± {self.standard_error[k]:.2f}"
 
 
+def _pair(one: np.ndarray, other: np.ndarray | None) -> np.ndarray:
+    """Returns both estimates `[2, B, K]`, in float64."""
+    return np.stack([one, one if other is None else other]).astype(np.float64)
+
+
 class Moments:
     """Means over points and variances of these, of values that come chunk by chunk.
 
     What is held are sums of powers, in float64, of the distances to the first chunk's mean: nothing
     of the size of the data.
+
+    Args:
+        shift: What the distances are to in place of that mean, `[2, K]`.
 
     Example:
         >>> from tfvae.evaluation.activity import Moments
@@ -94,36 +102,52 @@ class Moments:
         (array([2.]), array([2.667]))
     """
 
-    def __init__(self) -> None:
+    def __init__(self, shift: np.ndarray | None = None) -> None:
         self._number = 0
-        self._shift: Any = None
+        self._shift = shift
         self._sums: Any = 0.0  # [3, 3, K]: of the products of powers of one and of the other
 
-    def add(self, one: np.ndarray, other: np.ndarray | None = None) -> None:
-        """Adds the values of a chunk.
+    @property
+    def shift(self) -> np.ndarray | None:
+        """What the distances are to, `[2, K]`; None before there is a chunk."""
+        return self._shift
+
+    def begin(self, one: np.ndarray, other: np.ndarray | None = None) -> None:
+        """Takes the distances to the mean of a chunk, which may be one of another worker.
 
         Args:
             one: `[B, K]`, or of numbered categories `[B, K, L]`.
             other: Another estimate of the same means, see `posterior_means`; None for the same.
         """
-        pair = [np.asarray(part, np.float64) for part in (one, one if other is None else other)]
         with np.errstate(invalid="ignore", over="ignore"):  # values that are not finite
-            if self._shift is None:
-                self._shift = [part.mean(axis=0) for part in pair]
-            first, second = (part - shift for part, shift in zip(pair, self._shift, strict=True))
-            self._number += len(first)
-            self._sums += np.stack(
-                [
-                    np.stack([np.sum(first**a * second**b, axis=0) for b in range(3)])
-                    for a in range(3)
-                ]
-            )
+            self._shift = _pair(one, other).mean(axis=1)
+
+    def add(self, one: np.ndarray, other: np.ndarray | None = None) -> None:
+        """Adds the values of a chunk, which are those of `begin` if there was none before."""
+        self.add_sums(*self.sums_of(one, other))
+
+    def sums_of(self, one: np.ndarray, other: np.ndarray | None = None) -> tuple[int, np.ndarray]:
+        """Returns what `add_sums` takes of a chunk: how many points, and sums `[3, 3, K]`."""
+        if self._shift is None:
+            self.begin(one, other)
+        with np.errstate(invalid="ignore", over="ignore"):
+            first, second = _pair(one, other) - np.asarray(self._shift)[:, None]
+            powers = [
+                np.stack([np.sum(first**a * second**b, axis=0) for b in range(3)]) for a in range(3)
+            ]
+            return len(first), np.stack(powers)
+
+    def add_sums(self, number: int, sums: np.ndarray) -> None:
+        """Adds the sums of a chunk of so many points, to the same shift."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            self._number += number
+            self._sums += sums
 
     @property
     def mean(self) -> Means:
         """The mean of each dimension over the points."""
         with np.errstate(invalid="ignore"):
-            centre = self._shift[0] + self._sums[1, 0] / self._number
+            centre = np.asarray(self._shift)[0] + self._sums[1, 0] / self._number
             variance = self._sums[2, 0] / self._number - (self._sums[1, 0] / self._number) ** 2
             return Means(centre, self._error(variance))
 

@@ -6,7 +6,7 @@ Where the prior is p(z|c), it is the mean over those points that stand under the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,19 +27,54 @@ class Aggregated(NamedTuple):
     """Densities of draws under the mean of the posteriors, of those of equal condition.
 
     Attributes:
-        draws: The draws that were kept and what is known of them, by name, each `[S, n, ...]`.
+        draws: What is known of the draws that were kept, by name, each `[S, n, ...]`.
         points: The points that they belong to `[n]`, ascending.
         log_q_z: log q(z) `[S, n]`.
         log_q_z_each: log q(z_k) `[S, n, K]`, None where posteriors do not factorise.
-        log_size: Logarithm `[N]` of the number of posteriors that each is a mean of, for all
-            points of the data.
+        ceiling: The mean over all points of the data of the logarithm of the number of posteriors
+            that each is compared with.
     """
 
     draws: dict[str, np.ndarray]
     points: np.ndarray
     log_q_z: np.ndarray
     log_q_z_each: np.ndarray | None
-    log_size: np.ndarray
+    ceiling: float
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Returns all of it as arrays by name."""
+        found = {f"compared {name}": value for name, value in self.draws.items()}
+        found |= {"points": self.points, "log_q_z": self.log_q_z}
+        if self.log_q_z_each is not None:
+            found["log_q_z_each"] = self.log_q_z_each
+        return {**found, "ceiling": np.array(self.ceiling)}
+
+    @classmethod
+    def of_parts(cls, parts: Sequence[Mapping[str, np.ndarray]]) -> Aggregated | None:
+        """Puts together what several workers have found, each for draws of its own points.
+
+        Args:
+            parts: What `to_arrays` says, and perhaps other arrays; nothing of it where a worker
+                has no such points.
+        """
+        parts = [part for part in parts if "points" in part]
+        if not parts:
+            return None
+        order = np.argsort(np.concatenate([part["points"] for part in parts]))
+
+        def joined(name: str) -> np.ndarray:
+            axis = 0 if name == "points" else 1
+            found = np.concatenate([part[name] for part in parts], axis)
+            return np.ascontiguousarray(np.take(found, order, axis))
+
+        names = [name for name in parts[0] if name.startswith("compared ")]
+        return cls(
+            {name.removeprefix("compared "): joined(name) for name in names},
+            joined("points"),
+            joined("log_q_z"),
+            joined("log_q_z_each") if "log_q_z_each" in parts[0] else None,
+            float(parts[0]["ceiling"]),
+        )
 
     def expect(self, values: np.ndarray) -> np.ndarray:
         """Returns E_q of what is known of each draw `[S, n, ...]`, for each point `[n, ...]`."""
@@ -49,14 +84,15 @@ class Aggregated(NamedTuple):
         weights = np.exp(self.draws["log_weights"])
         weights = weights.reshape(*weights.shape, *[1] * (values.ndim - weights.ndim))
         # A state that cannot be has a log-density of minus infinity, and no weight.
-        return np.sum(np.where(weights == 0.0, 0.0, values) * weights, axis=0)
+        addends = np.where(weights == 0.0, 0.0, values) * weights
+        return np.asarray(np.sum(addends, axis=0, dtype=np.float64))
 
 
 class Kept:
     """Draws that are kept chunk by chunk, and then scored under all posteriors of the data.
 
     Where there are too many for `max_pairs`, fewer draws of each point are, and then those of some
-    points that are drawn at random.
+    points that are drawn at random. Of several workers each keeps those of its own chunks.
 
     Args:
         stream: The data.
@@ -72,29 +108,37 @@ class Kept:
         self._num_rows = max(1, max_pairs // num_points)
         self._num_draws: int | None = None
         self._points = np.zeros([0], int)
+        self._own: list[np.ndarray] = []
         self._start = 0
         self._parts: dict[str, list[np.ndarray]] = {}
         self._marks: list[np.ndarray] = []
 
-    def add(self, batch: Mapping[str, Tensor], count: int, draws: Mapping[str, Tensor]) -> None:
+    def add(
+        self, batch: Mapping[str, Tensor], count: int, draws: Mapping[str, Tensor] | None
+    ) -> None:
         """Keeps some draws of the next chunk.
 
         Args:
             batch: The chunk.
             count: How many of its points are data.
-            draws: `z` `[S, B, *E]` and what is known of it, by name, each `[S, B, ...]`.
+            draws: `z` `[S, B, *E]` and what is known of it, by name, each `[S, B, ...]`; None for
+                a chunk of another worker.
         """
-        if self._num_draws is None:
-            self._choose(len(draws["z"]), all_states="log_weights" in draws)
-        first, self._start = self._start, self._start + count
-        low, high = np.searchsorted(self._points, [first, self._start])
-        here = self._points[low:high] - first
-        for name, value in draws.items():
-            part = np.asarray(value)[: self._num_draws, here]
-            self._parts.setdefault(name, []).append(part)
         marks = _fingerprints(self._stream.model, batch)
         if marks is not None:
             self._marks.append(marks[:count])
+        first, self._start = self._start, self._start + count
+        if draws is None:
+            return
+        if self._num_draws is None:
+            self._choose(len(draws["z"]), all_states="log_weights" in draws)
+        low, high = np.searchsorted(self._points, [first, self._start])
+        points = self._points[low:high]
+        self._own.append(points)
+        for name, value in draws.items():
+            part = np.asarray(value)[: self._num_draws, points - first]
+            # In one order of memory, which is that of sums over the draws, whoever adds up.
+            self._parts.setdefault(name, []).append(np.ascontiguousarray(part))
 
     def _choose(self, num_draws: int, *, all_states: bool) -> None:
         num_points, order = len(self._order), self._order
@@ -105,15 +149,20 @@ class Kept:
         self._points = np.sort(order[: max(1, self._num_rows // self._num_draws)])
         self._order = order[:0]  # It is as long as the data.
 
-    def scored(self, verbose: bool) -> Aggregated:
+    def scored(self, verbose: bool) -> Aggregated | None:
         """Returns the kept draws with their densities, after one pass over all posteriors.
+
+        None where none is this worker's.
 
         Args:
             verbose: Shows a progress bar where it takes more than two seconds.
         """
+        points = np.concatenate([np.zeros([0], int), *self._own])
+        if not len(points):
+            return None
         stream, draws = self._stream, {n: np.concatenate(p, 1) for n, p in self._parts.items()}
-        size = min(len(self._points), max(1, _ROWS_AT_ONCE // len(draws["z"])))
-        starts = range(0, len(self._points), size)
+        size = min(len(points), max(1, _ROWS_AT_ONCE // len(draws["z"])))
+        starts = range(0, len(points), size)
         compare = stream.model.functions(
             "aggregated posterior",
             lambda: _comparer(stream.model),
@@ -126,9 +175,7 @@ class Kept:
         if "log_q_z_each" in draws and drawn:
             names += ["log_q_z", "log_q_z_each"]
         blocks = [tuple(_block(draws[name], i, size) for name in names) for i in starts]
-        own = [
-            None if marks is None else _block(marks[None, self._points], i, size)[0] for i in starts
-        ]
+        own = [None if marks is None else _block(marks[None, points], i, size)[0] for i in starts]
         sums: list[Any] = [None] * len(blocks)
         with progress(stream.num_points, "aggregated posterior", verbose) as bar:
             for others, count in stream:
@@ -139,11 +186,12 @@ class Kept:
                     found = [total.numpy() for total in totals]
                     sums[b] = found if sums[b] is None else _added(sums[b], found)
                 bar.update(count)
-        whole = [np.concatenate(p, 1)[:, : len(self._points)] for p in zip(*sums, strict=True)]
+        whole = [np.concatenate(p, 1)[:, : len(points)] for p in zip(*sums, strict=True)]
         log_size = _log_sizes(marks, self._start)
-        sizes = log_size[self._points].astype(whole[0].dtype)
+        sizes = log_size[points].astype(whole[0].dtype)
         each = whole[1] - sizes[:, None] if len(whole) > 1 else None
-        return Aggregated(draws, self._points, whole[0] - sizes, each, log_size)
+        del draws["z"]
+        return Aggregated(draws, points, whole[0] - sizes, each, float(log_size.mean()))
 
 
 def _block(part: np.ndarray, start: int, size: int) -> np.ndarray:

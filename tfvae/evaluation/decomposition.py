@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import functools
+import json
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import tensorflow as tf
@@ -16,21 +16,60 @@ from tfvae._shapes import with_event
 from tfvae._typing import Seed, Tensor
 from tfvae.distributions.factors import as_factors
 from tfvae.distributions.statistics import statistic
-from tfvae.evaluation.activity import Moments, posterior_means
-from tfvae.evaluation.aggregation import Aggregated, Kept
-from tfvae.evaluation.dimensions import Dimensions
+from tfvae.evaluation.activity import posterior_means
+from tfvae.evaluation.aggregation import Kept
+from tfvae.evaluation.dimensions import OfDimensions
+from tfvae.evaluation.gaps import Gaps
 from tfvae.evaluation.ledger import Decomposition, balanced
 from tfvae.evaluation.proposals import Encoder, OfParameters, Proposal, check_proposal
-from tfvae.evaluation.refinement import refined_posterior
+from tfvae.evaluation.record import Record
 from tfvae.evaluation.sampling import Sampler
+from tfvae.evaluation.sharding import Part, Shard
 from tfvae.evaluation.streaming import Stream, progress
-from tfvae.evaluation.units import Unit
-from tfvae.learning.semi_amortised import checked_origin, refinable
+from tfvae.learning.semi_amortised import refinable
 from tfvae.models import LatentVariableModel
 
 __all__ = ["decompose"]
 
 _ENCODER = Encoder()
+
+
+@overload
+def decompose(
+    model: LatentVariableModel,
+    data: Any,
+    *,
+    num_samples: int = ...,
+    evidence_samples: int = ...,
+    refine_steps: int = ...,
+    proposal: Proposal = ...,
+    max_pairs: int = ...,
+    batch_size: int = ...,
+    memory_gib: float = ...,
+    resume: Any = ...,
+    shard: None = ...,
+    seed: Seed = ...,
+    verbose: bool = ...,
+) -> Decomposition: ...
+
+
+@overload
+def decompose(
+    model: LatentVariableModel,
+    data: Any,
+    *,
+    num_samples: int = ...,
+    evidence_samples: int = ...,
+    refine_steps: int = ...,
+    proposal: Proposal = ...,
+    max_pairs: int = ...,
+    batch_size: int = ...,
+    memory_gib: float = ...,
+    resume: Any = ...,
+    shard: Shard,
+    seed: Seed = ...,
+    verbose: bool = ...,
+) -> Part[Decomposition]: ...
 
 
 def decompose(
@@ -44,9 +83,11 @@ def decompose(
     max_pairs: int = 250_000_000,
     batch_size: int = 250,
     memory_gib: float = 1.0,
+    resume: Any = None,
+    shard: Shard | None = None,
     seed: Seed = 0,
     verbose: bool = True,
-) -> Decomposition:
+) -> Decomposition | Part[Decomposition]:
     """Balances the ledger of the ELBO over all given points.
 
     The aggregated posterior is that of all N points: draws are scored under each posterior, chunk
@@ -71,18 +112,25 @@ def decompose(
             these out. What is sampled is told by `num_compared` and by the standard errors.
         batch_size: Points per batch, for arrays.
         memory_gib: The most memory that draws for log p(x) may take, see `tfvae.log_likelihood`.
+        resume: Name of a file that keeps what is found batch by batch, and from which the
+            evaluation goes on where it exists, see `tfvae.log_likelihood`. What it saves is the
+            evidence: all else takes little, and is found again.
+        shard: The share of the data that this process evaluates, see `tfvae.log_likelihood`. Of
+            draws that are scored under all posteriors, each worker scores those of its own points.
         seed: Int or pair of ints; the same seed, data, `batch_size` and `memory_gib` give the same
             numbers.
         verbose: Shows a progress bar where it takes more than two seconds.
 
     Returns:
-        `Decomposition`.
+        `Decomposition`; with `shard`, a `tfvae.evaluation.Part` of one.
 
     Raises:
-        TypeError: `proposal` is none.
+        TypeError: `proposal` or `shard` is none.
         ValueError: A number is too small, `refine_steps` are without `evidence_samples` or beside a
-            `proposal`, the data is not what the model or the proposal is for, or posteriors that
-            are to be refined are not made by one layer of parameters.
+            `proposal`, the data is not what the model or the proposal is for, posteriors that
+            are to be refined are not made by one layer of parameters, or `resume` is torn or of
+            another evaluation.
+        OSError: `resume` cannot be written.
 
     Example:
         >>> from tfvae.demo import vae, x
@@ -129,39 +177,66 @@ def decompose(
             proposal.check_points(stream.num_points)
         draw_from = OfParameters() if refine_steps else proposal
         sampler = Sampler(model, draw_from, evidence_samples, memory_gib, num_points)
-        gaps = _Gaps(model, sampler, proposal, num_samples, refine_steps)
+        gaps = Gaps(model, sampler, proposal, num_samples, refine_steps)
     kept = Kept(stream, max_pairs, fold_in(seed, -1)) if max_pairs else None
-    points: dict[str, list[np.ndarray]] = {}
+    graph = model.graph
+    settings = {
+        "task": "decompose",
+        "num_samples": num_samples,
+        "evidence_samples": evidence_samples,
+        "refine_steps": refine_steps,
+        "proposal": proposal,
+        "max_pairs": max_pairs,
+        "memory_gib": float(memory_gib),
+        "seed": np.asarray(seed).tolist(),
+        "rates": json.dumps(list(graph.rate_names)),
+        "latents": json.dumps({name: graph.latent_shapes[name] for name in graph.latents}),
+        "conditions": json.dumps(list(graph.conditions)),
+    }
+    record = Record(resume, model, settings, shard)
     start = 0
-    of_each = _OfDimensions(model)
+    of_each = OfDimensions(graph.latent_shapes, is_shared=record.travels)
     with progress(stream.likely_points, "ELBO ledger", verbose) as bar:
         for index, (batch, count) in enumerate(stream):
-            own = fold_in(seed, index)
-            scores, draws = score(batch, tf.constant(num_samples), own)
-            of_each.add(scores, count)
-            values = {name: np.asarray(value)[:count] for name, value in scores.items()}
-            if gaps is not None:
-                values |= gaps.of(batch, slice(start, start + count), own, values["elbo"])
+            own, rows = fold_in(seed, index), slice(start, start + count)
             start += count
-            for name, value in values.items():
-                points.setdefault(name, []).append(value)
+            known = proposal.of_points(rows) if evidence_samples else {}
+            is_known = record.needs_nothing(
+                {**batch, **{f"own {name}": v for name, v in known.items()}}, count
+            )
+            scores, draws = {}, None
+            is_own = record.shard.has(index)
+            if is_own or index == 0:
+                scores, draws = score(batch, tf.constant(num_samples), own)
+            if is_own:
+                of_each.add(scores, count)
+            elif index == 0:
+                of_each.begin(scores, count)
+            if not is_known:
+                values = {name: np.asarray(value)[:count] for name, value in scores.items()}
+                if gaps is not None:
+                    values |= gaps.of(batch, rows, own, values["elbo"])
+                record.add(values)
             if kept is not None:
-                kept.add(batch, count, draws)
+                kept.add(batch, count, draws if is_own else None)
             bar.update(count)
     if gaps is not None:
         proposal.check_points(start)
-    # Batches of other sizes have other numbers of draws on their curves.
-    names = [name for name, parts in points.items() if len(parts) == len(points["elbo"])]
-    whole = {name: np.concatenate(points.pop(name)) for name in names}
+    of_all = None if kept is None else kept.scored(verbose)
+    if record.travels:
+        compared = {} if of_all is None else of_all.to_arrays()
+        record.close({**of_each.to_arrays(), **compared})
+    if shard is not None:
+        return record.part
     return balanced(
-        whole,
-        None if kept is None else kept.scored(verbose),
-        model.graph.rate_names,
-        of_each.found if model.graph.latents else None,
+        record.values,
+        of_all,
+        graph.rate_names,
+        of_each.found if graph.latents else None,
         num_samples=num_samples,
         evidence_samples=evidence_samples,
         refine_steps=refine_steps,
-        conditions=model.graph.conditions,
+        conditions=graph.conditions,
     )
 
 
@@ -204,130 +279,3 @@ def _scorer(
         return values, draws
 
     return score
-
-
-class _OfDimensions:
-    """Rates and posterior means, dimension by dimension: sums over the points alone are held.
-
-    Args:
-        model: The model.
-    """
-
-    def __init__(self, model: LatentVariableModel) -> None:
-        self._shapes = model.graph.latent_shapes
-        self._means, self._rates = Moments(), Moments()
-        self._has_rates = False
-
-    def add(self, scores: dict[str, Tensor], count: int) -> None:
-        """Takes the scores of dimensions out of those of a chunk, of which `count` are data."""
-        one, other, rates = (scores.pop(name, None) for name in ("mean", "other_mean", "rates"))
-        if one is not None and other is not None:
-            self._means.add(np.asarray(one)[:count], np.asarray(other)[:count])
-        if rates is not None:
-            self._rates.add(np.asarray(rates)[:count])
-            self._has_rates = True
-
-    def found(self, of_all: Aggregated | None) -> Dimensions:
-        """Returns what is known of each dimension, with that of the aggregated posterior."""
-        rate = self._rates.mean if self._has_rates else None
-        return Dimensions.of(self._shapes, self._means.covariance, rate, of_all)
-
-
-class _Gaps:
-    """The evidence, and what is missing of it in the ELBO.
-
-    Args:
-        model: The model.
-        sampler: Of the draws behind the evidence.
-        proposal: What these come from, where no posterior is refined.
-        num_samples: Draws behind the ELBO.
-        refine_steps: Steps that refine the posteriors which the draws come from, 0 for none.
-    """
-
-    def __init__(
-        self,
-        model: LatentVariableModel,
-        sampler: Sampler,
-        proposal: Proposal,
-        num_samples: int,
-        refine_steps: int,
-    ) -> None:
-        self._model, self._sampler, self._proposal = model, sampler, proposal
-        self._refines = refine_steps > 0
-        self._unit = Unit(model)
-        self._steps = (refine_steps, num_samples)
-        # Draws of one pass over all points.
-        self._draws = None if sampler.num_points is None else sampler.num_points * num_samples
-
-    def of(
-        self, batch: dict[str, Tensor], rows: slice, seed: Tensor, elbo: np.ndarray
-    ) -> dict[str, np.ndarray]:
-        """Returns the values of the first points of a batch `[count]`, the data's `rows`, by name.
-
-        Those of the evidence are named as `Sampler.judged` and `Unit.of_first` do.
-        """
-        count = rows.stop - rows.start
-        own, found = self._proposal.of_points(rows), {}
-        if self._refines:
-            make = functools.partial(_refiner, self._model, *self._steps)
-            passes = None if self._draws is None else self._draws * self._steps[0]
-            refine = self._model.functions(("refined ledger", *self._steps), make, passes)
-            found = {name: value.numpy()[:count] for name, value in refine(batch, seed).items()}
-            own = {"params": found.pop("params")}
-        values = self._evidence(batch, count, own, fold_in(seed, 1))
-        with np.errstate(invalid="ignore"):  # infinite scores
-            left = values["log_p_x"] - values.pop("elbo")
-            if not self._refines and self._proposal != _ENCODER:
-                # The weights of other draws know nothing of the encoder's bound.
-                left = values["log_p_x"] - self._other_elbo(batch, seed)[:count]
-            if not self._refines:
-                return {**values, "gap": left}
-            return {
-                **values,
-                "gap": values["log_p_x"] - found["others"],
-                "amortisation_gap": found["refined"] - elbo,
-                "approximation_gap": left,
-            }
-
-    def _other_elbo(self, batch: dict[str, Tensor], seed: Tensor) -> np.ndarray:
-        """Returns the ELBO of the encoder, from other draws than those of the ledger."""
-        num_samples = self._steps[1]
-
-        def elbo(batch: dict[str, Tensor], seed: Tensor) -> Tensor:
-            return self._model.terms(num_samples=num_samples, seed=seed, **batch).elbo
-
-        compute = self._model.functions(("other ELBO", num_samples), lambda: elbo, self._draws)
-        return compute(batch, fold_in(seed, 3)).numpy()
-
-    def _evidence(
-        self, batch: dict[str, Tensor], count: int, own: dict[str, np.ndarray], seed: Tensor
-    ) -> dict[str, np.ndarray]:
-        parts = []
-        for index, (piece, params, num) in enumerate(self._sampler.pieces(batch, count, own)):
-            draw = fold_in(seed, index) if index else seed
-            evidence = self._sampler.evidence(piece, params, draw)
-            judged = self._sampler.judged(evidence, self._sampler.block_of(piece, params), num)
-            parts.append({**judged, **self._unit.of_first(piece, num)})
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _refiner(
-    model: LatentVariableModel, refine_steps: int, num_samples: int
-) -> Callable[[dict[str, Tensor], Tensor], dict[str, Tensor]]:
-    """Makes the pass that refines the posteriors of one chunk."""
-
-    def refined(batch: dict[str, Tensor], seed: Tensor) -> dict[str, Tensor]:
-        start, draw = model.encode(**batch), fold_in(seed, 2)
-        best = refined_posterior(model, batch, start, refine_steps, draw, num_samples)
-        # Differences of ELBOs at the same noise; other draws behind the gap itself.
-        after, others = (
-            model.terms(num_samples=num_samples, seed=draw, posterior=q, **batch).elbo
-            for q, draw in ((best, fold_in(seed, 0)), (None, fold_in(seed, 3)))
-        )
-        return {
-            "params": checked_origin(model, best).params,
-            "refined": after,
-            "others": others,
-        }
-
-    return refined

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tfvae._typing import Shape
-from tfvae.evaluation.activity import ACTIVE, Means
+from tfvae.evaluation.activity import ACTIVE, Means, Moments
 from tfvae.evaluation.aggregation import Aggregated
 from tfvae.evaluation.estimate import Shown, data_frame, render_table
+from tfvae.evaluation.sharding import Part
 
-__all__ = ["Dimensions", "names_of_dimensions"]
+__all__ = ["Dimensions", "OfDimensions", "names_of_dimensions"]
 
 # Rows that a ledger prints.
 _MOST_ROWS = 5
@@ -193,3 +194,75 @@ def _compared(of_all: Aggregated, num_dimensions: int) -> dict[str, np.ndarray]:
         if prior is not None:
             found["dimension_wise_kl"] = of_all.expect(each - prior)
     return found
+
+
+class OfDimensions:
+    """Rates and posterior means, dimension by dimension: sums over the points alone are held.
+
+    Args:
+        shapes: Of the latent nodes, in their order within z.
+        is_shared: Keeps the sums of each chunk, for those who merge what several workers have.
+    """
+
+    def __init__(self, shapes: Mapping[str, Shape], is_shared: bool = False) -> None:
+        self._shapes, self._is_shared = shapes, is_shared
+        self._moments = {name: Moments() for name in ("mean", "rates")}
+        self._sums: dict[str, list[np.ndarray]] = {}
+
+    def begin(self, scores: Mapping[str, Any], count: int) -> None:
+        """Takes distances to the values of the first chunk, whoever's it is.
+
+        Args:
+            scores: Of the points of a chunk: `mean`, `other_mean` and `rates` where there are.
+            count: How many are data.
+        """
+        for name, pair in self._given(scores, count):
+            self._moments[name].begin(*pair)
+
+    def add(self, scores: dict[str, Any], count: int) -> None:
+        """Takes the scores of dimensions out of those of a chunk, of which `count` are data."""
+        for name, pair in self._given(scores, count):
+            number, sums = self._moments[name].sums_of(*pair)
+            self._moments[name].add_sums(number, sums)
+            if self._is_shared:
+                self._sums.setdefault(name, []).append(sums)
+        for name in ("mean", "other_mean", "rates"):
+            scores.pop(name, None)
+
+    def found(self, of_all: Aggregated | None) -> Dimensions:
+        """Returns what is known of each dimension, with that of the aggregated posterior."""
+        means, rates = self._moments.values()
+        rate = None if rates.shift is None else rates.mean
+        return Dimensions.of(self._shapes, means.covariance, rate, of_all)
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Returns the sums chunk by chunk, from which `of_arrays` makes those of all chunks."""
+        shifts = {f"shift of {n}": m.shift for n, m in self._moments.items() if m.shift is not None}
+        return {**shifts, **{f"sums of {n}": np.stack(sums) for n, sums in self._sums.items()}}
+
+    @classmethod
+    def of_parts(cls, shapes: Mapping[str, Shape], parts: Sequence[Part[Any]]) -> OfDimensions:
+        """Adds up what several workers have found, chunk by chunk in the order of the data.
+
+        Args:
+            shapes: Of the latent nodes, in their order within z.
+            parts: Whose extras hold what `to_arrays` says, in the order of their shards.
+        """
+        found, sizes = cls(shapes), parts[0].sizes
+        for name in found._moments:
+            shift = parts[0].extras.get(f"shift of {name}")
+            if shift is None:
+                continue
+            moments = found._moments[name] = Moments(shift)
+            sums = [part.extras.get(f"sums of {name}") for part in parts]
+            for batch, size in enumerate(sizes):
+                own = sums[batch % len(parts)]
+                assert own is not None
+                moments.add_sums(int(size), own[batch // len(parts)])
+        return found
+
+    @staticmethod
+    def _given(scores: Mapping[str, Any], count: int) -> Iterator[tuple[str, list[np.ndarray]]]:
+        for name, pair in (("mean", ("mean", "other_mean")), ("rates", ("rates",))):
+            if name in scores:
+                yield name, [np.asarray(scores[part])[:count] for part in pair]

@@ -273,7 +273,7 @@ def balanced(
         **settings: Of the ledger.
     """
     num_points = len(points["elbo"])
-    ceiling = float(np.log(num_points) if of_all is None else of_all.log_size.mean())
+    ceiling = float(np.log(num_points) if of_all is None else of_all.ceiling)
     compared: dict[str, np.ndarray] = {}
     if settings["conditions"] and ceiling == 0.0:
         of_all = None  # No two points can be compared.

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 
 from tfvae._typing import kind_of
+from tfvae.evaluation.aggregation import Aggregated
 from tfvae.evaluation.annealing import AnnealedLogLikelihood
+from tfvae.evaluation.dimensions import OfDimensions
+from tfvae.evaluation.ledger import Decomposition, balanced
 from tfvae.evaluation.likelihood import LogLikelihood
 from tfvae.evaluation.sharding import Part, joined
 
@@ -119,8 +123,26 @@ def _annealed_log_likelihood(parts: Parts) -> AnnealedLogLikelihood:
     return AnnealedLogLikelihood.of(values_of(parts), *numbers)
 
 
+def _decomposition(parts: Parts) -> Decomposition:
+    settings = parts[0].settings
+    rates, latents, conditions = (
+        json.loads(settings[name]) for name in ("rates", "latents", "conditions")
+    )
+    shapes = {name: tuple(shape) for name, shape in latents.items()}
+    numbers = ("num_samples", "evidence_samples", "refine_steps")
+    return balanced(
+        values_of(parts),
+        Aggregated.of_parts([part.extras for part in parts]),
+        tuple(rates),
+        OfDimensions.of_parts(shapes, parts).found if shapes else None,
+        conditions=tuple(conditions),
+        **{name: int(settings[name]) for name in numbers},
+    )
+
+
 # Task → what makes the whole.
 _RESULTS: dict[str, Callable[[Parts], Any]] = {
     "log_likelihood": _log_likelihood,
     "annealed_log_likelihood": _annealed_log_likelihood,
+    "decompose": _decomposition,
 }
