@@ -135,3 +135,45 @@ def test_every_evaluation_says_something_finite_or_why_not(name):
     assert np.isfinite(ledger.elbo.mean)
     assert "elbo" in str(ledger)
     assert max(map(len, str(ledger).splitlines())) <= 80
+
+
+def read_only(x):
+    x = x.copy()
+    x.flags.writeable = False
+    return x
+
+
+def every_second(x):
+    twice = np.zeros([2 * len(x), *x.shape[1:]], x.dtype)
+    twice[::2] = x
+    return twice[::2]
+
+
+# The same numbers, otherwise kept. Labels, whole numbers among them, stay what they are.
+LAYOUTS = {
+    "read-only": read_only,
+    "by columns": np.asfortranarray,
+    "every second row": every_second,
+    "backwards": lambda x: np.ascontiguousarray(x[::-1])[::-1],
+    "other bytes": lambda x: x.astype(x.dtype.newbyteorder(">")),
+    "64 bits": lambda x: x.astype("float64" if x.dtype.kind == "f" else "int64"),
+    "more bits": lambda x: x.astype(np.longdouble) if x.dtype.kind == "f" else x,
+    "a subclass": lambda x: x.view(type("Mine", (np.ndarray,), {})),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", KINDS)
+def test_data_is_the_same_however_it_is_kept(name):
+    model, data = kind(name)
+
+    def evidence(keep):
+        given = (
+            {n: keep(part) for n, part in data.items()} if isinstance(data, dict) else keep(data)
+        )
+        return tfvae.log_likelihood(model, given, 2, seed=0, verbose=False).per_point
+
+    expected = evidence(lambda x: x)
+    assert np.all(np.isfinite(expected))
+    for layout, keep in LAYOUTS.items():
+        np.testing.assert_array_equal(evidence(keep), expected, err_msg=layout)
