@@ -293,10 +293,14 @@ def run(
     given: Sequence[str],
     chosen: Sequence[str],
     eagerly: bool = False,
+    seconds: float | None = None,
 ) -> Iterator[tuple[Cell, str, str]]:
     """Yields each cell, what became of it, and why."""
+    start = time.monotonic()
     for posterior in posteriors:
         for prior in given:
+            if seconds is not None and time.monotonic() - start > seconds:
+                return
             print(f"{posterior} x {prior}", end="\x1b[K\r", file=sys.stderr, flush=True)
             found, pair = outcome_of(lambda p=posterior, q=prior: pair_of(p, q, eagerly))
             for index, objective in enumerate(chosen):
@@ -321,13 +325,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.add_argument(
             f"--{name}", nargs="+", choices=list(parts), default=list(parts), metavar="NAME"
         )
+    parser.add_argument("--seconds", type=float, help="begin no further pair after so many")
     parser.add_argument("--eagerly", action="store_true", help="without graphs, in less time")
     settings = parser.parse_args(arguments)
     start = time.monotonic()
     found: dict[tuple[str, str], collections.Counter[str]] = {}
     reasons: collections.Counter[str] = collections.Counter()
     for cell, became, why in run(
-        settings.posteriors, settings.priors, settings.objectives, settings.eagerly
+        settings.posteriors,
+        settings.priors,
+        settings.objectives,
+        settings.eagerly,
+        settings.seconds,
     ):
         found.setdefault(cell[:2], collections.Counter())[became] += 1
         if became == "refused":
@@ -353,7 +362,7 @@ def _print(found: Any, reasons: collections.Counter[str], given: Sequence[str]) 
     for number, _ in enumerate(given, 1):
         table.add_column(str(number), justify="right")
     for posterior in dict.fromkeys(pair[0] for pair in found):
-        cells = [found[posterior, prior] for prior in given]
+        cells = [found.get((posterior, prior), collections.Counter()) for prior in given]
         table.add_row(posterior, *(_cell(counts) for counts in cells))
     console.print(table)
     console.print("  ".join(f"{n} {prior}" for n, prior in enumerate(given, 1)))

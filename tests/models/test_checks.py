@@ -341,7 +341,17 @@ def test_images_of_bernoulli_need_their_event_shape():
         keras.Sequential([keras.Input((2,)), keras.layers.Dense(16), IndependentBernoulli()])
 
 
-@pytest.mark.parametrize("prior", [None, tfvae.priors.Normal()])
+@pytest.mark.parametrize(
+    "prior",
+    [
+        None,
+        tfvae.priors.Normal(),
+        tfvae.priors.GaussianMixture(2),
+        tfvae.priors.FlowPrior(tfvae.flows.RealNVP(2, [4]), tfvae.priors.GaussianMixture(2)),
+        tfvae.priors.Parametric(tfvae.layers.MixtureNormal(2, 2)),
+        tfvae.priors.Parametric(tfvae.layers.VonMisesFisher(2)),
+    ],
+)
 def test_states_are_not_compared_with_a_density(prior):
     encoder = keras.Sequential(
         [keras.Input((6,)), keras.layers.Dense(2), tfvae.layers.IndependentBernoulli(2)]
@@ -368,6 +378,10 @@ def test_densities_of_surfaces_are_not_compared_with_those_of_volumes(posterior,
         tfvae.VAE(encoder, mlp_decoder(latents=3), prior)
 
 
+def positive(t):
+    return tfd.Independent(tfd.Gamma(tf.nn.softplus(t) + 0.1, 1.0), 1)
+
+
 def normal_and_count():
     columns = {"real": tfvae.layers.IndependentNormal(), "count": tfvae.layers.IndependentPoisson()}
     return tfvae.layers.Heterogeneous(columns)
@@ -382,12 +396,12 @@ APART = {
     "counts and categories": (
         lambda: tfvae.layers.IndependentPoisson(2),
         lambda: tfvae.priors.Categorical(3),
-        "Poisson, 0 to infinity and a prior over Categorical, 0 to 2",
+        "Poisson, 0 to inf and a prior over Categorical, 0 to 2",
     ),
     "counts and bits": (
         lambda: tfvae.layers.IndependentPoisson(2),
         lambda: tfvae.priors.Parametric(tfvae.layers.IndependentBernoulli(2)),
-        "Poisson, 0 to infinity and a prior over Bernoulli, 0 to 1",
+        "Poisson, 0 to inf and a prior over Bernoulli, 0 to 1",
     ),
     "bits and one-hot": (
         lambda: tfvae.layers.IndependentBernoulli(2),
@@ -402,12 +416,34 @@ APART = {
     "numbers and shares": (
         lambda: MultivariateNormalDiag(2),
         lambda: tfvae.priors.Parametric(tfvae.layers.IndependentBeta(2)),
-        "-infinity to infinity and a prior over Beta, 0 to 1",
+        "-inf to inf and a prior over Beta, 0 to 1",
+    ),
+    "a mixture and shares": (
+        lambda: tfvae.layers.MixtureNormal(2, 2),
+        lambda: tfvae.priors.Parametric(tfvae.layers.IndependentBeta(2)),
+        "-inf to inf and a prior over Beta, 0 to 1",
+    ),
+    "a flow and shares": (
+        lambda: tfvae.layers.TransformedDistribution(
+            MultivariateNormalDiag(2), tfvae.flows.NeuralSpline(1, [4])
+        ),
+        lambda: tfvae.priors.Parametric(tfvae.layers.IndependentBeta(2)),
+        "-inf to inf and a prior over Beta, 0 to 1",
+    ),
+    "a family of TFP and shares": (
+        lambda: tfvae.layers.MixtureSameFamily(2, positive),
+        lambda: tfvae.priors.Parametric(tfvae.layers.IndependentBeta(2)),
+        "0 to inf and a prior over Beta, 0 to 1",
     ),
     "positive numbers and shares": (
         lambda: tfvae.layers.IndependentLogNormal(2),
         lambda: tfvae.priors.Parametric(tfvae.layers.RelaxedBernoulli(2)),
-        "LogNormal, 0 to infinity and a prior over RelaxedBernoulli, 0 to 1",
+        "LogNormal, 0 to inf and a prior over RelaxedBernoulli, 0 to 1",
+    ),
+    "columns and shares": (
+        lambda: tfvae.layers.Heterogeneous({"real": IndependentNormal(2)}),
+        lambda: tfvae.priors.Parametric(tfvae.layers.IndependentBeta(2)),
+        "-inf to inf and a prior over Beta, 0 to 1",
     ),
     "a column of counts": (normal_and_count, lambda: None, "posterior over states of Poisson"),
     "directions and states": (
@@ -421,7 +457,8 @@ APART = {
 @pytest.mark.parametrize(("posterior", "prior", "message"), APART.values(), ids=APART)
 def test_a_posterior_that_draws_what_the_prior_never_does(posterior, prior, message):
     head = posterior()
-    encoder = keras.Sequential([keras.Input((6,)), keras.layers.Dense(head.num_params), head])
+    size = 6 if isinstance(head, tfvae.layers.MixtureSameFamily) else head.num_params
+    encoder = keras.Sequential([keras.Input((6,)), keras.layers.Dense(size), head])
     with pytest.raises(ValueError, match=message):
         tfvae.VAE(encoder, mlp_decoder(), prior())
 

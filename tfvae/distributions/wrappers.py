@@ -8,11 +8,20 @@ from tensorflow_probability.python.distributions.batch_broadcast import _BatchBr
 from tensorflow_probability.python.distributions.batch_reshape import _BatchReshape
 from tensorflow_probability.python.distributions.independent import _Independent
 from tensorflow_probability.python.distributions.mixture_same_family import _MixtureSameFamily
+from tensorflow_probability.python.distributions.transformed_distribution import (
+    _TransformedDistribution,
+)
 from tensorflow_probability.python.internal import prefer_static
 
 from tfvae._typing import Tensor
 
-__all__ = ["BatchBroadcast", "BatchReshape", "Independent", "MixtureSameFamily"]
+__all__ = [
+    "BatchBroadcast",
+    "BatchReshape",
+    "Independent",
+    "MixtureSameFamily",
+    "TransformedDistribution",
+]
 
 # Around what is no composite tensor, `tfd.Independent(...)` and the like are objects of these bases
 # and not of the public classes, which are subclasses.
@@ -20,6 +29,7 @@ BatchBroadcast = _BatchBroadcast
 BatchReshape = _BatchReshape
 Independent = _Independent
 MixtureSameFamily = _MixtureSameFamily
+TransformedDistribution = _TransformedDistribution
 
 
 def _with_copies(self: Any, sample_shape: Any) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -10,11 +11,16 @@ import tensorflow_probability as tfp
 
 from tfvae._tracing import noting_graphs, release
 from tfvae._typing import Distribution, Tensor
+from tfvae.distributions.heterogeneous import Heterogeneous
+from tfvae.distributions.kernel_density import KernelDensity
+from tfvae.distributions.normal_mixture import NormalMixture
 from tfvae.distributions.support import Support, support_of
+from tfvae.distributions.wrappers import MixtureSameFamily, TransformedDistribution
+from tfvae.flows.layered import LayeredFlow
 
 __all__ = ["check_distribution", "check_missing", "check_same_kind"]
 
-tfd = tfp.distributions
+tfd, tfb = tfp.distributions, tfp.bijectors
 
 
 def check_distribution(output: Any, part: str, shape_of: str, layer: str) -> Distribution:
@@ -71,26 +77,30 @@ class _Part(NamedTuple):
         name: Name of the family.
         support: Its support.
         is_continuous: Whether it has a density for sure.
-        is_real: Whether it draws all numbers for sure.
+        ends: Least and largest number that it draws, infinity where there is none; None where
+            nothing is known.
     """
 
     name: str
     support: Support
     is_continuous: bool
-    is_real: bool
+    ends: tuple[float, float] | None
 
 
 def _parts(distribution: Distribution) -> list[_Part]:
     """Returns what is known of each column, one for all where they are alike."""
+    if isinstance(distribution, Heterogeneous):
+        pairs = zip(distribution.sizes, distribution.distributions, strict=True)
+        return [part for size, own in pairs for part in _parts(own) * size]
     support, name = support_of(distribution), type(distribution).__name__
     if not support.columns:
         # Some draws of surfaces and between bounds do not follow their parameters.
-        bounds = (support.lower, support.upper, support.norm)
-        bounded = not support.whole and any(bound is not None for bound in bounds)
-        continuous = bounded or _is_continuous(distribution)
-        return [_Part(name, support, continuous, continuous and _is_real(distribution))]
+        bounded = _is_bounded(support)
+        ends = _ends(support) if bounded else _known_ends(distribution)
+        continuous = not support.whole and (bounded or _is_continuous(distribution))
+        return [_Part(name, support, continuous, ends)]
     return [
-        _Part(own.likelihood, own, not own.whole, False)
+        _Part(own.likelihood, own, not own.whole, _ends(own) if _is_bounded(own) else None)
         for _, number, own in support.columns
         for _ in range(number)
     ]
@@ -137,12 +147,10 @@ def _check_kinds(own: _Part, other: _Part) -> None:
 def _check_within(own: _Part, other: _Part) -> None:
     """Checks that the prior gives something to all that the posterior draws, as far as is known."""
     q, p = own.support, other.support
-    known = own.is_real or q.whole or q.lower is not None or q.upper is not None
-    if not known or (p.lower is None and p.upper is None):
+    low, high = _ends(p)
+    if own.ends is None or (low, high) == (-math.inf, math.inf):
         return
-    inf = float("inf")
-    under, over = (-inf if q.lower is None else q.lower), (inf if q.upper is None else q.upper)
-    low, high = (-inf if p.lower is None else p.lower), (inf if p.upper is None else p.upper)
+    under, over = own.ends
     # One-hot vectors are bits, and not the other way round.
     apart = p.one_hot and not q.one_hot
     if q.whole and p.whole:
@@ -160,14 +168,19 @@ def _check_within(own: _Part, other: _Part) -> None:
 
 def _range(part: _Part) -> str:
     s = part.support
+    low, high = part.ends or _ends(s)
     what = f" in steps of {s.spacing:g}" if s.whole and s.spacing != 1.0 else ""
-    what = " (one-hot)" if s.one_hot else what
-    ends = [end if bound is None else f"{bound:g}" for end, bound in _ends(s)]
-    return f"{s.likelihood}, {ends[0]} to {ends[1]}{what}"
+    return f"{s.likelihood}, {low:g} to {high:g}{' (one-hot)' if s.one_hot else what}"
 
 
-def _ends(support: Support) -> tuple[tuple[str, float | None], tuple[str, float | None]]:
-    return ("-infinity", support.lower), ("infinity", support.upper)
+def _is_bounded(support: Support) -> bool:
+    bounds = (support.lower, support.upper, support.norm)
+    return support.whole or any(bound is not None for bound in bounds)
+
+
+def _ends(support: Support) -> tuple[float, float]:
+    low, high = support.lower, support.upper
+    return (-math.inf if low is None else low), (math.inf if high is None else high)
 
 
 def _title(part: _Part) -> str:
@@ -178,19 +191,43 @@ def _title(part: _Part) -> str:
     )
 
 
-def _is_real(distribution: Distribution) -> bool:
-    """Whether a family of TFP takes all numbers: others say what their draws are mapped by."""
+def _space(distribution: Distribution) -> Any:
+    """Returns what maps all vectors to the draws of a density, where TFP knows it, or None."""
+    if isinstance(distribution, MixtureSameFamily):
+        return _space(distribution.components_distribution)
     try:
-        bijector = distribution.experimental_default_event_space_bijector()
+        return distribution.experimental_default_event_space_bijector()
     except (AttributeError, NotImplementedError, TypeError, ValueError):
-        return False
-    return isinstance(bijector, tfp.bijectors.Identity)
+        return None
+
+
+def _known_ends(distribution: Distribution) -> tuple[float, float] | None:
+    """Returns the ends of a density that nobody has described, as far as TFP knows them."""
+    space = _space(distribution)
+    if isinstance(space, (tfb.Exp, tfb.Softplus)):
+        return 0.0, math.inf
+    if isinstance(space, tfb.Sigmoid):
+        return (0.0, 1.0) if space.low is None else None
+    parts = getattr(space, "bijectors", [space])
+    return (-math.inf, math.inf) if all(map(_is_onto, parts)) else None
+
+
+def _is_onto(bijector: Any) -> bool:
+    """Whether a map takes all vectors to all vectors for sure."""
+    flow = getattr(bijector, "_flow", None)
+    known = (tfb.Identity, tfb.MaskedAutoregressiveFlow)
+    return isinstance(flow, LayeredFlow) or isinstance(bijector, known)
 
 
 def _is_continuous(distribution: Distribution) -> bool:
-    """Whether a distribution has a density for sure: draws that follow its parameters say so."""
+    """Whether a distribution has a density for sure, as where draws follow its parameters."""
+    if isinstance(distribution, (KernelDensity, NormalMixture)):
+        return True
+    if isinstance(distribution, TransformedDistribution):  # By a map with a slope.
+        return _is_continuous(distribution.distribution)
     kinds = tf.nest.flatten(distribution.reparameterization_type)
-    return all(kind == tfd.FULLY_REPARAMETERIZED for kind in kinds)
+    follows = all(kind == tfd.FULLY_REPARAMETERIZED for kind in kinds)
+    return follows or _space(distribution) is not None
 
 
 def check_missing(encode: Callable[[Tensor], Distribution], x: Tensor, weights: list[Any]) -> None:
