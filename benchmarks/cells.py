@@ -374,6 +374,8 @@ def _print(found: Any, reasons: collections.Counter[str], given: Sequence[str]) 
 
 
 def _cell(counts: collections.Counter[str]) -> str:
+    if not counts:  # Not begun in time.
+        return ""
     return "!" if counts["fell through"] else str(counts["trained"] or ".")
 
 
