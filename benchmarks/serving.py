@@ -223,17 +223,13 @@ def to_table(name: str, case: Mapping[str, Any]) -> Table:
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Measures, prints the tables, and returns the result."""
-    parser = argparse.ArgumentParser(
-        description=(__doc__ or "").splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = paired.parser_of(__doc__)
     add = parser.add_argument
     add("--batches", type=int, nargs="+", default=[1, 64, 1024], help="rows of a request")
     add("--rounds", type=int, default=10, help="turns of each contender")
     add("--calls", type=int, default=100, help="requests of a turn")
     add("--latents", type=int, default=40)
     add("--hidden", type=int, default=300)
-    add("--output", type=Path, help="file for the result as JSON")
     add("--anyway", action="store_true", help="write figures of a busy machine too")
     settings = parser.parse_args(arguments)
     result = measure(settings)

@@ -196,10 +196,7 @@ def table_of_kills(runs: Sequence[dict[str, Any]]) -> Table:
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Soaks, kills, prints the tables, and returns the result."""
-    parser = argparse.ArgumentParser(
-        description=(__doc__ or "").splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = paired.parser_of(__doc__)
     add = parser.add_argument
     add("--cycles", type=paired.positive, help="of fit, evaluate, export and load")
     add("--minutes", type=float, help="after which no cycle begins")
@@ -207,7 +204,6 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     add("--kinds", nargs="+", choices=KINDS, default=KINDS, help="of data, where a run is killed")
     add("--threads", type=paired.positive, default=4, help="that ask an export meanwhile")
     add("--signatures", nargs="+", help="of the exports, encode among them; the standard ones")
-    add("--output", type=Path, help="file for the result as JSON")
     settings = parser.parse_args(arguments)
     if not (settings.cycles or settings.kills):
         parser.error("ask for `--cycles`, `--kills` or both")

@@ -17,7 +17,6 @@ __all__ = [
     "Shape",
     "Tensor",
     "event_tuple",
-    "kind_of",
     "register",
     "whole_number",
 ]
@@ -50,19 +49,6 @@ def event_tuple(event_shape: int | Sequence[int] | tf.TensorShape) -> Shape:
             f"Received: event_shape={event_shape!r}"
         )
     return sizes
-
-
-def kind_of(value: Any) -> str:
-    """Returns what came in place of an object, in words: its class, or that it is one.
-
-    Example:
-        >>> from tfvae._typing import kind_of
-        >>> kind_of(3), kind_of(tfvae.VAE)
-        ('int', 'the class VAE, and no object of it such as `VAE(...)`')
-    """
-    if isinstance(value, type):
-        return f"the class {value.__name__}, and no object of it such as `{value.__name__}(...)`"
-    return type(value).__name__
 
 
 def whole_number(name: str, value: Any, least: int = 1) -> int:

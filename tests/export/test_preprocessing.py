@@ -106,6 +106,34 @@ def test_what_comes_of_it_is_checked_as_data_is(tmp_path):
         encode(x=tf.constant(BITS))
 
 
+class Some(keras.layers.Layer):
+    """Returns the first rows, or those of even numbers alone."""
+
+    def __init__(self, first=None):
+        super().__init__()
+        self.first = first
+
+    def call(self, inputs):
+        even = tf.reduce_all(inputs % 2 == 0, axis=1)
+        return inputs[: self.first] if self.first else tf.boolean_mask(inputs, even)
+
+    def compute_output_shape(self, shape):
+        return shape
+
+
+def test_what_drops_rows_is_refused(tmp_path):
+    """As soon as it can be known: answers would belong to other rows than were sent."""
+    vae, numbers = mlp_vae(), keras.Input((6,), dtype="int32")
+    with pytest.raises(ValueError, match=r"one example of each.*'two'.*Received: 2 of 3"):
+        Preprocessing(vae, keras.Model(numbers, Some(first=2)(numbers), name="two"))
+    even = keras.Model(numbers, Some()(numbers), name="even")
+    vae.export(tmp_path / "1", signatures=["encode"], preprocessing=even, verbose=False)
+    encode = tf.saved_model.load(str(tmp_path / "1")).signatures["encode"]
+    assert len(encode(x=tf.zeros([3, 6], tf.int32))["z_mean"]) == 3
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"`encode`: .*Received: 2 of 3"):
+        encode(x=tf.repeat([[0], [1], [0]], 6, axis=1))
+
+
 def test_what_does_not_fit_is_refused(tmp_path):
     vae, dense = mlp_vae(), keras.layers.Dense(6)
     for given, message in [

@@ -23,11 +23,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 # Whatever the rest of a batch does, noise and scores of a row are those of one device.
 SHOWN = ("arrays",)
-# Of the gradients of loops within loops TensorFlow's rewriting makes graphs that fail where one
-# process has several devices.
-NOT_REWRITTEN = ("kind full_covariance",)
 HALF = ("half precision",)
-FURTHER = [name for name in CASES if name not in SHOWN + NOT_REWRITTEN + HALF]
+FURTHER = [name for name in CASES if name not in SHOWN + HALF]
 
 
 def differences(number, names, rewrites=True):
@@ -68,7 +65,6 @@ def test_two_devices_give_what_one_gives_in_all_cases(first):
 @pytest.mark.exhaustive
 def test_three_devices_and_loops_give_what_one_gives():
     assert_agree(differences(3, ("arrays", "batches of one row")))
-    assert_agree(differences(2, NOT_REWRITTEN, rewrites=False))
 
 
 @pytest.mark.slow

@@ -47,7 +47,9 @@ def test_what_is_frozen_after_compile_stays_as_it_is_and_is_named_once():
     vae.fit(X, verbose=0)
     vae.encoder.trainable = False
     before = vae.get_weights()
-    with pytest.warns(UserWarning, match=r"^The weights \S+ \S+ \S+ and others were frozen since"):
+    with pytest.warns(
+        UserWarning, match=r"^The weights \S+ \S+ \S+ and \d+ more were frozen since"
+    ):
         vae.fit(X, verbose=0)
     frozen = {id(weight) for weight in vae.encoder.weights}
     for weight, old in zip(vae.weights, before, strict=True):

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfvae._typing import Tensor
+from tfvae._words import some_of
 from tfvae.checking.findings import Finding
 from tfvae.checking.subject import Subject
 from tfvae.training.weights import Weights
@@ -31,7 +32,7 @@ def of_training(subject: Subject) -> Iterator[Finding]:
         yield Finding(
             name,
             "note",
-            f"Frozen: {_some(frozen)}.",
+            f"Frozen: {some_of(frozen)}.",
             "If that is not meant: `trainable = True`, then `compile`.",
         )
     else:
@@ -55,7 +56,7 @@ def of_gradients(subject: Subject) -> Iterator[Finding]:
         yield Finding(
             name,
             "fault",
-            f"Not finite: the gradients of {_some(bad)}.",
+            f"Not finite: the gradients of {some_of(bad)}.",
             "Look for roots and logarithms of zero, and for scales without a floor.",
         )
         return
@@ -69,14 +70,14 @@ def of_gradients(subject: Subject) -> Iterator[Finding]:
         yield Finding(
             name,
             "warning",
-            f"No gradient comes to {_some(idle)}: nothing that is scored depends on them.",
+            f"No gradient comes to {some_of(idle)}: nothing that is scored depends on them.",
             "Freeze or remove them; look for roundings, `tf.stop_gradient`, dead activations.",
         )
     elif hidden:
         yield Finding(
             name,
             "note",
-            f"The objective as it stands gives {_some(hidden)} no gradient, the ELBO does.",
+            f"The objective as it stands gives {some_of(hidden)} no gradient, the ELBO does.",
             "Expected of schedules that begin at zero, and of draws that carry none.",
         )
     else:
@@ -106,8 +107,3 @@ def _finite(gradient: Any) -> bool:
 
 def _no(gradient: Any) -> bool:
     return gradient is None or not np.any(tf.convert_to_tensor(gradient))
-
-
-def _some(names: list[str]) -> str:
-    names = list(dict.fromkeys(names))
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} others" if len(names) > 3 else "")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tfvae import layers
-from tfvae._typing import kind_of
+from tfvae._words import kind_of
 
 __all__ = ["Column", "Table"]
 

@@ -11,9 +11,10 @@ import tensorflow as tf
 from tfvae._config import check_count
 from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Seed, Tensor
+from tfvae._words import counted
 from tfvae.data.spec import CONTEXT
 from tfvae.evaluation.annealer import ENDS, Annealer
-from tfvae.evaluation.estimate import Estimate, Shown, counted, render_table
+from tfvae.evaluation.estimate import Estimate, Shown, render_table
 from tfvae.evaluation.streaming import Stream, filled, progress
 from tfvae.models import LatentVariableModel
 

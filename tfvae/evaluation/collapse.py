@@ -13,13 +13,14 @@ import tensorflow as tf
 
 from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Seed, Tensor
+from tfvae._words import counted
 from tfvae.distributions import NormalMixture
 from tfvae.distributions.gaussian import as_diagonal_normal
 from tfvae.distributions.statistics import centre
 from tfvae.evaluation.activity import ACTIVE, Moments, posterior_means
 from tfvae.evaluation.causes import Facts, likely_cause
 from tfvae.evaluation.decomposition import decompose
-from tfvae.evaluation.estimate import Shown, counted, render_table
+from tfvae.evaluation.estimate import Shown, render_table
 from tfvae.evaluation.ledger import Decomposition
 from tfvae.evaluation.partners import Pool
 from tfvae.evaluation.streaming import Stream

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Estimate", "OfDraws", "Shown", "counted", "data_frame", "render_table"]
+__all__ = ["Estimate", "OfDraws", "Shown", "data_frame", "render_table"]
 
 
 class Shown:
@@ -284,17 +284,6 @@ def render_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str
     with console.capture() as capture:
         console.print(table)
     return "\n".join(line.rstrip() for line in capture.get().rstrip().splitlines())
-
-
-def counted(number: int, what: str) -> str:
-    """Returns how many there are of what is named in the singular.
-
-    Example:
-        >>> from tfvae.evaluation.estimate import counted
-        >>> counted(1, "point"), counted(20, "point")
-        ('1 point', '20 points')
-    """
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def data_frame(rows: Sequence[Mapping[str, Any]], index: str) -> Any:

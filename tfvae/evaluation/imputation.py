@@ -14,7 +14,8 @@ import tensorflow as tf
 from tfvae._config import check_count
 from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Seed, Tensor
-from tfvae.evaluation.estimate import Shown, counted, render_table
+from tfvae._words import counted
+from tfvae.evaluation.estimate import Shown, render_table
 from tfvae.evaluation.streaming import Stream, progress
 from tfvae.graph.imputation import Imputer, completed
 from tfvae.models import DirectedModel, LatentVariableModel

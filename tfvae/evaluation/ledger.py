@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfvae._words import counted
 from tfvae.evaluation.aggregation import Aggregated
 from tfvae.evaluation.dimensions import Dimensions
-from tfvae.evaluation.estimate import Estimate, Shown, counted, data_frame, render_table
+from tfvae.evaluation.estimate import Estimate, Shown, data_frame, render_table
 from tfvae.evaluation.likelihood import LogLikelihood
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from tqdm import tqdm
 from tfvae._config import check_count
 from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Seed, Tensor
+from tfvae._words import counted
 from tfvae.evaluation.curve import Curve
-from tfvae.evaluation.estimate import OfDraws, counted
+from tfvae.evaluation.estimate import OfDraws
 from tfvae.evaluation.pareto import largest_k
 from tfvae.evaluation.proposals import Encoder, Proposal, check_proposal
 from tfvae.evaluation.record import Record

@@ -11,7 +11,8 @@ import numpy as np
 import tensorflow_probability as tfp
 
 from tfvae._config import check_amount
-from tfvae._typing import Distribution, Tensor, kind_of
+from tfvae._typing import Distribution, Tensor
+from tfvae._words import kind_of
 from tfvae.distributions.defensive import DefensiveMixture
 from tfvae.distributions.gaussian import as_diagonal_normal
 from tfvae.evaluation.refinement import Refinement

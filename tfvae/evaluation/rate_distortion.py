@@ -12,9 +12,10 @@ import keras
 import numpy as np
 
 from tfvae._config import check_amount
-from tfvae._typing import Seed, kind_of
+from tfvae._typing import Seed
+from tfvae._words import counted, kind_of
 from tfvae.evaluation.decomposition import decompose
-from tfvae.evaluation.estimate import Estimate, Shown, counted, data_frame, render_table
+from tfvae.evaluation.estimate import Estimate, Shown, data_frame, render_table
 from tfvae.evaluation.ledger import Decomposition
 from tfvae.evaluation.streaming import Stream, progress
 from tfvae.evaluation.units import discrete_elements

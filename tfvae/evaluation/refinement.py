@@ -14,7 +14,8 @@ import tensorflow_probability as tfp
 from tfvae._config import check_amount, check_count
 from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Distribution, Seed, Tensor
-from tfvae.evaluation.estimate import Estimate, Shown, counted, render_table
+from tfvae._words import counted
+from tfvae.evaluation.estimate import Estimate, Shown, render_table
 from tfvae.evaluation.streaming import Stream, progress
 from tfvae.layers.origin import Origin, with_origin
 from tfvae.learning.semi_amortised import checked_origin, refinable

@@ -11,7 +11,8 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfvae._config import check_count
-from tfvae._typing import Tensor, kind_of
+from tfvae._typing import Tensor
+from tfvae._words import kind_of
 from tfvae.data.source import check_form
 from tfvae.models import LatentVariableModel
 from tfvae.training.guard import check_finite

@@ -15,7 +15,9 @@ import keras
 import tensorflow as tf
 
 from tfvae._protocols import Served
-from tfvae._typing import Tensor, kind_of
+from tfvae._typing import Tensor
+from tfvae._words import kind_of
+from tfvae.data.checks import assertion
 from tfvae.data.spec import CONTEXT
 from tfvae.export.portable import PORTABLE
 from tfvae.export.requests import checked_raw, end_of
@@ -37,7 +39,8 @@ class Preprocessing:
 
     Raises:
         TypeError: One is no Keras model that knows its input.
-        ValueError: There is no such part, or it has another shape.
+        ValueError: There is no such part, it has another shape, or the network makes another
+            number of examples of those that it is given.
 
     Example:
         >>> from tfvae.demo import vae
@@ -81,7 +84,7 @@ class Preprocessing:
                 with tf.control_dependencies(checks):
                     raw = tf.identity(raw)
                 made = with_rows(
-                    lambda raw, network=network: {"made": network(raw, training=False)},
+                    lambda raw, network=network: {"made": _row_by_row(network, raw, place)},
                     {"raw": raw},
                 )["made"]
                 found[key] = tf.cast(made, self._model.data.specs()[name].dtype)
@@ -111,7 +114,7 @@ class Preprocessing:
             spec = self._spec(name, name)
             ends = [end_of(self._model)] if name == self._model.data.observed[0] else []
             each = [tf.fill(self._shape(name), float(row % 2)) for row in range(rows)]
-            found |= dict.fromkeys((name, *ends), tf.cast(tf.stack(each), spec.dtype))
+            found |= dict.fromkeys((name, *ends), _of_type(tf.stack(each), spec.dtype))
         return {**inputs, **found} if found else inputs
 
     def description(self) -> dict[str, Any]:
@@ -159,3 +162,34 @@ class Preprocessing:
                 f"the model takes, of shape {expected}. Received: '{network.name}' from "
                 f"{self._shape(name)} to {shape}"
             )
+        # Shapes of a graph tell what is dropped whatever the values are, without any.
+        three = tf.TensorSpec([3, *self._shape(name)], network.inputs[0].dtype)
+        made = tf.function(lambda raw: _row_by_row(network, raw, ""), autograph=False)
+        made.get_concrete_function(three)
+
+
+def _row_by_row(network: Any, raw: Tensor, place: str) -> Tensor:
+    """Returns what a network makes of examples, after a check that it is one of each.
+
+    Raises:
+        ValueError: It is not, as shapes tell before any values are known.
+        tf.errors.InvalidArgumentError: It is not, as the graph finds when it runs.
+    """
+    made = network(raw, training=False)
+    said = (
+        f"{place}`preprocessing` must make one example of each that it is given, and network "
+        f"'{network.name}' makes more or fewer: answers would belong to other rows. Leave out "
+        "layers that drop or repeat rows."
+    )
+    if not made.shape[:1].is_compatible_with(raw.shape[:1]):
+        raise ValueError(f"{said} Received: {made.shape[0]} of {raw.shape[0]}")
+    same = tf.shape(made)[0] == tf.shape(raw)[0]
+    text = f"{said} Received: {{}} of {{}}."
+    with tf.control_dependencies([assertion(same, text, tf.shape(made)[0], tf.shape(raw)[0])]):
+        return tf.identity(made)
+
+
+def _of_type(numbers: Tensor, dtype: tf.DType) -> Tensor:
+    return (
+        tf.as_string(tf.cast(numbers, "int32")) if dtype == tf.string else tf.cast(numbers, dtype)
+    )

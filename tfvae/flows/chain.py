@@ -8,7 +8,8 @@ from typing import Any
 import tensorflow as tf
 
 from tfvae._stored import made_again, objects_config
-from tfvae._typing import Tensor, kind_of
+from tfvae._typing import Tensor
+from tfvae._words import kind_of
 from tfvae.flows.base import Flow, register_flow
 
 __all__ = ["Chain"]

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 import keras
 
-from tfvae._typing import Distribution, Shape, Tensor, kind_of
+from tfvae._typing import Distribution, Shape, Tensor
+from tfvae._words import kind_of
 from tfvae.graph.checks import check_distribution
 from tfvae.priors import Prior
 

@@ -12,6 +12,7 @@ import tensorflow_probability as tfp
 from tfvae._config import check_count
 from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Seed, Tensor
+from tfvae._words import some_of
 from tfvae.data.spec import CONTEXT
 from tfvae.evaluation.estimate import render_table
 from tfvae.latents.codes import check_latents, latent_names
@@ -66,9 +67,8 @@ class Calibration:
         off = np.nonzero(self.p_values < _LEVEL / len(self.names))[0]
         if not len(off):
             return None
-        shown = ", ".join(f"{self.names[k]} ({self._how(k)})" for k in off[:8])
-        more = f" and {len(off) - 8} more" if len(off) > 8 else ""
-        return f"q(z|x) is not p(z|x) in {len(off)} of {len(self.names)} dimensions: {shown}{more}."
+        shown = some_of((f"{self.names[k]} ({self._how(k)})" for k in off), most=8)
+        return f"q(z|x) is not p(z|x) in {len(off)} of {len(self.names)} dimensions: {shown}."
 
     def _how(self, k: int) -> str:
         shares = self.shares[:, k]

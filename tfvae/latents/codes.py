@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tfvae._typing import kind_of
+from tfvae._words import kind_of
 from tfvae.distributions.statistics import centre
 from tfvae.evaluation.streaming import Stream
 from tfvae.models import LatentVariableModel

@@ -13,7 +13,8 @@ from tensorflow_probability.python.bijectors.bijector import AutoCompositeTensor
 from tfvae._precision import full_dtype, full_precision
 from tfvae._snapshots import values_of, with_values
 from tfvae._stored import made_again, objects_config
-from tfvae._typing import Distribution, Tensor, kind_of, register
+from tfvae._typing import Distribution, Tensor, register
+from tfvae._words import kind_of
 from tfvae.layers.base import DistributionLayer
 from tfvae.layers.coercible import distribution_of
 from tfvae.networks.made import MADE

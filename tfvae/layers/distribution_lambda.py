@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from tfvae._precision import full_precision, uncast
 from tfvae._stored import function_config, function_from_config
-from tfvae._typing import Distribution, kind_of, register
+from tfvae._typing import Distribution, register
+from tfvae._words import kind_of
 from tfvae.distributions.open_support import opened
 from tfvae.layers.base import DistributionLayer, traced_spec
 from tfvae.layers.conversion import is_method

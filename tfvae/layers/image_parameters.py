@@ -9,7 +9,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfvae._typing import Shape, Tensor, kind_of, register
+from tfvae._typing import Shape, Tensor, register
+from tfvae._words import kind_of
 from tfvae.layers.adapted import Adapted
 from tfvae.layers.base import DistributionLayer, IndependentLayer
 from tfvae.layers.categorical import IndependentCategorical

@@ -13,7 +13,8 @@ import tensorflow_probability as tfp
 
 from tfvae._precision import uncast
 from tfvae._stored import function_config, function_from_config
-from tfvae._typing import Distribution, Tensor, kind_of, register
+from tfvae._typing import Distribution, Tensor, register
+from tfvae._words import kind_of
 from tfvae.distributions.kl import closed_form_kl
 from tfvae.layers.coercible import distribution_of
 from tfvae.layers.stored_distribution import (

@@ -8,7 +8,8 @@ import tensorflow_probability as tfp
 
 from tfvae._precision import full_precision
 from tfvae._stored import made_again, objects_config
-from tfvae._typing import Distribution, Tensor, kind_of, register, whole_number
+from tfvae._typing import Distribution, Tensor, register, whole_number
+from tfvae._words import kind_of
 from tfvae.flows import Flow
 from tfvae.layers.base import DistributionLayer
 

@@ -11,7 +11,8 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfvae import layers
-from tfvae._typing import Distribution, Tensor, kind_of
+from tfvae._typing import Distribution, Tensor
+from tfvae._words import kind_of
 from tfvae.distributions.finite import element_states
 from tfvae.models.one_prior import checked_prior
 from tfvae.priors import Prior

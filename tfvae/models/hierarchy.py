@@ -8,7 +8,8 @@ from typing import Any
 import keras
 
 from tfvae._stored import made_again, objects_config
-from tfvae._typing import kind_of, register
+from tfvae._typing import register
+from tfvae._words import kind_of
 from tfvae.graph.graph import Graph
 from tfvae.graph.parts import Network, Root
 from tfvae.graph.posteriors import Levels

@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfvae._stored import made_again, objects_config
-from tfvae._typing import Distribution, Tensor, kind_of, register
+from tfvae._typing import Distribution, Tensor, register
+from tfvae._words import kind_of
 from tfvae.graph.graph import Graph
 from tfvae.graph.parts import CONTEXT, Network, Root
 from tfvae.graph.posteriors import Networks

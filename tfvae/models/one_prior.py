@@ -11,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfvae._random import fold_in, stateless_seed
-from tfvae._typing import Tensor, kind_of
+from tfvae._typing import Tensor
+from tfvae._words import kind_of
 from tfvae.data.source import check_form
 from tfvae.graph.parts import Root, takes_context
 from tfvae.models.base import LatentVariableModel

@@ -7,7 +7,8 @@ from typing import Any
 import keras
 
 from tfvae._stored import made_again, objects_config
-from tfvae._typing import Distribution, Shape, Tensor, kind_of, register
+from tfvae._typing import Distribution, Shape, Tensor, register
+from tfvae._words import kind_of
 from tfvae.priors.base import Prior
 
 __all__ = ["Conditional"]

@@ -9,7 +9,8 @@ import tensorflow_probability as tfp
 
 from tfvae import flows
 from tfvae._stored import made_again, objects_config
-from tfvae._typing import Distribution, Shape, Tensor, event_tuple, kind_of, register
+from tfvae._typing import Distribution, Shape, Tensor, event_tuple, register
+from tfvae._words import kind_of
 from tfvae.priors.base import Prior
 from tfvae.priors.standard_normal import StandardNormal
 

@@ -8,7 +8,8 @@ import keras
 
 from tfvae._precision import full_precision
 from tfvae._stored import made_again, objects_config, parts_config
-from tfvae._typing import Distribution, Shape, Tensor, kind_of, register
+from tfvae._typing import Distribution, Shape, Tensor, register
+from tfvae._words import kind_of
 from tfvae.layers.base import DistributionLayer
 from tfvae.priors.base import Prior
 

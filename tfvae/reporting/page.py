@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from tfvae._config import check_count
-from tfvae._typing import Seed, kind_of
+from tfvae._typing import Seed
+from tfvae._words import kind_of
 from tfvae.evaluation.streaming import first_rows
 from tfvae.export.folders import file_written_beside
 from tfvae.models import LatentVariableModel

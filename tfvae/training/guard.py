@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tfvae._tracing import noting_graphs
 from tfvae._typing import Tensor
+from tfvae._words import some_of
 from tfvae.learning import Best, GoBack, Raise, Remedy, Skip
 from tfvae.training.placement import strategy_of
 from tfvae.training.states import Kept, kept, put_back, variables_of
@@ -110,7 +111,7 @@ class Guard:
         """
         names = [name for name in not_finite(self._model) if name not in self._exempt]
         if names:
-            self._meet(f"the weights {_some(names)}")
+            self._meet(f"the weights {some_of(names)}")
 
     def keep_best(self, to: Best, logs: Mapping[str, Any]) -> None:
         """Keeps the state after an epoch, if it is the best so far."""
@@ -181,7 +182,7 @@ class Guard:
             state = f"Weights and optimizer are back in their state after {self._kept_at} updates."
         self.forget()
         if self._exempt:
-            state += f" Not finite from the beginning were {_some(sorted(self._exempt))}."
+            state += f" Not finite from the beginning were {some_of(sorted(self._exempt))}."
         raise FloatingPointError(
             f"Training stopped after {updates} updates: not finite are {what}.{where} {state} "
             f"{_ADVICE}"
@@ -223,8 +224,7 @@ def check_agreement(model: Any) -> None:
         names = [v.path for v, differs in zip(variables, differing, strict=True) if differs]
         raise ValueError(
             "Workers train one model together, and this one has other numbers than the rest. "
-            f"Received: other values of {', '.join(names[:3])}"
-            f"{' and others' if len(names) > 3 else ''}. Have all workers make the model by the "
+            f"Received: other values of {some_of(names)}. Have all workers make the model by the "
             "same program, read the same data in the same order, and load or go on from the same "
             "files."
         )
@@ -256,8 +256,8 @@ def check_finite(model: Any, what: str) -> None:
 def not_finite_weights(names: list[str], consequence: str) -> str:
     """Returns what is said of weights that are not finite."""
     return (
-        f"{consequence}: its weights {_some(names)} hold NaN or infinite values. Load weights from "
-        "before they did, or make the model anew and train it with a lower learning rate."
+        f"{consequence}: its weights {some_of(names)} hold NaN or infinite values. Load weights "
+        "from before they did, or make the model anew and train it with a lower learning rate."
     )
 
 
@@ -265,10 +265,6 @@ def _is_bad(weight: Any) -> bool:
     value = np.asarray(weight)
     bad = np.isinf(value) if getattr(weight, "may_lack_entries", False) else ~np.isfinite(value)
     return bool(bad.any())
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (" and others" if len(names) > 3 else "")
 
 
 def _bad_logs(logs: Mapping[str, Any]) -> str:

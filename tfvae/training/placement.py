@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 from keras.src.utils.tracking import no_automatic_dependency_tracking
 
+from tfvae._words import some_of
 from tfvae.learning import Scheme
 from tfvae.training.logs import LOSS, Mean
 
@@ -120,7 +121,7 @@ def check_placement(model: Any, optimizer: Any, scheme: Scheme, jit_compile: boo
             raise ValueError(
                 "All parts of a model of several devices are made in the scope of its strategy, "
                 "the model among them. Received: a model made outside, of parts made within: "
-                f"{_some(inside)}."
+                f"{some_of(inside)}."
             )
         return
     name = f"{type(strategy).__name__} with {strategy.num_replicas_in_sync} replicas"
@@ -156,7 +157,7 @@ def check_placement(model: Any, optimizer: Any, scheme: Scheme, jit_compile: boo
         raise ValueError(
             "All parts of a model of several devices are made in the scope of its strategy: "
             f"networks, priors, model and optimizer. Received, made outside of that of {name}: "
-            f"{_some(outside)}."
+            f"{some_of(outside)}."
         )
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
@@ -173,7 +174,3 @@ def _is_made_within(strategy: tf.distribute.Strategy, variable: Any) -> bool:
 
 def _is_of_several(variable: Any) -> bool:
     return isinstance(variable.value, tf.distribute.DistributedValues)
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (" and others" if len(names) > 3 else "")

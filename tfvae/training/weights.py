@@ -8,6 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfvae._words import some_of
+
 __all__ = ["Weights"]
 
 
@@ -48,12 +50,12 @@ class Weights:
         if added:
             self._trained = before
             raise ValueError(
-                f"The weights {_some(added)} were frozen when the model was compiled, and its "
+                f"The weights {some_of(added)} were frozen when the model was compiled, and its "
                 "optimizer does not know them. Call `compile` again."
             )
         frozen = [w.path for w in model.weights if id(w) in before - self._trained]
         self._warn(
-            f"The weights {_some(frozen)} were frozen since the model was compiled, and stay as "
+            f"The weights {some_of(frozen)} were frozen since the model was compiled, and stay as "
             "they are."
         )
         model.functions.forget()
@@ -69,7 +71,7 @@ class Weights:
         if found:
             raise ValueError(
                 "This model reads variables that Keras does not know, so that they would never be "
-                f"trained nor stored: {_some(found)}. Make them by `add_weight` in the layer or "
+                f"trained nor stored: {some_of(found)}. Make them by `add_weight` in the layer or "
                 "prior that reads them, or by `tf.Variable(..., trainable=False)` where they are "
                 "to stay as they are."
             )
@@ -89,13 +91,13 @@ class Weights:
         if len(without) == len(pairs):
             raise ValueError(
                 "No weight of this model gets a gradient: what the objective reads depends on none "
-                f"of {_some(without)}. Look for draws without gradients, roundings and "
+                f"of {some_of(without)}. Look for draws without gradients, roundings and "
                 "`tf.stop_gradient`."
             )
         if without:
             self._warn(
-                f"The weights {_some(without)} get no gradient and stay as they are: nothing that "
-                "the objective reads depends on them. Freeze them, by `trainable = False`, or "
+                f"The weights {some_of(without)} get no gradient and stay as they are: nothing "
+                "that the objective reads depends on them. Freeze them, by `trainable = False`, or "
                 "remove them."
             )
         kept = [(gradient, weight) for gradient, weight in pairs if gradient is not None]
@@ -105,7 +107,3 @@ class Weights:
         if text not in self._said:
             self._said.add(text)
             warnings.warn(text, UserWarning, stacklevel=2)
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (" and others" if len(names) > 3 else "")
