@@ -2,6 +2,7 @@
 
 from tfvae.distributions.aggregated import AggregatedPosterior, EntropyEstimate
 from tfvae.distributions.autoregressive import Autoregressive
+from tfvae.distributions.bernoulli import Bernoulli
 from tfvae.distributions.discretized_logistic import DiscretizedLogistic
 from tfvae.distributions.factors import as_factors
 from tfvae.distributions.finite import element_states
@@ -29,6 +30,7 @@ from tfvae.distributions.zero_inflated import ZeroInflated
 __all__ = [
     "AggregatedPosterior",
     "Autoregressive",
+    "Bernoulli",
     "DiscretizedLogistic",
     "EntropyEstimate",
     "FullNormal",

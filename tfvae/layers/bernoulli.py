@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
-import tensorflow_probability as tfp
 
 from tfvae._typing import Distribution, Tensor, register
+from tfvae.distributions.bernoulli import Bernoulli
 from tfvae.layers.base import IndependentLayer, TypedDraws
 
 __all__ = ["IndependentBernoulli"]
-
-tfd = tfp.distributions
 
 
 @register
@@ -33,7 +31,7 @@ class IndependentBernoulli(TypedDraws, IndependentLayer):
         **kwargs: See `DistributionLayer`.
 
     Returns:
-        `tfd.Independent(tfd.Bernoulli)`, batch shape `[...]`, event shape `E`.
+        `tfd.Independent` of a `tfd.Bernoulli`, batch shape `[...]`, event shape `E`.
 
     Example:
         >>> layer = tfvae.layers.IndependentBernoulli((28, 28, 1))
@@ -57,4 +55,4 @@ class IndependentBernoulli(TypedDraws, IndependentLayer):
 
     @classmethod
     def _element(cls, logits: Tensor, *, validate_args: bool, dtype: Any) -> Distribution:
-        return tfd.Bernoulli(logits, dtype=dtype, validate_args=validate_args)
+        return Bernoulli(logits, dtype=dtype, validate_args=validate_args)
