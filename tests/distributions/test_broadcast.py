@@ -56,6 +56,7 @@ MAKERS = {
 ALONE = {
     "AggregatedPosterior",
     "Autoregressive",
+    "Bernoulli",
     "EntropyEstimate",
     "Hierarchy",
     "KernelDensity",

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from tfvae._typing import kind_of
+from tfvae._words import kind_of
 from tfvae.evaluation.aggregation import Aggregated
 from tfvae.evaluation.annealing import AnnealedLogLikelihood
 from tfvae.evaluation.dimensions import OfDimensions

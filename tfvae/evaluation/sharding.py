@@ -11,7 +11,7 @@ from typing import IO, Any, Generic, TypeVar
 
 import numpy as np
 
-from tfvae._typing import kind_of
+from tfvae._words import kind_of
 from tfvae.export.folders import file_written_beside
 
 __all__ = ["Part", "Shard", "Stored"]

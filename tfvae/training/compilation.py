@@ -40,8 +40,9 @@ _BATCH_METHODS = [
 # Of one model: each size of a last batch has one of its own.
 _MOST_FUNCTIONS = 32
 
-# Seconds: what XLA takes to compile the steps of a model, and what it saves of each.
-_COMPILING, _SAVED, _SAVED_BY_WORK = 5.0, 2e-4, 2.5e-11
+# Seconds: what XLA takes to compile the steps of a model, and what it saves of each, and of what
+# work in them goes beyond that of a small model.
+_COMPILING, _SAVED, _SAVED_BY_WORK, _LITTLE_WORK = 3.0, 2e-4, 2.5e-11, 1e7
 _STEPS = {"train", "test"}
 # The same of one function of an evaluation, and of each pass of a z through a model.
 _COMPILING_ONE, _SAVED_BY_PASS, _SAVED_BY_PASS_AND_WEIGHT = 2.0, 2e-7, 3e-12
@@ -55,9 +56,9 @@ _STEPS_AT_ONCE = 10
 def xla_pays(steps: int, work: float) -> bool:
     """Returns whether steps save more time by XLA than it takes to compile them.
 
-    Measured on two cores: the functions of training and validation take 3 to 5 s more to compile,
-    and steps of a model of 6-5-2, of one of 64-256-16 at batch 50 and of one of 784-300-300-40 at
-    batch 100 save 0.2, 0.2 and 2 ms or more.
+    Measured on two idle cores, of models of 6-5-2, of 64-256-16 at batch 50, of 256-200-200-10 and
+    of 784-300-300-40 at batch 100: the functions of training take 1.5, 1.7, 2.5 and 1.8 s more to
+    compile, with validation 2.2, 2.7, 3.7 and 3.0 s, and each step saves 0.2, 0.2, 0.4 and 2.2 ms.
 
     Args:
         steps: How many are to come.
@@ -65,10 +66,10 @@ def xla_pays(steps: int, work: float) -> bool:
 
     Example:
         >>> from tfvae.training.compilation import xla_pays
-        >>> xla_pays(600, 2e6), xla_pays(25_000, 7e7)
+        >>> xla_pays(1_000, 7e7), xla_pays(2_000, 7e7)
         (False, True)
     """
-    return steps * (_SAVED + _SAVED_BY_WORK * work) > _COMPILING
+    return steps * (_SAVED + _SAVED_BY_WORK * max(0.0, work - _LITTLE_WORK)) > _COMPILING
 
 
 def xla_pays_once(passes: float, weights: int, pairs: float = 0.0) -> bool:
