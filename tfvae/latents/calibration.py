@@ -67,7 +67,7 @@ class Calibration:
         off = np.nonzero(self.p_values < _LEVEL / len(self.names))[0]
         if not len(off):
             return None
-        shown = some_of((f"{self.names[k]} ({self._how(k)})" for k in off), most=8)
+        shown = some_of((f"{self.names[k]} ({self._how(int(k))})" for k in off), most=8)
         return f"q(z|x) is not p(z|x) in {len(off)} of {len(self.names)} dimensions: {shown}."
 
     def _how(self, k: int) -> str:
