@@ -23,6 +23,7 @@ import tensorflow as tf
 from tensorflow.python.autograph.core import config
 from tensorflow.python.autograph.impl import conversion
 from tensorflow.python.eager import context
+from tensorflow.python.framework import ops
 
 import tfvae
 from tests.executables import release_executables
@@ -61,6 +62,18 @@ class _AsItStands(config.DoNotConvert):
 config.CONVERSION_RULES = (_AsItStands("tfvae"), *config.CONVERSION_RULES)
 
 
+# Each operation of a graph keeps the lines of Python that made it, some hundred deep under pytest,
+# which takes a tenth of the time of all tests. Those of files have none either.
+_create = ops._create_c_op
+
+
+def _created_without_lines(*args, **kwargs):
+    return _create(*args, **{**kwargs, "extract_traceback": _converts})
+
+
+ops._create_c_op = _created_without_lines
+
+
 # An export is loaded and asked before it is kept, which is half of its time: in tests of exports
 # alone, since the others ask what they have written by themselves.
 _verifies = True
@@ -76,13 +89,13 @@ writer.Preprocessing.examples = _where_exports_are_tested(writer.Preprocessing.e
 
 
 def pytest_xdist_auto_num_workers(config):
-    """As many processes as there are cores for the quick tests, and no fewer than four for others.
+    """As many processes as there are cores for the quick tests, and no fewer than three for others.
 
-    To start one takes some ten seconds. Each keeps what XLA has compiled, so that four of them grow
-    half as large as two.
+    To start one takes some ten seconds. Three of them keep two cores busy where one waits for a
+    program, and grow less than two do.
     """
     cores = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2, 8)
-    return cores if "not slow" in config.option.markexpr else max(cores, 4)
+    return cores if "not slow" in config.option.markexpr else max(cores, 3)
 
 
 def pytest_addoption(parser):
@@ -93,6 +106,9 @@ def pytest_addoption(parser):
         "the third of five shares.",
     )
 
+
+# How many quick tests take as long as a slow one.
+_SLOW = 10
 
 # Whose slow tests run programs from end to end, and whose belong to each share.
 _PROGRAMS, _ALWAYS = {"examples", "benchmarks"}, "golden"
@@ -138,6 +154,13 @@ def pytest_collection_modifyitems(config, items):
     left_out = {i for i in items if i.get_closest_marker("exhaustive") and not runs(i)}
     config.hook.pytest_deselected(items=list(left_out))
     items[:] = [item for item in items if item not in left_out]
+    if config.pluginmanager.has_plugin("randomly"):
+        return  # Whose order it is.
+    # The longest files first, so that all processes come to their end together.
+    weights = collections.Counter()
+    for item in items:
+        weights[item.path] += _SLOW if item.get_closest_marker("slow") else 1
+    items.sort(key=lambda item: -weights[item.path])
 
 
 @pytest.hookimpl(wrapper=True)
@@ -246,7 +269,7 @@ def _clean_up():
 def fresh_session():
     """Drops the graphs of each module when it is done: they pile up, and slow all that follows."""
     yield
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)  # That is done below.
     context.context().clear_kernel_cache()
     _clean_up()
     gc.freeze()  # What of a graph is left now stays for ever: not to be looked through again.
