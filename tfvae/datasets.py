@@ -236,14 +236,14 @@ def _load_mnist_with_keras() -> dict[str, np.ndarray]:
 
 
 def _binarized(x: np.ndarray, binarize: float | np.random.Generator | None) -> np.ndarray:
+    """Returns `x`, whose values are changed in place."""
     if binarize is None:
         return x
     if isinstance(binarize, np.random.Generator):
-        drawn = np.empty_like(x)
         for first in range(0, len(x), _ROWS_AT_ONCE):
-            rows = slice(first, first + _ROWS_AT_ONCE)
-            np.less(binarize.random(x[rows].shape, dtype=np.float32), x[rows], out=drawn[rows])
-        return drawn
+            rows = x[first : first + _ROWS_AT_ONCE]
+            np.less(binarize.random(rows.shape, dtype=np.float32), rows, out=rows)
+        return x
     number = isinstance(binarize, (int, float, np.number)) and not isinstance(binarize, bool)
     if not number or not 0.0 <= binarize < 1.0:
         raise ValueError(
@@ -251,4 +251,4 @@ def _binarized(x: np.ndarray, binarize: float | np.random.Generator | None) -> n
             "`numpy.random.default_rng(0)`, or None for the grey levels. "
             f"Received: binarize={binarize!r}"
         )
-    return (x > binarize).astype(np.float32)
+    return np.greater(x, binarize, out=x)

@@ -1,5 +1,7 @@
 """Directed models against closed forms and against the models that they contain, and their life."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -557,11 +559,16 @@ def test_whole_numbers_stand_for_one_hot_labels():
     ],
 )
 def test_graphs_that_do_not_fit_are_refused(change, message):
-    made = two_latents()
+    made = _shared_graph()
     generative = dict(zip(("y", "z", "x"), made.generative_networks, strict=True))
     posterior = dict(zip(("y", "z"), made.posterior_networks, strict=True))
     with pytest.raises((ValueError, TypeError), match=message):
         tfvae.DirectedModel(*change(generative, posterior))
+
+
+@functools.cache
+def _shared_graph():
+    return two_latents()
 
 
 def _y_reads_z():
