@@ -27,7 +27,8 @@ class Bernoulli(tfd.Bernoulli):
 
     Example:
         >>> from tfvae.distributions import Bernoulli
-        >>> Bernoulli(logits=[0.0, float("inf")]).log_prob([1, 1]).numpy().round(3).tolist()
+        >>> log_p = Bernoulli(logits=[0.0, float("inf")]).log_prob([1, 1])
+        >>> log_p.numpy().astype(float).round(3).tolist()
         [-0.693, 0.0]
     """
 
