@@ -82,6 +82,14 @@ class TfvaeCompiled(Tfvae):
     jit_compile = True
 
 
+class TfvaeUnlogged(TfvaeCompiled):
+    """The same with the loss alone worked out of what is logged: what the terms cost."""
+
+    def __init__(self, x: np.ndarray, settings: argparse.Namespace) -> None:
+        super().__init__(x, settings)
+        self.vae._step._logged = lambda terms: {}
+
+
 class Xla:
     """The floor: matrix products and Adam by hand, compiled by XLA, in a loop that XLA runs.
 
@@ -333,6 +341,7 @@ class Pythae:
 CONTENDERS: dict[str, tuple[type, tuple[str, ...], tuple[str, ...]]] = {
     "tfvae": (Tfvae, ("tfvae", "tensorflow", "keras"), NETWORKS),
     "tfvae-xla": (TfvaeCompiled, ("tfvae", "tensorflow", "keras"), ("mlp", "gated-vamp")),
+    "tfvae-unlogged": (TfvaeUnlogged, ("tfvae", "tensorflow", "keras"), ("mlp",)),
     "tfvae-1": (TfvaeSingleSteps, ("tfvae", "tensorflow", "keras"), NETWORKS),
     "xla": (Xla, ("tensorflow",), ("mlp",)),
     "torch": (Torch, ("torch",), NETWORKS),

@@ -15,7 +15,7 @@ FOLDER = pathlib.Path(__file__).resolve().parents[2] / "examples" / "distributed
 
 def printed(name, *arguments):
     command = [sys.executable, str(FOLDER / f"{name}.py"), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -203,7 +203,7 @@ KILLED = """
 def test_a_killed_process_leaves_the_old_version(vae, x, exported):
     """Other moments are those of `test_folders.py`."""
     program = [sys.executable, "-c", textwrap.dedent(KILLED), str(exported)]
-    done = subprocess.run(program, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(program, capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     np.testing.assert_allclose(served(exported, x), z_mean(vae, x), rtol=1e-5)
     (left,) = [name for name in os.listdir(exported.parent) if name != "1"]

@@ -1,11 +1,12 @@
 """What is said of a point is what its posterior and its likelihood say."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import tfvae
-from tests.conftest import binary_data, mlp_vae
+from tests.conftest import binary_data, mlp_decoder, mlp_vae
 from tests.kinds import BITS, ONE_HOT, network, pixels, semi_supervised
 from tfvae.graph.description import describe, describe_posterior
 
@@ -59,3 +60,14 @@ def test_a_density_says_how_probable_points_are():
     found = describe(model, {"x": BITS})
     assert set(found) == {"log_prob"}
     np.testing.assert_allclose(found["log_prob"], prior.distribution().log_prob(BITS), rtol=1e-5)
+
+
+def test_of_categories_probabilities_are_told_and_no_deviation_of_their_numbers():
+    layer = tfvae.layers.IndependentCategorical(3, 4)
+    encoder = keras.Sequential([keras.Input((6,)), keras.layers.Dense(12), layer])
+    vae = tfvae.VAE(encoder, mlp_decoder(6, 3), tfvae.priors.Categorical(4))
+    found = describe(vae, {"x": BITS})
+    probs = tf.nn.softmax(tf.reshape(encoder.layers[0](BITS), [-1, 3, 4]))
+    assert set(found) == {"z_mean", "z_probs", "reconstruction"}
+    np.testing.assert_allclose(found["z_probs"], probs, rtol=1e-5)
+    np.testing.assert_array_equal(found["z_mean"], np.argmax(probs, -1))

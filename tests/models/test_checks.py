@@ -301,7 +301,7 @@ CALLS = {
     "objective class": (
         lambda vae: vae.compile("adam", tfvae.objectives.ELBO),
         TypeError,
-        r"such as `ELBO\(beta=4.0\)`. Received: objective=<class .*ELBO",
+        r"such as `ELBO\(beta=4.0\)`. Received: objective=the class ELBO, and no object of it",
     ),
     "jit_compile": (
         lambda vae: vae.compile("adam", jit_compile="yes"),
@@ -319,6 +319,11 @@ CALLS = {
         lambda vae: vae.sample(2, seed=0.5),
         ValueError,
         r"`seed` must be an int or a pair of ints. Received: seed=0.5",
+    ),
+    "no terms": (
+        lambda vae: vae.terms(binary_data(4), 0),
+        ValueError,
+        r"`num_samples` must be a whole number >= 1. Received: num_samples=0",
     ),
     "seed of terms": (
         lambda vae: vae.terms(binary_data(4), seed=[1, 2, 3]),

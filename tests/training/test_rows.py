@@ -78,10 +78,12 @@ def test_there_are_few_shapes_whatever_is_left_and_asked_for():
 
 def test_calls_are_long_for_small_work_and_hold_a_bounded_amount_of_data(monkeypatch):
     few = Rows({"x": tf.zeros([900, 4])}, None, 100)
+    some = Rows({"x": tf.zeros([9900, 4])}, None, 100)
     many = Rows({"x": tf.zeros([9000, 4])}, None, 9)
     small, large = [np.zeros([10, 10])], [np.zeros([10_000, 10_000])]
     assert few.batches_in_a_call(small) == 10
-    assert many.batches_in_a_call(small) == 50
+    assert some.batches_in_a_call(small) == 50
+    assert many.batches_in_a_call(small) == 100
     assert many.batches_in_a_call(large) == 10
     monkeypatch.setattr("tfvae.training.rows._CALL_BYTES", 2**16)
     for size, most in ((4, 3), (8, 1), (40, 1)):

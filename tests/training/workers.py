@@ -53,7 +53,7 @@ def start(*command: str) -> list[subprocess.Popen[str]]:
 def outputs_of(started: list[subprocess.Popen[str]]) -> list[Any]:
     """Returns what each prints last."""
     try:
-        outputs = [each.communicate(timeout=500)[0] for each in started]
+        outputs = [each.communicate()[0] for each in started]
     finally:
         for each in started:
             each.kill()
@@ -69,7 +69,7 @@ def kill_one(path: str) -> None:
         while not os.path.exists(path) and all(each.poll() is None for each in started):
             time.sleep(0.1)
         started[1].kill()
-        code = started[0].wait(timeout=200)
+        code = started[0].wait()
     finally:
         for each in started:
             each.kill()

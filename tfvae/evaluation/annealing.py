@@ -11,12 +11,13 @@ import numpy as np
 from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Seed, Tensor
 from tfvae._words import counted
+from tfvae.data.chunks import filled
 from tfvae.evaluation.annealer import Annealer
 from tfvae.evaluation.estimate import OfDraws
 from tfvae.evaluation.proposals import Proposal
 from tfvae.evaluation.record import Record
 from tfvae.evaluation.sharding import Part, Shard
-from tfvae.evaluation.streaming import Stream, filled, progress
+from tfvae.evaluation.streaming import Stream, progress
 from tfvae.evaluation.units import Unit
 from tfvae.models import LatentVariableModel
 

@@ -12,10 +12,11 @@ from tfvae._config import check_count
 from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Seed, Tensor
 from tfvae._words import counted
+from tfvae.data.chunks import filled
 from tfvae.data.spec import CONTEXT
 from tfvae.evaluation.annealer import ENDS, Annealer
 from tfvae.evaluation.estimate import Estimate, Shown, render_table
-from tfvae.evaluation.streaming import Stream, filled, progress
+from tfvae.evaluation.streaming import Stream, progress
 from tfvae.models import LatentVariableModel
 
 __all__ = ["Bidirectional", "bidirectional"]

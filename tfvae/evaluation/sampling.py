@@ -11,10 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfvae._typing import Tensor
+from tfvae.data.chunks import filled
 from tfvae.evaluation.blocks import Blocks, bytes_per_draw, check_memory, specs_of_point
 from tfvae.evaluation.pareto import pareto_k
 from tfvae.evaluation.proposals import Proposal
-from tfvae.evaluation.streaming import filled
 from tfvae.graph.evidence import (
     Course,
     Evidence,

@@ -51,7 +51,8 @@ def describe_posterior(model: Described, q_z: Distribution) -> dict[str, Tensor]
     """Returns `z_mean` and `z_stddev` `[B, *E]`, or those of each latent node told apart.
 
     Where a posterior has no mean, a fixed draw stands in for it; without a standard deviation
-    there is no `z_stddev`.
+    there is no `z_stddev`. Of categories, `z_mean` is the most probable one, and their
+    probabilities `z_probs` `[B, *E, L]` stand in place of `z_stddev`.
 
     Example:
         >>> from tfvae.demo import vae, x
@@ -61,7 +62,7 @@ def describe_posterior(model: Described, q_z: Distribution) -> dict[str, Tensor]
     """
     graph = model.graph
     if not (graph.tells_latents_apart and graph.latents):
-        return {"z_mean": centre(q_z), **_statistics(q_z, {"stddev": "z_stddev"})}
+        return {"z_mean": centre(q_z), **_spread(q_z, "z")}
     levels = graph.levels(q_z)
     values = levels.split(levels.centre())
     found: dict[str, Tensor] = {}
@@ -69,11 +70,8 @@ def describe_posterior(model: Described, q_z: Distribution) -> dict[str, Tensor]
         q = conditional.distribution
         found[f"{name}_mean"] = tf.reshape(values[name], [-1, *graph.shapes[name]])
         q = q.distribution if isinstance(q, Labelled) else q
-        probs = probabilities(q)
-        if probs is not None:
-            found[f"{name}_probs"] = probs
-        elif num_states(q) is None:
-            found |= _statistics(q, {"stddev": f"{name}_stddev"})
+        if probabilities(q) is not None or num_states(q) is None:
+            found |= _spread(q, name)
     return found
 
 
@@ -112,6 +110,14 @@ def _describe_observed(model: Described, batch: Mapping[str, Tensor]) -> dict[st
     nothing = tf.zeros(tf.stack([tf.shape(batch["x"])[0], 0]))
     p_x = model.decode(nothing, batch[CONTEXT])
     return found | _statistics(p_x, {"mean": "mean", "stddev": "stddev"})
+
+
+def _spread(q: Distribution, name: str) -> dict[str, Tensor]:
+    """Returns the probabilities of categories; of numbers their standard deviation, if any."""
+    probs = probabilities(q)
+    if probs is not None:
+        return {f"{name}_probs": probs}
+    return _statistics(q, {"stddev": f"{name}_stddev"})
 
 
 def _statistics(distribution: Distribution, names: Mapping[str, str]) -> dict[str, Tensor]:

@@ -156,6 +156,8 @@ class LatentVariableModel(Exporting, GraphModel):
             for each of their joint states, and one where all are.
         """
         graph = self.graph
+        if not tf.is_tensor(num_samples):
+            num_samples = check_count("num_samples", num_samples)
         data = self._given(x, context, posterior is None or self._p_reads_context)
         return graph.terms(
             data,

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Tensor
 from tfvae._words import kind_of
-from tfvae.data.source import check_form
+from tfvae.data.chunks import Chunks
 from tfvae.graph.parts import Root, takes_context
 from tfvae.models.base import LatentVariableModel
 from tfvae.priors import Prior
@@ -108,16 +107,14 @@ class OnePriorModel(LatentVariableModel):
         new = self.with_prior(prior)
         if not new.built:
             new.build({"x": (None, *self.data.event_shape)})
-        check_form(validation_data, "validation_data")
-        if isinstance(validation_data, tuple):
-            validation_data = keras.utils.unpack_x_y_sample_weight(validation_data)[0]
-        self.check_data(validation_data, "validation_data")
+        held_out = Chunks(self, validation_data, batch_size, "validation_data")
         with _frozen(*self.parts_beside_prior):
             new.compile(optimizer)
             history = new.fit(x, epochs=epochs, batch_size=batch_size, verbose=verbose).history
 
         gains, start = [], 0
-        for batch in self._batches_of(validation_data, batch_size):
+        for filled, count in held_out:
+            batch = {name: part[:count] for name, part in filled.items()}
             draw = fold_in(stateless_seed(seed), start)
             gains.append(self.gain_of_prior(new, batch, num_samples, draw).numpy())
             start += len(gains[-1])
@@ -125,21 +122,6 @@ class OnePriorModel(LatentVariableModel):
         self.replace_prior(prior)
         deviation = gain.std(ddof=1) if len(gain) > 1 else float("nan")
         return PriorGain(float(gain.mean()), float(deviation / np.sqrt(len(gain))), history)
-
-    def _batches_of(self, held_out: Any, batch_size: int) -> Iterator[dict[str, Tensor]]:
-        """Yields held-out data by name, batch by batch."""
-        if isinstance(held_out, Mapping) or hasattr(held_out, "__array__"):
-            whole = {name: np.asarray(part) for name, part in self.data.named(held_out).items()}
-            starts = range(0, len(whole["x"]), batch_size)
-            parts: Any = ({n: p[i : i + batch_size] for n, p in whole.items()} for i in starts)
-        else:
-            one_by_one = isinstance(held_out, tf.data.Dataset)
-            batches = held_out if one_by_one else map(held_out.__getitem__, range(len(held_out)))
-            parts = (keras.utils.unpack_x_y_sample_weight(batch)[0] for batch in batches)
-        for part in parts:
-            self.check_data(part, "validation_data")
-            named = self.data.named(part).items()
-            yield {name: tf.convert_to_tensor(np.asarray(value)) for name, value in named}
 
     def gain_of_prior(
         self, new: OnePriorModel, batch: dict[str, Tensor], num_samples: int, seed: Tensor

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import keras
 
 from tfvae._config import check_count
+from tfvae._words import kind_of
 from tfvae.learning import Joint, Raise, Remedy, Scheme
 from tfvae.objectives import ELBO, Objective
 
@@ -56,19 +57,19 @@ class Arguments(NamedTuple):
         if not isinstance(objective, Objective):
             raise TypeError(
                 "`objective` must be an object of `tfvae.objectives`, such as `ELBO(beta=4.0)`. "
-                f"Received: objective={objective!r}"
+                f"Received: objective={_shown(objective)}"
             )
         scheme = Joint() if scheme is None else scheme
         if not isinstance(scheme, Scheme):
             raise TypeError(
                 "`scheme` must be an object of `tfvae.learning`, such as `Alternating(5)`. "
-                f"Received: scheme={scheme!r}"
+                f"Received: scheme={_shown(scheme)}"
             )
         remedy = Raise() if when_not_finite is None else when_not_finite
         if not isinstance(remedy, Remedy):
             raise TypeError(
                 "`when_not_finite` must be an object of `tfvae.learning`, such as `Skip(5)` or "
-                f"`GoBack()`. Received: when_not_finite={remedy!r}"
+                f"`GoBack()`. Received: when_not_finite={_shown(remedy)}"
             )
         if steps_per_execution != "auto":
             check_count("steps_per_execution", steps_per_execution)
@@ -91,6 +92,11 @@ class Arguments(NamedTuple):
     def skips(self) -> bool:
         """Whether steps look for numbers that are not finite before weights change."""
         return any(remedy.before_weights_change for remedy in self.when_not_finite.chain())
+
+
+def _shown(value: Any) -> str:
+    """Returns what came in place of an object: a class in words, anything else as it prints."""
+    return kind_of(value) if isinstance(value, type) else repr(value)
 
 
 def by_name(method: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,9 +14,10 @@ from tfvae.data.source import Source
 
 __all__ = ["Loop", "Rows", "num_batches"]
 
-# Batches of a call where it is long beside what a call costs, and where it is not: products of a
-# weight by a row up to which it is not, and bytes of data that it may hold.
-_FEW, _MANY = 10, 50
+# How many batches calls hold, each a loop of its own, and how many where steps are long beside what
+# a call costs: products of a weight by a row up to which they are not, and bytes of data in a call.
+_SIZES = (1, 10, 50, 100)
+_FEW, _MANY = 10, _SIZES[-1]
 _SMALL_WORK = 1e8
 _CALL_BYTES = 2**26
 
@@ -96,8 +97,9 @@ class Rows:
     def batches_in_a_call(self, weights: list[Any]) -> int:
         """Returns how many batches to take at once of a model of these weights."""
         size = sum(int(np.prod(weight.shape)) for weight in weights)
-        small = size * self._batch_size <= _SMALL_WORK and self.num_batches >= _MANY
-        return min(_MANY if small else _FEW, self._most)
+        small = size * self._batch_size <= _SMALL_WORK
+        there = max(self.num_batches, _FEW) if small else _FEW
+        return min(max(n for n in _SIZES if n <= there), self._most)
 
     @property
     def _most(self) -> int:
@@ -120,9 +122,8 @@ class Rows:
         self._taken = end = min(first + self._steps, self.num_batches)
         first = min(first + done, end)
         whole = min(end, self._num_rows // size)
-        # One, few or many, as `next` is asked for and as may be held.
-        asked = min(self._steps, self._most)
-        shape = next((n for n in (1, _FEW, _MANY) if asked <= n <= self._most), self._most)
+        asked = min(self._steps, self._most, self.num_batches)
+        shape = next((n for n in _SIZES if asked <= n <= self._most), self._most)
         for start in range(first, whole, shape):
             count = min(shape, whole - start)
             rows = np.zeros([shape, size], np.int32)
