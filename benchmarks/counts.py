@@ -167,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any] | None:
         settings.data = Path(folder) / "cells.npz"
         write_cells(settings.cells, settings.data)
         sizes = [*paired.as_options(settings, options), f"--data={settings.data}"]
-        found = steps.memory_of_each(__file__, keys, sizes, option="--case")
+        found = steps.of_each_alone(__file__, keys, sizes, option="--case")
     settings.data = None
     scores = {
         name: np.array([found[f"{name}:{seed}"] for seed in range(settings.seeds)])

@@ -105,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any] | None:
         return None
     sizes = paired.as_options(settings, ("samples", "max_pairs", "latents", "hidden"))
     names = [str(number) for number in settings.points]
-    found = steps.memory_of_each(__file__, names, sizes, option="--case")
+    found = steps.of_each_alone(__file__, names, sizes, option="--case")
     slopes = exponents(settings.points, [found[name]["seconds"] for name in names])
     result = {
         **paired.circumstances(settings),

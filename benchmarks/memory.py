@@ -118,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any] | None:
     sizes = paired.as_options(settings, ("models", "batch", "latents", "hidden"))
     result = {
         **paired.circumstances(settings),
-        "cases": steps.memory_of_each(__file__, names, sizes, option="--case"),
+        "cases": steps.of_each_alone(__file__, names, sizes, option="--case"),
     }
     paired.print_table(to_table(result))
     return paired.written(result, settings)

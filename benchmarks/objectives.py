@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any] | None:
     memory: dict[str, Any] = dict.fromkeys(chosen)
     if not settings.no_memory:
         sizes = paired.as_options(settings, ("batch", "latents", "hidden"))
-        memory = steps.memory_of_each(__file__, chosen, sizes)
+        memory = steps.of_each_alone(__file__, chosen, sizes)
     result = {
         **paired.circumstances(settings),
         "objectives": {n: {"time": times[n], "memory": memory[n]} for n in chosen},

@@ -119,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any] | None:
     memory: dict[str, Any] = dict.fromkeys(chosen)
     if not settings.no_memory:
         sizes = paired.as_options(settings, ("batch", "latents", "hidden"))
-        memory = steps.memory_of_each(__file__, list(chosen), sizes)
+        memory = steps.of_each_alone(__file__, list(chosen), sizes)
     result = {
         **paired.circumstances(settings),
         "priors": {

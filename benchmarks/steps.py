@@ -26,8 +26,8 @@ __all__ = [
     "largest_array",
     "make_step",
     "make_vae",
-    "memory_of_each",
     "most_megabytes",
+    "of_each_alone",
     "peak_megabytes",
     "resident_megabytes",
     "take_turns",
@@ -162,10 +162,10 @@ def _status(name: str) -> int:
     return int(next(line for line in lines if line.startswith(name)).split()[1])
 
 
-def memory_of_each(
+def of_each_alone(
     script: str, names: Sequence[str], arguments: Sequence[str] = (), option: str = "--peak"
 ) -> Any:
-    """Returns by name what a process of its own says of its memory, that of `script --peak name`.
+    """Returns by name what a process of its own prints last, that of `script --peak name`.
 
     Args:
         script: The file of a benchmark.
@@ -174,7 +174,7 @@ def memory_of_each(
         option: What takes the name of a case.
     """
     found = {}
-    for name in tqdm(names, desc="memory", unit=" processes"):
+    for name in tqdm(names, desc="one by one", unit=" processes"):
         command = [sys.executable, script, option, name, *arguments]
         run = subprocess.run(command, capture_output=True, text=True, check=False)
         if run.returncode:

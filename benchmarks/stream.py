@@ -177,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any] | None:
     cases = [(name, n) for name in settings.only or CASES for n in settings.points]
     sizes = paired.as_options(settings, ("draws", "max_pairs", "latents", "hidden"))
     keys = [f"{name}:{number}" for name, number in cases]
-    found = steps.memory_of_each(__file__, keys, sizes, option="--case")
+    found = steps.of_each_alone(__file__, keys, sizes, option="--case")
     result = {
         **paired.circumstances(settings),
         "cases": [

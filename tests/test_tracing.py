@@ -2,12 +2,13 @@
 
 import gc
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow.python.framework.func_graph import FuncGraph
 
 import tfvae
-from tests.conftest import slow_but
+from tests.conftest import binary_data, mlp_vae, slow_but
 from tests.kinds import KINDS
 from tfvae._tracing import noting_graphs, outputs_of
 from tfvae.graph.checks import check_missing
@@ -64,3 +65,23 @@ def test_checks_of_many_encoders_are_not_taken_for_one(caplog):
         for _ in range(6):
             check_missing(tf.zeros_like, tf.ones([2, 3]), [])
     assert "retracing" not in caplog.text
+
+
+@pytest.mark.slow
+@pytest.mark.rewriting
+def test_functions_of_the_users_leave_models_as_they_are(caplog):
+    """AutoGraph would translate what they call: slowly, with warnings of what it cannot."""
+    vae = mlp_vae()
+
+    @tf.function
+    def everything(x):
+        q_z = vae.encode(x)
+        p_x = vae.decode(q_z.mean())
+        drawn = vae.sample(2, seed=1), vae.generate(2, seed=1), vae.reconstruct(x, seed=1)
+        terms = vae.terms(x, 3, seed=1)
+        return terms.elbo, p_x.mean(), vae.prior_distribution().mean(), drawn
+
+    with caplog.at_level("WARNING", logger="tensorflow"):
+        elbo, *_ = everything(binary_data(4))
+    np.testing.assert_allclose(elbo, vae.terms(binary_data(4), 3, seed=1).elbo, rtol=1e-5)
+    assert "AutoGraph" not in caplog.text

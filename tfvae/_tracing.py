@@ -5,15 +5,29 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow.python.framework import ops
 
-__all__ = ["noting_graphs", "outputs_of", "release"]
+__all__ = ["noting_graphs", "outputs_of", "release", "unconverted"]
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
 
 _CONTROL_FLOW = {"Case", "If", "StatelessCase", "StatelessIf", "StatelessWhile", "While"}
+
+
+def unconverted(method: _Method) -> _Method:
+    """Marks a method that AutoGraph leaves as it is, with all that it calls.
+
+    In a `tf.function` of the user's it would translate this package and TFP, file by file, which
+    takes seconds, cannot be done for all of it, and warns of that. Nothing here needs it.
+
+    Args:
+        method: Of a model; the same is returned, with its name and signature.
+    """
+    return tf.autograph.experimental.do_not_convert(method)
 
 
 def outputs_of(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -33,7 +33,7 @@ def test_reports_each_number_of_points_and_the_exponent(tmp_path, capsys, monkey
         values = {"cpu_seconds": 1.0, "megabytes": 5.0, "num_compared": 7, "standard_error": 0.1}
         return {name: {"seconds": (int(name) / 10) ** 2, **values} for name in names}
 
-    monkeypatch.setattr(benchmark.steps, "memory_of_each", measured)
+    monkeypatch.setattr(benchmark.steps, "of_each_alone", measured)
     output = tmp_path / "decompose.json"
     result = benchmark.main([*TINY, "--points", "10", "40", "--output", str(output)])
     assert [row["num_points"] for row in result["points"]] == [10, 40]

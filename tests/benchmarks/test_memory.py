@@ -32,7 +32,7 @@ def test_reports_each_case(tmp_path, capsys, monkeypatch):
         asked.update({"script": script, "option": option, "arguments": arguments})
         return {name: {"kept": 2.0, "seen": 5.0} for name in names}
 
-    monkeypatch.setattr(benchmark.steps, "memory_of_each", measured)
+    monkeypatch.setattr(benchmark.steps, "of_each_alone", measured)
     output = tmp_path / "memory.json"
     result = benchmark.main([*TINY, "--output", str(output)])
     assert list(result["cases"]) == list(benchmark.CASES)

@@ -22,10 +22,10 @@ TINY = ["--hidden", "4", "--latents", "2", "--batch", "8"]
 
 @pytest.mark.slow
 @pytest.mark.xla
-def test_reports_time_and_memory_of_each(tmp_path, capsys, monkeypatch):
+def test_reports_time_and_of_each_alone(tmp_path, capsys, monkeypatch):
     # In processes of their own: see test_steps.py, and below for one of them.
     monkeypatch.setattr(
-        benchmark.steps, "memory_of_each", lambda script, names, sizes: dict.fromkeys(names, 7.0)
+        benchmark.steps, "of_each_alone", lambda script, names, sizes: dict.fromkeys(names, 7.0)
     )
     output = tmp_path / "objectives.json"
     arguments = [*TINY, "--rounds", "2", "--block", "0", "--draws", "3"]

@@ -20,7 +20,7 @@ print(json.dumps({"small": 1.0, "large": 2.0}[sys.argv[2]]))
 def test_each_case_has_a_process_of_its_own(tmp_path):
     script = tmp_path / "benchmark.py"
     script.write_text(SCRIPT)
-    found = steps.memory_of_each(str(script), ["large", "small"], ["--batch=8"])
+    found = steps.of_each_alone(str(script), ["large", "small"], ["--batch=8"])
     assert found == {"large": 2.0, "small": 1.0}
     with pytest.raises(RuntimeError, match="KeyError: 'other'"):
-        steps.memory_of_each(str(script), ["other"], ["--batch=8"])
+        steps.of_each_alone(str(script), ["other"], ["--batch=8"])

@@ -52,7 +52,7 @@ def test_reports_each_evaluation_and_length(tmp_path, capsys, monkeypatch):
         assert option == "--case"
         return {name: dict.fromkeys(values, 7.0) for name in names}
 
-    monkeypatch.setattr(benchmark.steps, "memory_of_each", measured)
+    monkeypatch.setattr(benchmark.steps, "of_each_alone", measured)
     output = tmp_path / "stream.json"
     arguments = ["--only", "decompose", "--points", "10", "20", "--output", str(output)]
     result = benchmark.main(arguments)

@@ -315,6 +315,11 @@ CALLS = {
         r"call `compile\(\)` before",
     ),
     "sample of none": (lambda vae: vae.sample(0), ValueError, r">= 1. Received: num_samples=0"),
+    "generate none": (
+        lambda vae: vae.generate(0, 1),
+        ValueError,
+        r">= 1. Received: num_samples=0",
+    ),
     "seed of a draw": (
         lambda vae: vae.sample(2, seed=0.5),
         ValueError,

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfvae._config import check_count
 from tfvae._random import stateless_seed
-from tfvae._tracing import outputs_of
+from tfvae._tracing import outputs_of, unconverted
 from tfvae._typing import Distribution, Seed, Shape, Tensor
 from tfvae.data.checks import check_context, check_event_shape
 from tfvae.data.spec import CONTEXT, with_context
@@ -65,6 +65,7 @@ class LatentVariableModel(Exporting, GraphModel):
 
     # The distributions.
 
+    @unconverted
     def encode(
         self, x: Tensor, context: Tensor | None = None, *, training: bool = False
     ) -> Distribution:
@@ -77,6 +78,7 @@ class LatentVariableModel(Exporting, GraphModel):
         """
         return self.graph.q(self._given(x, context), training=training)
 
+    @unconverted
     def decode(
         self, z: Tensor, context: Tensor | None = None, *, training: bool = False
     ) -> Distribution:
@@ -102,6 +104,7 @@ class LatentVariableModel(Exporting, GraphModel):
         reads = any(CONTEXT in self.graph.generative[name].reads for name in self.graph.observed)
         return self.graph.likelihood(z, self._context(context, reads), training=training)
 
+    @unconverted
     def prior_distribution(self, context: Tensor | None = None) -> Distribution:
         """Returns p(z), event shape `E`: batch shape `[]`, or `[B]` where it reads a context.
 
@@ -118,6 +121,7 @@ class LatentVariableModel(Exporting, GraphModel):
             )
         return self.graph.p(self._context(context, CONTEXT in self.graph.conditions))
 
+    @unconverted
     def prior_of(self, batch: Mapping[str, Tensor]) -> Distribution:
         """Returns the prior that a batch is scored with, batch shape `[]` or `[B]`."""
         self._check_built()
@@ -125,6 +129,7 @@ class LatentVariableModel(Exporting, GraphModel):
         given = self._context(batch.get(CONTEXT), CONTEXT in self.graph.conditions)
         return self.graph.p(self.data.as_parts(batch) if "x" in batch else given)
 
+    @unconverted
     def terms(
         self,
         x: Tensor,
@@ -169,6 +174,7 @@ class LatentVariableModel(Exporting, GraphModel):
             training=training,
         )
 
+    @unconverted
     def exact_log_p_x(self, x: Tensor, context: Tensor | None = None) -> Tensor | None:
         """Returns log p(x) `[B]`, nats, where it is a sum that can be done; None elsewhere."""
         return self.graph.log_evidence(self._given(x, context))
@@ -183,6 +189,7 @@ class LatentVariableModel(Exporting, GraphModel):
         self._check_built()
         return self.graph.latent_shape
 
+    @unconverted
     def split(self, z: Tensor) -> dict[str, Tensor]:
         """Returns the latent nodes `[..., *E_k]` of latents `[..., *E]`, by name."""
         self._check_built()
@@ -196,6 +203,7 @@ class LatentVariableModel(Exporting, GraphModel):
         z = self.encode(**batch, training=training).sample(seed=self.make_seed())
         return self.decode(z, batch.get("context"), training=training)
 
+    @unconverted
     def sample(
         self, num_samples: int, seed: Seed = None, *, context: Tensor | None = None
     ) -> Tensor:
@@ -228,14 +236,23 @@ class LatentVariableModel(Exporting, GraphModel):
         drawn = self.generate(num_samples, self.make_seed(seed), context)
         return self._alone({name: drawn[name] for name in self.graph.observed})
 
+    @unconverted
     def generate(
-        self, num_samples: int | Tensor, seed: Tensor, context: Tensor | None = None
+        self, num_samples: int | Tensor, seed: Seed = None, context: Tensor | None = None
     ) -> dict[str, Tensor]:
         """Returns draws of all nodes `[N, ...]` by name, and of observed ones the means, `x_mean`.
 
         For unordered categories the most probable one stands in for the mean, and the draw where
         there is neither.
+
+        Args:
+            num_samples: Number of draws, N.
+            seed: Int or pair of ints; None advances the model's seed generator.
+            context: `[N, ...]`, for a model of p(x|c).
         """
+        if not tf.is_tensor(num_samples):
+            num_samples = check_count("num_samples", num_samples)
+        seed = self.make_seed(seed)
         self._check_built()
         self._refuse_surplus(context)
         given = self._context(context, self._p_reads_context)
@@ -246,6 +263,7 @@ class LatentVariableModel(Exporting, GraphModel):
             return {**found, **{name: draws[name] for name in self.graph.latents}}
         return {**found, "z": self._joined(draws, num_samples)}
 
+    @unconverted
     def reconstruct(self, x: Any, seed: Seed = None, *, context: Tensor | None = None) -> Any:
         """Returns the mean of p(x|z), `[B, ...]`, by name where there are several observed nodes.
 
