@@ -16,6 +16,7 @@ from tfvae._config import check_count
 from tfvae.data.checks import translated_errors
 from tfvae.data.source import Source
 from tfvae.training.arguments import by_name
+from tfvae.training.batches import Batches
 from tfvae.training.compilation import steps_at_once
 from tfvae.training.course import (
     CountedCallbacks,
@@ -178,7 +179,9 @@ class Reader:
             logged: Returns what is logged of the pass so far.
         """
         streamed = self.by_steps(make)
-        if kind == "train" and strategy_of(self._model) is not None:
+        if strategy_of(self._model) is None and self._reads_rows[kind]:
+            streamed = Batches(self._model, kind, loop_of, streamed)
+        elif kind == "train" and strategy_of(self._model) is not None:
             streamed = one_by_one(self._model, streamed)
         latest: list[Any] = [None, None]
         if kind == "train":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfvae._typing import Tensor
 from tfvae.data.source import Source
 
-__all__ = ["Loop", "Rows", "num_batches"]
+__all__ = ["Loop", "Rows", "held_at_once", "num_batches", "padded"]
 
 # How many batches calls hold, each a loop of its own, and how many where steps are long beside what
 # a call costs: products of a weight by a row up to which they are not, and bytes of data in a call.
@@ -104,8 +104,7 @@ class Rows:
     @property
     def _most(self) -> int:
         """How many batches are held at once."""
-        numbers = sum(int(np.prod(part.shape[1:])) for part in self._batch.values())
-        return int(np.clip(_CALL_BYTES // (4 * numbers * self._batch_size + 1), 1, _MANY))
+        return held_at_once(part[: self._batch_size] for part in self._batch.values())
 
     def next(self, done: int = 0) -> Iterator[tuple[dict[str, Tensor], Tensor | None, Tensor]]:
         """Yields the next batches, those of one size together; none where the pass is over.
@@ -184,6 +183,30 @@ class Loop:
     def once(self, batch: dict[str, Tensor], sample_weight: Tensor | None) -> Any:
         """Takes the step of one batch `[B, ...]`."""
         return self._end(self._step(batch, sample_weight, self._begin()))
+
+
+def held_at_once(parts: Iterable[Tensor]) -> int:
+    """Returns how many batches of such parts `[B, ...]` are held at once.
+
+    Example:
+        >>> from tfvae.training.rows import held_at_once
+        >>> held_at_once([tf.zeros([2, 3])]), held_at_once([tf.zeros([1000, 3000])])
+        (100, 5)
+    """
+    numbers = sum(int(np.prod(part.shape)) for part in parts)
+    return int(np.clip(_CALL_BYTES // (4 * numbers + 1), 1, _MANY))
+
+
+def padded(batches: Sequence[Any]) -> list[Any]:
+    """Returns batches, the last one repeated up to a number for which there is a loop.
+
+    Example:
+        >>> from tfvae.training.rows import padded
+        >>> len(padded("a")), len(padded("abc")), len(padded("a" * 11))
+        (1, 10, 50)
+    """
+    size = next((n for n in _SIZES if n >= len(batches)), len(batches))
+    return [*batches, *[batches[-1]] * (size - len(batches))]
 
 
 def num_batches(source: Source, rows: Rows | None, limit: int | None) -> int | None:

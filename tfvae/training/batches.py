@@ -1,0 +1,129 @@
+"""Batches of a stream: those of one shape go through the loops that data in memory goes through."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfvae._tracing import noting_graphs
+from tfvae._typing import Tensor
+from tfvae.data.checks import weighed_rows
+from tfvae.training.rows import held_at_once, padded
+
+__all__ = ["Batches"]
+
+# Of more sizes of batches than these Keras takes the steps, in one function of any size: for each
+# size of its own a loop is compiled.
+_MOST_SIZES = 4
+
+_Batch = tuple[dict[str, Tensor], Tensor | None]
+
+
+class Batches:
+    """Takes the steps of a call with batches that are read of a stream one by one.
+
+    Those of one size that follow each other are checked, and go through one loop together. Where
+    one of them is not what it should be, those before it have been taken, and no other.
+
+    Args:
+        model: Checks batches; its `steps_per_execution` are taken.
+        kind: "train" or "test".
+        loop_of: From the kind and the shape `[K, B]` of some batches to a function of these, of
+            their sample weights and of how many of the K there are.
+        otherwise: Takes the steps of a call with batches of any size.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        kind: str,
+        loop_of: Callable[[str, tuple[int, ...]], Callable[..., Any]],
+        otherwise: Callable[[Any], Any],
+    ) -> None:
+        self._model, self._kind = model, kind
+        self._loop_of, self._otherwise = loop_of, otherwise
+        self._sizes: set[int] = set()
+        self._check = tf.function(
+            noting_graphs(self._checked, []), autograph=False, reduce_retracing=True
+        )
+
+    def __call__(self, iterator: Any) -> Any:
+        """Takes the steps, and returns what is logged of the pass so far.
+
+        Raises:
+            StopIteration: There is no batch left.
+        """
+        if len(self._sizes) > _MOST_SIZES:
+            return self._otherwise(iterator)
+        read = [*itertools.islice(iterator, self._model.steps_per_execution)]
+        if not read:
+            raise StopIteration
+        logs = None
+        for _, same in itertools.groupby(map(self._parts, read), _form):
+            for some in _some(list(same)):
+                logs = self._taken(some)
+        return logs
+
+    def _parts(self, element: Any) -> _Batch:
+        x, _, weight = keras.utils.unpack_x_y_sample_weight(element)
+        named = self._model.data.named(x).items()
+        parts = {name: tf.convert_to_tensor(part) for name, part in named}
+        self._model._build_from(parts)
+        return parts, None if weight is None else tf.convert_to_tensor(weight)
+
+    def _taken(self, some: Sequence[_Batch]) -> Any:
+        """Takes the steps of some batches of one form."""
+        full = padded(some)
+        parts = {name: tf.stack([parts[name] for parts, _ in full]) for name in some[0][0]}
+        weights = None if some[0][1] is None else tf.stack([weight for _, weight in full])
+        try:
+            batches, weights = self._check(parts, weights)
+        except tf.errors.InvalidArgumentError:
+            if len(some) == 1:
+                raise
+            for one in some:
+                logs = self._taken([one])
+            return logs
+        shape = tuple(batches["x"].shape[:2])
+        self._sizes.add(shape[1])
+        return self._loop_of(self._kind, shape)(batches, weights, tf.constant(len(some)))
+
+    def _checked(
+        self, parts: dict[str, Tensor], weights: Tensor | None
+    ) -> tuple[dict[str, Tensor], Tensor | None]:
+        """Returns batches `[K, B, ...]` of parts that are what they should be."""
+        shape: Any = tf.shape(next(iter(parts.values())))[:2]
+        flat = {name: _joined(part) for name, part in parts.items()}
+        batch, checks = self._model.data.checked_batch(flat)
+        flat_weights = None if weights is None else _joined(weights)
+        with tf.control_dependencies([*checks, *weighed_rows(batch["x"], flat_weights)]):
+            found = {name: _apart(tf.convert_to_tensor(x), shape) for name, x in batch.items()}
+            return found, None if weights is None else _apart(flat_weights, [shape[0], -1])
+
+
+def _form(batch: _Batch) -> tuple[Any, ...]:
+    """Returns what batches have to have in common to go through a loop together."""
+    parts, weight = batch
+    tensors = [*parts.values(), *([] if weight is None else [weight])]
+    return tuple(parts), weight is None, tuple((tuple(x.shape), x.dtype) for x in tensors)
+
+
+def _some(batches: Sequence[_Batch]) -> Iterator[Sequence[_Batch]]:
+    """Yields them, as many at once as may be held."""
+    most = held_at_once(batches[0][0].values())
+    for start in range(0, len(batches), most):
+        yield batches[start : start + most]
+
+
+def _joined(part: Tensor) -> Tensor:
+    """Returns rows `[K * B, ...]` of batches `[K, B, ...]`."""
+    return tf.reshape(part, tf.concat([[-1], tf.shape(part)[2:]], axis=0))
+
+
+def _apart(part: Tensor, shape: Any) -> Tensor:
+    """Returns batches of so many rows."""
+    return tf.reshape(part, tf.concat([shape, tf.shape(part)[1:]], axis=0))
