@@ -17,6 +17,7 @@ from tests.conftest import (
     real_data,
     slow_but,
 )
+from tfvae.graph.checks import check_same_kind
 from tfvae.layers import IndependentBernoulli, IndependentNormal, MultivariateNormalDiag
 
 tfd = tfp.distributions
@@ -471,6 +472,52 @@ def test_a_posterior_that_draws_what_the_prior_never_does(posterior, prior, mess
     encoder = keras.Sequential([keras.Input((6,)), keras.layers.Dense(size), head])
     with pytest.raises(ValueError, match=message):
         tfvae.VAE(encoder, mlp_decoder(), prior())
+
+
+def vectors(part):
+    return tfd.Independent(part, 1)
+
+
+ONES = tf.ones([3, 2])
+NORMALS = vectors(tfd.Normal(ONES, 1.0))
+MIXED = tfd.Mixture(tfd.Categorical(tf.zeros([3, 2])), [NORMALS, vectors(tfd.Normal(ONES, 2.0))])
+COUNTED = vectors(tfd.Poisson(ONES))
+OF_TFP = {
+    "only positive": (NORMALS, vectors(tfd.Exponential(ONES)), "-inf to inf and a prior over Exp"),
+    "geometric": (NORMALS, vectors(tfd.Geometric(0.5 * ONES)), "draws from a continuum.*Geometric"),
+    "binomial": (NORMALS, vectors(tfd.Binomial(3.0, ONES)), "draws from a continuum.*Binomial"),
+    "zipf": (NORMALS, vectors(tfd.Zipf(2.0 * ONES)), "draws from a continuum.*Zipf"),
+    "skellam": (vectors(tfd.Skellam(ONES, ONES)), COUNTED, "Skellam, -inf to inf and a prior over"),
+    "more than zero": (COUNTED, vectors(tfd.Zipf(2.0 * ONES)), "0 to inf and .* Zipf, 1 to inf"),
+    "repeated": (tfd.Sample(tfd.Bernoulli(ONES[:, 0]), 2), NORMALS, "draws states"),
+    "a mixture": (MIXED, COUNTED, "draws from a continuum, .* posterior Mixture"),
+    "a mixture of counts": (
+        tfd.Mixture(tfd.Categorical(tf.zeros([3, 2])), [COUNTED, vectors(tfd.Poisson(2.0 * ONES))]),
+        NORMALS,
+        "a posterior over states of Poisson",
+    ),
+}
+
+
+@pytest.mark.parametrize(("posterior", "prior", "message"), OF_TFP.values(), ids=OF_TFP)
+def test_families_of_tfp_that_are_not_over_the_same(posterior, prior, message):
+    with pytest.raises(ValueError, match=message):
+        check_same_kind(posterior, prior)
+
+
+@pytest.mark.parametrize(
+    ("posterior", "prior"),
+    [
+        (vectors(tfd.Exponential(ONES)), NORMALS),
+        (vectors(tfd.Exponential(ONES)), vectors(tfd.Gamma(ONES, 1.0))),
+        (COUNTED, vectors(tfd.Skellam(ONES, ONES))),
+        (vectors(tfd.Binomial(3.0, ONES)), COUNTED),
+        (MIXED, NORMALS),
+        (tfd.Sample(tfd.Normal(ONES[:, 0], 1.0), 2), MIXED),
+    ],
+)
+def test_families_of_tfp_that_are(posterior, prior):
+    check_same_kind(posterior, prior)
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,7 @@ def support_of(distribution: Distribution) -> Support:
 @support_of.register(Independent)
 @support_of.register(BatchReshape)
 @support_of.register(BatchBroadcast)
+@support_of.register(tfd.Sample)
 def _(distribution: Distribution) -> Support:
     return support_of(distribution.distribution)
 
@@ -100,6 +101,13 @@ def _(distribution: Distribution) -> Support:
 @support_of.register(MixtureSameFamily)
 def _(distribution: Distribution) -> Support:
     return support_of(distribution.components_distribution)
+
+
+@support_of.register(tfd.Mixture)
+def _(distribution: Distribution) -> Support:
+    first, *others = map(support_of, distribution.components)
+    same = all(other == first for other in others)
+    return first if same else Support(type(distribution).__name__)
 
 
 _BINARISE = (
@@ -111,6 +119,7 @@ _COUNTS = (
     "Pass the counts themselves, not their logarithms or shares. For positive values choose "
     "`IndependentLogNormal`, for real values `IndependentNormal`."
 )
+_WHOLE = "Round the data, or choose `IndependentNormal` for real values."
 _NUMBERS = (
     "Number the categories from 0, and set `levels` to how many there are. For one-hot vectors "
     "choose `OneHotCategorical`."
@@ -123,6 +132,7 @@ _POSITIVE = (
     "Add a small constant to zeros, or choose a likelihood that takes them, such as "
     "`IndependentNormal`, or `IndependentPoisson` for counts."
 )
+_REAL = "Choose `IndependentNormal` for values that may be negative."
 _UNIT = "Scale the data to [0, 1], or choose `IndependentNormal` for real values."
 _LENGTH = (
     "Divide each vector by its length, or choose `MultivariateNormalTriL` for vectors of any other."
@@ -154,6 +164,11 @@ _SUPPORTS: dict[type, Support] = {
     ),
     tfd.Poisson: Support("Poisson", 0.0, whole=True, remedy=_COUNTS),
     tfd.NegativeBinomial: Support("NegativeBinomial", 0.0, whole=True, remedy=_COUNTS),
+    tfd.Geometric: Support("Geometric", 0.0, whole=True, remedy=_COUNTS),
+    tfd.Binomial: Support("Binomial", 0.0, whole=True, remedy=_COUNTS),
+    tfd.BetaBinomial: Support("BetaBinomial", 0.0, whole=True, remedy=_COUNTS),
+    tfd.Zipf: Support("Zipf", 1.0, whole=True, remedy=_COUNTS),
+    tfd.Skellam: Support("Skellam", whole=True, remedy=_WHOLE),
     tfd.ContinuousBernoulli: Support("ContinuousBernoulli", 0.0, 1.0, remedy=_UNIT),
     tfd.Beta: Support("Beta", 0.0, 1.0, remedy=_INSIDE, exclusive=True),
     tfd.RelaxedBernoulli: Support("RelaxedBernoulli", 0.0, 1.0, remedy=_INSIDE, exclusive=True),
@@ -165,6 +180,10 @@ _SUPPORTS: dict[type, Support] = {
     ),
     tfd.Dirichlet: Support("Dirichlet", 0.0, remedy=_SIMPLEX, exclusive=True, norm=1),
     tfd.LogNormal: Support("LogNormal", 0.0, remedy=_POSITIVE, exclusive=True),
+    tfd.Gamma: Support("Gamma", 0.0, remedy=_POSITIVE, exclusive=True),
+    tfd.InverseGamma: Support("InverseGamma", 0.0, remedy=_POSITIVE, exclusive=True),
+    tfd.Exponential: Support("Exponential", 0.0, remedy=_REAL),
+    tfd.HalfNormal: Support("HalfNormal", 0.0, remedy=_REAL),
 }
 for _family, _support in _SUPPORTS.items():
     support_of.register(_family, lambda _, support=_support: support)

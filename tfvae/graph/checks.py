@@ -15,7 +15,11 @@ from tfvae.distributions.heterogeneous import Heterogeneous
 from tfvae.distributions.kernel_density import KernelDensity
 from tfvae.distributions.normal_mixture import NormalMixture
 from tfvae.distributions.support import Support, support_of
-from tfvae.distributions.wrappers import MixtureSameFamily, TransformedDistribution
+from tfvae.distributions.wrappers import (
+    Independent,
+    MixtureSameFamily,
+    TransformedDistribution,
+)
 from tfvae.flows.layered import LayeredFlow
 
 __all__ = ["check_distribution", "check_missing", "check_same_kind"]
@@ -147,7 +151,7 @@ def _check_kinds(own: _Part, other: _Part) -> None:
 def _check_within(own: _Part, other: _Part) -> None:
     """Checks that the prior gives something to all that the posterior draws, as far as is known."""
     q, p = own.support, other.support
-    low, high = _ends(p)
+    low, high = _ends(p) if other.ends is None else other.ends
     if own.ends is None or (low, high) == (-math.inf, math.inf):
         return
     under, over = own.ends
@@ -156,7 +160,7 @@ def _check_within(own: _Part, other: _Part) -> None:
     if q.whole and p.whole:
         # On another grid: to rounding, since levels are fractions.
         steps = [q.spacing / p.spacing, (under - low) / p.spacing]
-        apart |= any(abs(step - round(step)) > 1e-6 for step in steps)
+        apart |= any(math.isfinite(step) and abs(step - round(step)) > 1e-6 for step in steps)
     if under < low - 1e-6 or over > high + 1e-6 or apart:
         raise ValueError(
             "The posterior draws what the prior never does, so that their KL is infinite. "
@@ -204,7 +208,7 @@ def _space(distribution: Distribution) -> Any:
 def _known_ends(distribution: Distribution) -> tuple[float, float] | None:
     """Returns the ends of a density that nobody has described, as far as TFP knows them."""
     space = _space(distribution)
-    if isinstance(space, (tfb.Exp, tfb.Softplus)):
+    if isinstance(space, tfb.Exp) or (isinstance(space, tfb.Softplus) and space.low is None):
         return 0.0, math.inf
     if isinstance(space, tfb.Sigmoid):
         return (0.0, 1.0) if space.low is None else None
@@ -223,6 +227,10 @@ def _is_continuous(distribution: Distribution) -> bool:
     """Whether a distribution has a density for sure, as where draws follow its parameters."""
     if isinstance(distribution, (KernelDensity, NormalMixture)):
         return True
+    if isinstance(distribution, (Independent, tfd.Sample)):
+        return _is_continuous(distribution.distribution)
+    if isinstance(distribution, tfd.Mixture):
+        return all(map(_is_continuous, distribution.components))
     if isinstance(distribution, TransformedDistribution):  # By a map with a slope.
         return _is_continuous(distribution.distribution)
     kinds = tf.nest.flatten(distribution.reparameterization_type)
