@@ -14,8 +14,8 @@ is that of [high, 2 high]. Between the ends all is as in TFP.
 
 A draw that is held has no slope, so that gradients that follow draws lack what moves onto an end.
 Of the rate of a `RelaxedBernoulli` of logits 3 beside one of logits 0, in float32, the gradient is
-0.77 as it should be at temperature 0.5, where 1 draw of 100 is held; at 0.1, where 8 of 10 are, it is
-0.19 for 0.42. The rate itself is right.
+0.77 as it should be at temperature 0.5, where 1 draw of 100 is held; at 0.1, where 8 of 10 are, it
+is 0.19 for 0.42. The rate itself is right.
 """
 
 from __future__ import annotations
