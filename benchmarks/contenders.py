@@ -82,6 +82,15 @@ class TfvaeCompiled(Tfvae):
     jit_compile = True
 
 
+class TfvaeStream(TfvaeCompiled):
+    """The same of a `tf.data.Dataset`, shuffled and put into batches by it."""
+
+    def work(self, epochs: int) -> None:
+        images = self._tf.data.Dataset.from_tensor_slices(self.x)
+        images = images.shuffle(len(self.x)).batch(self.batch).prefetch(2)
+        self.vae.fit(images, epochs=epochs, verbose=0)
+
+
 class TfvaeUnlogged(TfvaeCompiled):
     """The same with the loss alone worked out of what is logged: what the terms cost."""
 
@@ -341,6 +350,7 @@ class Pythae:
 CONTENDERS: dict[str, tuple[type, tuple[str, ...], tuple[str, ...]]] = {
     "tfvae": (Tfvae, ("tfvae", "tensorflow", "keras"), NETWORKS),
     "tfvae-xla": (TfvaeCompiled, ("tfvae", "tensorflow", "keras"), ("mlp", "gated-vamp")),
+    "tfvae-stream": (TfvaeStream, ("tfvae", "tensorflow", "keras"), ("mlp",)),
     "tfvae-unlogged": (TfvaeUnlogged, ("tfvae", "tensorflow", "keras"), ("mlp",)),
     "tfvae-1": (TfvaeSingleSteps, ("tfvae", "tensorflow", "keras"), NETWORKS),
     "xla": (Xla, ("tensorflow",), ("mlp",)),

@@ -13,8 +13,8 @@ same answer from every copy of the file.
 | `elbo` | `x`, `num_samples`, `seed` | `elbo`, `distortion`, `rate` |
 | `log_prob` | `x`, `num_samples`, `seed` | `log_prob`, `standard_error`, `ess` |
 
-These are `STANDARD`, which an export has unless others are asked for. Those of `FURTHER` are there
-for models that can do them (`offered`):
+Of categories `z_probs` stands in place of `z_stddev`. These are `STANDARD`, which an export has
+unless others are asked for. Those of `FURTHER` are there for models that can do them (`offered`):
 
 | signature | inputs | outputs |
 |---|---|---|
