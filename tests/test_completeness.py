@@ -32,6 +32,7 @@ TESTED_ELSEWHERE = {
     "tfvae.distributions.levels": "distributions/test_hierarchy.py",
     "tfvae.distributions.normal_mixture": "priors/test_mixture.py",
     "tfvae.data.checks": "models/test_checks.py",
+    "tfvae.data.row_checks": "training/test_reading.py",
     **{
         f"tfvae.checking.{name}": "checking/test_checkup.py"
         for name in ("bounds", "data", "draws", "files", "reading", "rows", "subject", "weights")

@@ -9,6 +9,7 @@ import tensorflow_probability as tfp
 
 import tfvae
 from tests.conftest import slow_but
+from tests.kinds import semi_supervised
 from tests.models.tables import SIZES, Graph
 from tests.objectives.test_levels import FINITE, MIXED
 from tfvae.distributions.hierarchy import Hierarchy
@@ -121,3 +122,17 @@ def test_states_without_any_probability_under_q_count_in_the_evidence():
     np.testing.assert_allclose(
         tf.reduce_logsumexp(log_p.astype("float32") + draws.log_measure, axis=0), 0.0, atol=1e-6
     )
+
+
+def test_rows_of_labels_are_known_whole_or_not_at_all():
+    model, data = semi_supervised()
+    model.compile("adam", run_eagerly=True)
+    half = np.eye(3, dtype="float32")[np.maximum(data["y"], 0)]
+    half[4, 1] = half[7, 2] = np.nan
+    rows = {"x": data["x"], "y": half}
+    with pytest.raises(ValueError, match=r"as a whole in each row.* Received: 2 such rows, row 4"):
+        model.fit(rows, verbose=0)
+    with pytest.raises(ValueError, match=r"^`y` must be known as a whole in each row"):
+        model.fit(tf.data.Dataset.from_tensor_slices(rows).batch(6), verbose=0)
+    half[[4, 7]] = np.nan
+    assert np.isfinite(model.evaluate(rows, verbose=0)[0])

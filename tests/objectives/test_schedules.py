@@ -57,6 +57,8 @@ def test_values_and_config(schedule, values):
     [
         (lambda: Linear(0.0, 1.0, steps=0), "`steps` must be a whole number >= 1.*steps=0"),
         (lambda: Linear(0.0, 1.0, steps=2.5), "Received: steps=2.5"),
+        (lambda: Linear(float("nan"), 1.0, steps=2), "`start` must be a finite number.*start=nan"),
+        (lambda: Cyclical(0.0, "1", period=2), "`end` must be a finite number.*end='1'"),
         (lambda: Cyclical(0.0, 1.0, period=-1), "`period` must be a whole number.*period=-1"),
         (lambda: Cyclical(0.0, 1.0, period=10, ramp=0.0), r"`ramp` must lie in \(0, 1\].*ramp=0.0"),
         (lambda: Cyclical(0.0, 1.0, period=10, ramp=1.5), "Received: ramp=1.5"),

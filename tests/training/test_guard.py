@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import tfvae
-from tests.conftest import binary_data, mlp_encoder, mlp_vae
+from tests.conftest import binary_data, mlp_decoder, mlp_encoder, mlp_vae
 from tests.kinds import kind
 from tfvae.learning import Best, GoBack, Raise, Skip, WakeSleep
 from tfvae.training.guard import not_finite
@@ -276,3 +276,28 @@ def test_entries_that_data_lacks_may_be_lacking_in_pseudo_inputs():
     assert not_finite(own) == []
     own.prior.pseudo_inputs.assign(np.full_like(start, np.inf))
     assert len(not_finite(own)) == 1
+
+
+@pytest.mark.slow
+def test_data_beyond_half_precision_is_named_where_the_encoder_computes_in_it():
+    x = np.linspace(1.0, 2.0, 48, dtype="float32").reshape(8, 6)
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        likelihood = tfvae.layers.IndependentNormal
+        vae = mlp_vae(seed=0)
+        vae = tfvae.VAE(vae.encoder, mlp_decoder(likelihood=likelihood), seed=0)
+        vae.compile("adam", run_eagerly=True)
+        assert np.isfinite(vae.evaluate(x, verbose=0)[0])
+        for use in (vae.fit, vae.evaluate, vae.predict):
+            with pytest.raises(ValueError, match=r"beyond what 16 bits hold.* up to 200000.*Data"):
+                use(1e5 * x, verbose=0)
+        with pytest.raises(ValueError, match=r"^`data` holds numbers beyond"):
+            tfvae.log_likelihood(vae, 1e5 * x, 2, verbose=False)
+        features = tfvae.layers.DataEncoder({"x": ("real", 6)}, indicators=False)
+        features.adapt(1e5 * x)
+        scaled = keras.Sequential([keras.Input((6,)), features, *vae.encoder.layers])
+        vae = tfvae.VAE(scaled, mlp_decoder(likelihood=likelihood), seed=0)
+        vae.compile("adam", run_eagerly=True)
+        assert np.isfinite(vae.predict(1e5 * x, verbose=0)["z_mean"]).all()
+    finally:
+        keras.config.set_dtype_policy("float32")

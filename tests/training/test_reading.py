@@ -189,6 +189,13 @@ def test_weights_of_streams_are_looked_at_before_anything_changes():
         vae.fit(stream(np.ones((37, 2))), verbose=0)
     with pytest.raises(ValueError, match=r"^`sample_weight` must hold finite numbers"):
         vae.fit(stream(np.full(37, np.inf)), verbose=0)
+    with pytest.raises(ValueError, match=r"none of them negative"):
+        vae.fit(stream(np.full(37, -1.0)), verbose=0)
+    with pytest.raises(ValueError, match=r"none of them negative"):
+        vae.fit(X, sample_weight=np.full(37, -1.0), verbose=0)
+    for use in (vae.fit, vae.evaluate):
+        with pytest.raises(ValueError, match=r"^`sample_weight` must be above 0 for one row"):
+            use(X, sample_weight=np.zeros(37), verbose=0)
     for old, new in zip(before, vae.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
     vae.evaluate(stream(np.ones((37, 1))), verbose=0)

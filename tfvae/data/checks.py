@@ -9,7 +9,7 @@ import operator
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from tfvae._typing import Shape, Tensor
 from tfvae.distributions.support import NORM_TOLERANCE, Support
 
 __all__ = [
-    "NOT_FINITE_WEIGHTS",
     "assertion",
     "check_array",
     "check_context",
@@ -29,19 +28,12 @@ __all__ = [
     "checked_part",
     "marked",
     "not_finite_text",
-    "same_rows",
     "shaped_part",
     "translated_errors",
-    "weighed_rows",
 ]
 
 # Around a message: see `marked`.
 _START, _END = "<tfvae>", "</tfvae>"
-
-NOT_FINITE_WEIGHTS = (
-    "`sample_weight` must hold finite numbers. Remove the rows of others, or give them the "
-    "weight 0."
-)
 
 
 def check_event_shape(x: Any, event_shape: Shape, name: str = "x") -> None:
@@ -179,30 +171,6 @@ def checked_part(
     if support is not None and not x.dtype.is_bool:
         checks += _support_checks(part, name, support, place)
     return part, checks
-
-
-def same_rows(parts: Mapping[str, Tensor], place: str = "") -> list[tf.Operation]:
-    """Returns assertions that each part `[B, ...]` has as many rows as the first."""
-    (first, one), *others = parts.items()
-    checks = []
-    for name, part in others:
-        rows, expected = tf.shape(part)[0], tf.shape(one)[0]
-        text = f"`{name}` must have one row per row of `{first}`. Received: {{}} rows for {{}}."
-        checks.append(assertion(rows == expected, place + text, rows, expected))
-    return checks
-
-
-def weighed_rows(x: Tensor, sample_weight: Tensor | None) -> list[tf.Operation]:
-    """Returns assertions that a part `[B, ...]` has rows, and a finite weight for each if any."""
-    rows = tf.shape(x)[0]
-    checks = [assertion(rows > 0, "A batch of the data is empty. Expected: one row or more.")]
-    if sample_weight is None:
-        return checks
-    weights = tf.convert_to_tensor(sample_weight)
-    text = "`sample_weight` must have one number for each row of `x`. Received: {} for {} rows."
-    checks.append(assertion(tf.size(weights) == rows, text, tf.size(weights), rows))
-    finite = tf.reduce_all(tf.math.is_finite(tf.cast(weights, tf.float64)))
-    return [*checks, assertion(finite, NOT_FINITE_WEIGHTS)]
 
 
 def shaped_part(

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfvae.data.checks import NOT_FINITE_WEIGHTS
+from tfvae.data.row_checks import NOT_FINITE_WEIGHTS
 
 __all__ = ["Source", "check_form"]
 
@@ -127,7 +127,7 @@ class Source(NamedTuple):
         """Checks that labels in an array, and weights, have the rows of data in memory.
 
         Raises:
-            ValueError: They have not, or weights are not finite.
+            ValueError: They have not, or weights are not finite, negative, or all zero.
         """
         if isinstance(self.y, np.ndarray) and len(self.y) != self.num_rows:
             raise ValueError(
@@ -142,8 +142,14 @@ class Source(NamedTuple):
                 "`sample_weight` must have one number for each row of `x`. "
                 f"Expected: [{self.num_rows}]. Received: {list(weights.shape)}."
             )
-        if weights.dtype.kind not in "fiub" or not np.all(np.isfinite(weights)):
+        is_number = weights.dtype.kind in "fiub"
+        if not is_number or not np.all(np.isfinite(weights)) or np.any(weights < 0):
             raise ValueError(NOT_FINITE_WEIGHTS)
+        if not np.any(weights):
+            raise ValueError(
+                "`sample_weight` must be above 0 for one row at least: means over none have no "
+                f"value. Received: {len(weights)} weights, all of them 0."
+            )
 
     def check_labels(self, class_weight: Any) -> None:
         """Checks that there are labels where weights go by their classes.

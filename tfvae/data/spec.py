@@ -12,7 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfvae._typing import Shape, Tensor
-from tfvae.data.checks import check_array, check_context, checked_part, same_rows
+from tfvae.data.checks import check_array, check_context, checked_part
+from tfvae.data.row_checks import check_known_whole, known_whole, same_rows
 from tfvae.distributions.levels import split_levels
 from tfvae.distributions.support import Support
 
@@ -191,6 +192,8 @@ class DataSpec:
                 part = np.asarray(self._labels(node, parts[node]))
                 title = name if single else f'{name}["{node}"]'
                 check_array(part, title, self.shapes[node], self.supports[node])
+                if node in self.partly_observed:
+                    check_known_whole(part, title)
         first = parts[self.observed[0]]
         check_context(first, parts.get(CONTEXT), context_shape=self.context_shape)
 
@@ -223,6 +226,8 @@ class DataSpec:
                     value, self.shapes[node], node, self.supports[node], place
                 )
                 checks += more
+                if node in self.partly_observed:
+                    checks += known_whole(checked[node], node, place)
         if self.context_shape is not None:
             context = parts[CONTEXT]
             checked[CONTEXT], more = checked_part(context, self.context_shape, CONTEXT, None, place)

@@ -22,6 +22,9 @@ _LEVELS = (
     "`ContinuousBernoulli` for values from 0 to 1 and `IndependentNormal` for real values."
 )
 
+# Numbers that sums over levels hold at once, and levels where nobody knows of how many numbers.
+_HELD, _FEW = 2**18, 16
+
 
 class DiscretizedLogistic(AutoCompositeTensorDistribution):
     """A logistic variable rounded to the nearest of L equal steps from `low` to `high`.
@@ -175,7 +178,7 @@ class DiscretizedLogistic(AutoCompositeTensorDistribution):
         """Returns the level nearest to `loc`, and E[N] and E[N**2] of the levels N above it.
 
         Counted from there no digits are lost: squares of numbers of levels, such as 200**2, leave
-        none to the variance of a sharp distribution. One level at a time, by
+        none to the variance of a sharp distribution. Some levels at a time, by
 
             E[N] = sum_{n > 0} P(N >= n) - sum_{n <= 0} P(N < n)
             E[N**2] = sum_{n > 0} (2 n - 1) P(N >= n) + sum_{n <= 0} (1 - 2 n) P(N < n)
@@ -184,13 +187,19 @@ class DiscretizedLogistic(AutoCompositeTensorDistribution):
         centre = tf.stop_gradient(self._nearest(self.loc))
         start = tf.round((centre - self.low) / self.step)
 
+        loc, scale, first = (x[..., None] for x in (self.loc, self.scale, start))
+        most = _HELD // max(1, self.batch_shape.num_elements() or _HELD // _FEW)
+        block = min(max(1, most), self.levels - 1)
+
         def add(k: Tensor, mean: Tensor, square: Tensor) -> tuple[Tensor, ...]:
-            index = tf.cast(k, dtype)
-            above = (self.loc - (self.low + (index - 0.5) * self.step)) / self.scale
-            n = index - start
+            index = tf.cast(k, dtype) + tf.range(block, dtype=dtype)  # [block]
+            above = (loc - (self.low + (index - 0.5) * self.step)) / scale
+            n = index - first
             # P(N >= n) beyond the centre, and minus P(N < n) up to it.
             share = tf.where(n > 0.0, tf.sigmoid(above), -tf.sigmoid(-above))
-            return k + 1, mean + share, square + (2.0 * n - 1.0) * share
+            share = tf.where(index < self.levels, share, tf.zeros([], dtype))
+            square += tf.reduce_sum((2.0 * n - 1.0) * share, axis=-1)
+            return k + block, mean + tf.reduce_sum(share, axis=-1), square
 
         batch_shape: Any = self.batch_shape_tensor()
         zeros = tf.zeros(batch_shape, dtype)
@@ -199,7 +208,7 @@ class DiscretizedLogistic(AutoCompositeTensorDistribution):
             lambda k, *_: k < self.levels,
             add,
             (tf.constant(1), zeros, zeros),
-            maximum_iterations=self.levels - 1,
+            maximum_iterations=-(-(self.levels - 1) // block),
         )
         return centre, mean, square
 

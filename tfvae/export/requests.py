@@ -15,9 +15,9 @@ from tfvae.data.checks import (
     checked_part,
     marked,
     not_finite_text,
-    same_rows,
     shaped_part,
 )
+from tfvae.data.row_checks import same_rows
 from tfvae.data.spec import CONTEXT, wide_as
 from tfvae.export.rows import COUNTS
 

@@ -253,6 +253,7 @@ def check_missing(encode: Callable[[Tensor], Distribution], x: Tensor, weights: 
         ValueError: The parameters of a posterior, or their gradients, are NaN.
     """
     # Every entry is missing once and observed once.
+    x = tf.clip_by_value(x, tf.cast(-100.0, x.dtype), tf.cast(100.0, x.dtype))  # also of 16 bits
     odd = tf.reshape(tf.range(tf.size(x)) % 2 == 1, tf.shape(x))
     nan = tf.fill([], tf.cast(float("nan"), x.dtype))
     x = tf.concat([tf.where(odd, nan, x), tf.where(odd, x, nan)], axis=0)

@@ -116,6 +116,8 @@ class Linear(Schedule):
 
     def __post_init__(self) -> None:
         keep_counts(self, "steps")
+        for name in ("start", "end"):
+            check_amount(name, getattr(self, name), negative=True)
 
     def __call__(self, step: int | Tensor) -> Tensor:
         done = tf.minimum(tf.cast(step, tf.float32) / self.steps, 1.0)
@@ -152,6 +154,8 @@ class Cyclical(Schedule):
 
     def __post_init__(self) -> None:
         keep_counts(self, "period")
+        for name in ("start", "end"):
+            check_amount(name, getattr(self, name), negative=True)
         if not 0.0 < self.ramp <= 1.0:
             raise ValueError(f"`ramp` must lie in (0, 1]. Received: ramp={self.ramp}")
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfvae._tracing import noting_graphs
 from tfvae._typing import Tensor
-from tfvae.data.checks import weighed_rows
+from tfvae.data.row_checks import weighed_rows
 from tfvae.training.rows import held_at_once, padded
 
 __all__ = ["Batches"]
@@ -82,7 +82,7 @@ class Batches:
         weights = None if some[0][1] is None else tf.stack([weight for _, weight in full])
         try:
             batches, weights = self._check(parts, weights)
-        except tf.errors.InvalidArgumentError:
+        except (tf.errors.InvalidArgumentError, ValueError):
             if len(some) == 1:
                 raise
             for one in some:

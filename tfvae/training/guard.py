@@ -18,10 +18,19 @@ from tfvae.learning import Best, GoBack, Raise, Remedy, Skip
 from tfvae.training.placement import strategy_of
 from tfvae.training.states import Kept, kept, put_back, variables_of
 
-__all__ = ["Guard", "check_agreement", "check_finite", "not_finite", "not_finite_weights"]
+__all__ = [
+    "Guard",
+    "check_agreement",
+    "check_finite",
+    "check_half",
+    "not_finite",
+    "not_finite_weights",
+]
 
 # Updates from one state that is kept to the next: beside them, keeping it costs nothing.
 _EVERY = 200
+
+_LARGEST_HALF = float(np.finfo("float16").max)
 
 _ADVICE = (
     "Lower the learning rate, limit gradients (`global_clipnorm` of the optimizer), or look for "
@@ -227,6 +236,39 @@ def check_agreement(model: Any) -> None:
             f"Received: other values of {some_of(names)}. Have all workers make the model by the "
             "same program, read the same data in the same order, and load or go on from the same "
             "files."
+        )
+
+
+def check_half(model: Any, parts: Mapping[str, np.ndarray], name: str) -> None:
+    """Checks that the encoder can compute with data beyond what 16 bits hold, where it does so.
+
+    Args:
+        model: A built model.
+        parts: Its data by name.
+        name: What messages call it.
+
+    Raises:
+        ValueError: The posterior of the largest number is not finite.
+    """
+    layers = model._flatten_layers(include_self=False)
+    half = [x for x in layers if getattr(x, "compute_dtype", "") == "float16"]
+    if not half or not model.graph.latents:
+        return
+    sizes = {key: np.abs(np.nan_to_num(np.asarray(x, "float64"))) for key, x in parts.items()}
+    largest, key = max((size.max(initial=0.0), key) for key, size in sizes.items())
+    if largest <= _LARGEST_HALF:
+        return
+    row = int(np.argmax(sizes[key].reshape(len(sizes[key]), -1).max(axis=1)))
+    one = {key: tf.convert_to_tensor(np.asarray(x)[row : row + 1]) for key, x in parts.items()}
+    batch, _ = model.data.checked_batch(one)
+    found = tf.nest.flatten(model.encode(**batch), expand_composites=True)
+    numbers = [x for x in found if tf.is_tensor(x) and x.dtype.is_floating]
+    if not all(bool(tf.reduce_all(tf.math.is_finite(x))) for x in numbers):
+        raise ValueError(
+            f"`{name}` holds numbers beyond what 16 bits hold, 65504, and the encoder computes in "
+            f"them. Received: numbers up to {largest:g}, and '{half[0].name}' of float16. Scale "
+            "the data, let the encoder begin with `tfvae.layers.DataEncoder(...)`, which scales "
+            'in 32 bits, or take the policy "mixed_bfloat16".'
         )
 
 

@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from tfvae._random import next_seed, stateless_seed
 from tfvae._typing import Seed, Tensor
-from tfvae.data.checks import translated_errors, weighed_rows
+from tfvae.data.checks import translated_errors
+from tfvae.data.row_checks import weighed_rows
 from tfvae.data.spec import DataSpec
 from tfvae.graph.description import describe
 from tfvae.learning import Remedy, Scheme
@@ -20,7 +21,7 @@ from tfvae.terms import Terms
 from tfvae.training.arguments import Arguments, shown_as
 from tfvae.training.averages import averaged_weights
 from tfvae.training.compilation import Functions
-from tfvae.training.guard import Guard, check_finite
+from tfvae.training.guard import Guard, check_finite, check_half
 from tfvae.training.logs import Mean
 from tfvae.training.placement import Placed, check_placement, in_scope
 from tfvae.training.reading import Reader
@@ -328,9 +329,7 @@ class Trainer(Placed):
         super().load_own_variables(store)
 
     def check_data(self, x: Any, name: str) -> None:
-        """Checks an array as a whole, before anything is computed from it.
-
-        Datasets pass: their batches are checked one by one, as they come.
+        """Checks an array as a whole; datasets pass, whose batches are checked as they come.
 
         Raises:
             ValueError: `x` is missing, empty, of a wrong shape, not numeric, holds NaN or infinite
@@ -350,6 +349,7 @@ class Trainer(Placed):
         parts = {key: np.asarray(part) for key, part in self.data.named(x).items()}
         self._build_from(parts)
         self.data.check_arrays(parts, name)
+        check_half(self, parts, name)
 
     def _made_by(self, make: Callable[..., None], name: str) -> Callable[[], Callable[..., Any]]:
         """Returns what Keras sets as an attribute, without setting it."""
