@@ -145,6 +145,31 @@ def test_an_endless_stream_goes_on_where_an_epoch_ended():
     assert_same(vae, same)
 
 
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (X, r"Expected: \[batch, 6\]. Received: \[6\]"),
+        (X[:, 0], "must come in batches.* Received: one number at a time"),
+        (X[None, :, :5], r"Expected: \[batch, 6\]. Received: \[24, 5\]"),
+    ],
+)
+def test_what_is_in_no_batches_is_told_as_it_came(rows, message):
+    vae = mlp_vae()
+    vae.compile("adam")
+    with pytest.raises(ValueError, match=message):
+        vae.fit(tf.data.Dataset.from_tensor_slices(rows), verbose=0)
+    assert int(vae.optimizer.iterations) == 0
+
+
+@pytest.mark.slow
+def test_no_more_is_held_at_once_than_may_be(monkeypatch):
+    monkeypatch.setattr("tfvae.training.rows._CALL_BYTES", 4 * 6 * 10 * 3 + 4)
+    vae, _ = trained(lambda vae: vae.fit(of_sizes(*[10] * 8), verbose=0))
+    loops = [key for key, _ in vae.functions._made if isinstance(key, tuple)]
+    assert {shape for _, shape in loops} == {(3, 10)}
+    assert int(vae.optimizer.iterations) == 8
+
+
 def test_batches_that_end_are_told_as_python_tells_it():
     vae = mlp_vae()
     vae.compile("adam", run_eagerly=True)
@@ -166,6 +191,9 @@ def test_batches_that_end_are_told_as_python_tells_it():
         batches(iterator)
     assert taken == [
         ("train", (10, 5), 3, True),
-        ("train", (1, 5), 1, True),
+        ("train", (10, 5), 1, True),  # and no loop of another length
         ("train", (1, 4), 1, True),
     ]
+    batches._model.steps_per_execution = 1
+    assert batches(iter([X[:5]])) == {"loss": 0.0}
+    assert taken[-1] == ("train", (1, 5), 1, True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfvae._tracing import noting_graphs
 from tfvae._typing import Tensor
 from tfvae.data.row_checks import weighed_rows
-from tfvae.training.rows import held_at_once, padded
+from tfvae.training.rows import held_at_once, loop_of_at_least
 
 __all__ = ["Batches"]
 
@@ -46,7 +46,8 @@ class Batches:
     ) -> None:
         self._model, self._kind = model, kind
         self._loop_of, self._otherwise = loop_of, otherwise
-        self._sizes: set[int] = set()
+        # Of which numbers of batches there are loops, by their size.
+        self._loops: dict[int, set[int]] = {}
         self._check = tf.function(
             noting_graphs(self._checked, []), autograph=False, reduce_retracing=True
         )
@@ -57,40 +58,52 @@ class Batches:
         Raises:
             StopIteration: There is no batch left.
         """
-        if len(self._sizes) > _MOST_SIZES:
+        if len(self._loops) > _MOST_SIZES:
             return self._otherwise(iterator)
         read = [*itertools.islice(iterator, self._model.steps_per_execution)]
         if not read:
             raise StopIteration
         logs = None
-        for _, same in itertools.groupby(map(self._parts, read), _form):
-            for some in _some(list(same)):
-                logs = self._taken(some)
+        for _, group in itertools.groupby(map(self._parts, read), _form):
+            same = list(group)
+            most = held_at_once(same[0][0].values())
+            for start in range(0, len(same), most):
+                logs = self._taken(same[start : start + most], most)
         return logs
 
     def _parts(self, element: Any) -> _Batch:
         x, _, weight = keras.utils.unpack_x_y_sample_weight(element)
         named = self._model.data.named(x).items()
         parts = {name: tf.convert_to_tensor(part) for name, part in named}
+        for name, part in parts.items():
+            if part.shape.rank == 0:
+                raise ValueError(
+                    f"`{name}` must come in batches. Expected: [batch, ...]. Received: one number "
+                    "at a time. Put them together: `dataset.batch(100)`."
+                )
         self._model._build_from(parts)
         return parts, None if weight is None else tf.convert_to_tensor(weight)
 
-    def _taken(self, some: Sequence[_Batch]) -> Any:
-        """Takes the steps of some batches of one form."""
-        full = padded(some)
-        parts = {name: tf.stack([parts[name] for parts, _ in full]) for name in some[0][0]}
-        weights = None if some[0][1] is None else tf.stack([weight for _, weight in full])
+    def _taken(self, some: Sequence[_Batch], most: int) -> Any:
+        """Takes the steps of some batches of one form, of which so many may be held at once."""
+        length = self._length(len(some), next(iter(some[0][0].values())).shape[0], most)
+        full = [*some, *[some[-1]] * (length - len(some))]  # the last one repeated
         try:
-            batches, weights = self._check(parts, weights)
+            batches, weights = self._check(*_stacked(full))
         except (tf.errors.InvalidArgumentError, ValueError):
-            if len(some) == 1:
-                raise
             for one in some:
-                logs = self._taken([one])
+                self._check(*_stacked([one]))  # and says what came
+                logs = self._taken([one], 1)
             return logs
         shape = tuple(batches["x"].shape[:2])
-        self._sizes.add(shape[1])
+        self._loops.setdefault(shape[1], set()).add(shape[0])
         return self._loop_of(self._kind, shape)(batches, weights, tf.constant(len(some)))
+
+    def _length(self, number: int, size: int, most: int) -> int:
+        """Returns for how many batches the loop is that takes some: one that is there, if any."""
+        asked = loop_of_at_least(min(self._model.steps_per_execution, most), most)
+        there = [n for n in self._loops.get(size, ()) if number <= n <= asked]
+        return min(there, default=loop_of_at_least(number, most))
 
     def _checked(
         self, parts: dict[str, Tensor], weights: Tensor | None
@@ -105,18 +118,18 @@ class Batches:
             return found, None if weights is None else _apart(flat_weights, [shape[0], -1])
 
 
+def _stacked(batches: Sequence[_Batch]) -> _Batch:
+    """Returns batches of one form as one `[K, B, ...]`."""
+    (first, weight), *_ = batches
+    parts = {name: tf.stack([each[name] for each, _ in batches]) for name in first}
+    return parts, None if weight is None else tf.stack([each for _, each in batches])
+
+
 def _form(batch: _Batch) -> tuple[Any, ...]:
     """Returns what batches have to have in common to go through a loop together."""
     parts, weight = batch
     tensors = [*parts.values(), *([] if weight is None else [weight])]
     return tuple(parts), weight is None, tuple((tuple(x.shape), x.dtype) for x in tensors)
-
-
-def _some(batches: Sequence[_Batch]) -> Iterator[Sequence[_Batch]]:
-    """Yields them, as many at once as may be held."""
-    most = held_at_once(batches[0][0].values())
-    for start in range(0, len(batches), most):
-        yield batches[start : start + most]
 
 
 def _joined(part: Tensor) -> Tensor:

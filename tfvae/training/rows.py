@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfvae._typing import Tensor
 from tfvae.data.source import Source
 
-__all__ = ["Loop", "Rows", "held_at_once", "num_batches", "padded"]
+__all__ = ["Loop", "Rows", "held_at_once", "loop_of_at_least", "num_batches"]
 
 # How many batches calls hold, each a loop of its own, and how many where steps are long beside what
 # a call costs: products of a weight by a row up to which they are not, and bytes of data in a call.
@@ -122,7 +122,7 @@ class Rows:
         first = min(first + done, end)
         whole = min(end, self._num_rows // size)
         asked = min(self._steps, self._most, self.num_batches)
-        shape = next((n for n in _SIZES if asked <= n <= self._most), self._most)
+        shape = loop_of_at_least(asked, self._most)
         for start in range(first, whole, shape):
             count = min(shape, whole - start)
             rows = np.zeros([shape, size], np.int32)
@@ -197,16 +197,19 @@ def held_at_once(parts: Iterable[Tensor]) -> int:
     return int(np.clip(_CALL_BYTES // (4 * numbers + 1), 1, _MANY))
 
 
-def padded(batches: Sequence[Any]) -> list[Any]:
-    """Returns batches, the last one repeated up to a number for which there is a loop.
+def loop_of_at_least(number: int, most: int = _MANY) -> int:
+    """Returns for how many batches the smallest loop is that takes so many.
+
+    Args:
+        number: How many batches are to be taken.
+        most: How many may be held at once.
 
     Example:
-        >>> from tfvae.training.rows import padded
-        >>> len(padded("a")), len(padded("abc")), len(padded("a" * 11))
-        (1, 10, 50)
+        >>> from tfvae.training.rows import loop_of_at_least
+        >>> [loop_of_at_least(number) for number in (1, 3, 11)], loop_of_at_least(2, most=5)
+        ([1, 10, 50], 5)
     """
-    size = next((n for n in _SIZES if n >= len(batches)), len(batches))
-    return [*batches, *[batches[-1]] * (size - len(batches))]
+    return next((n for n in _SIZES if number <= n <= most), most)
 
 
 def num_batches(source: Source, rows: Rows | None, limit: int | None) -> int | None:
