@@ -43,3 +43,13 @@ def test_outputs_keep_their_names_beside_others(tmp_path):
     # What is there of few signatures is replaced as well.
     vae.export(few, signatures=["encode"], verbose=False)
     assert {name for name, _ in outputs(few)} == {"encode"}
+
+
+@pytest.mark.slow
+def test_loading_an_export_warns_of_nothing(tmp_path, caplog):
+    """Gradients of our own have names that no file holds."""
+    mlp_vae().export(tmp_path / "vae", signatures=["elbo"], verbose=False, verify=False)
+    with caplog.at_level("WARNING"):
+        tf.saved_model.load(str(tmp_path / "vae"))
+    assert "custom gradients" not in caplog.text
+    assert b"_gradient_op_type" not in (tmp_path / "vae" / GRAPH).read_bytes()

@@ -1,4 +1,4 @@
-"""Names of outputs within a SavedModel, for clients that address tensors by them."""
+"""What is written over in the graph of a SavedModel: names of outputs, which clients address."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ def name_outputs(folder: Path) -> None:
     path = folder / GRAPH
     saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
     for meta in saved.meta_graphs:
+        _forget_gradients(meta.graph_def)
         for name, signature in _own(meta).items():
             for output, info in signature.outputs.items():
                 node = meta.graph_def.node.add(name=f"{_PLACE}/{name}/{output}", op="Identity")
@@ -37,6 +38,13 @@ def name_outputs(folder: Path) -> None:
                 info.name = f"{node.name}:0"
     path.write_bytes(saved.SerializeToString(deterministic=True))
     fingerprinting_utils.write_fingerprint(str(folder))
+
+
+def _forget_gradients(graph: Any) -> None:
+    """Takes the names of gradients off operations: Python warns of those that no file holds."""
+    for nodes in [graph.node, *(function.node_def for function in graph.library.function)]:
+        for node in nodes:
+            node.attr.pop("_gradient_op_type", None)
 
 
 def is_export(folder: Path) -> bool:

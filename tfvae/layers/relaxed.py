@@ -38,8 +38,8 @@ class RelaxedBernoulli(_Tempered, IndependentLayer):
 
         x_j = sigmoid((logits_j + noise_j) / temperature),   noise_j standard logistic
 
-    There is no closed form of mean or mode. At temperatures below about 0.3 single precision rounds
-    many draws to the ends, where gradients that follow draws are too small: use float64 there.
+    There is no closed form of mean or mode. At temperatures below about 0.3 many draws round
+    to the ends, where gradients that follow draws are too small; in float64 below about 0.2.
 
     Args:
         event_shape: Shape of one draw, `E`.
@@ -73,8 +73,8 @@ class RelaxedOneHotCategorical(_Tempered, VectorLayer):
 
         x = softmax((logits + noise) / temperature),   noise_k standard Gumbel
 
-    There is no closed form of mean or mode. At temperatures below about 0.3 single precision rounds
-    many draws to the ends, where gradients that follow draws are too small: use float64 there.
+    There is no closed form of mean or mode. At temperatures below about 0.3 many draws round
+    to the ends, where gradients that follow draws are too small; in float64 below about 0.2.
 
     Args:
         event_size: Number of categories, K.

@@ -66,7 +66,7 @@ class Batches:
         logs = None
         for _, group in itertools.groupby(map(self._parts, read), _form):
             same = list(group)
-            most = held_at_once(same[0][0].values())
+            most = held_at_once(part.shape for part in same[0][0].values())
             for start in range(0, len(same), most):
                 logs = self._taken(same[start : start + most], most)
         return logs

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,7 @@ class Rows:
     @property
     def _most(self) -> int:
         """How many batches are held at once."""
-        return held_at_once(part[: self._batch_size] for part in self._batch.values())
+        return held_at_once([self._batch_size, *part.shape[1:]] for part in self._batch.values())
 
     def next(self, done: int = 0) -> Iterator[tuple[dict[str, Tensor], Tensor | None, Tensor]]:
         """Yields the next batches, those of one size together; none where the pass is over.
@@ -185,15 +186,15 @@ class Loop:
         return self._end(self._step(batch, sample_weight, self._begin()))
 
 
-def held_at_once(parts: Iterable[Tensor]) -> int:
-    """Returns how many batches of such parts `[B, ...]` are held at once.
+def held_at_once(shapes: Iterable[Sequence[int]]) -> int:
+    """Returns how many batches of parts of such shapes `[B, ...]` are held at once.
 
     Example:
         >>> from tfvae.training.rows import held_at_once
-        >>> held_at_once([tf.zeros([2, 3])]), held_at_once([tf.zeros([1000, 3000])])
+        >>> held_at_once([(2, 3)]), held_at_once([(1000, 3000)])
         (100, 5)
     """
-    numbers = sum(int(np.prod(part.shape)) for part in parts)
+    numbers = sum(math.prod(shape) for shape in shapes)
     return int(np.clip(_CALL_BYTES // (4 * numbers + 1), 1, _MANY))
 
 
