@@ -16,7 +16,8 @@ from tfvae.export.signatures import signatures
 SHAPES = {"Const", "Placeholder", "Pack", "Reshape"}
 NETWORKS = {"MatMul", "BiasAdd", "Tanh", "Split", "Softplus", "AddV2", "Abs"}
 DENSITIES = {"Log", "Sub", "Mul", "RealDiv", "SquaredDifference", "Sum", "BroadcastTo", "Neg"}
-WEIGHTS = {"Square", "Max", "Maximum", "Minimum", "Greater", "IsFinite", "SelectV2", "ZerosLike"}
+DENSITIES |= {"Greater", "SelectV2", "Square"}
+WEIGHTS = {"Max", "Maximum", "Minimum", "IsFinite", "ZerosLike"}
 WEIGHTS |= {"DivNoNan", "Sqrt", "Exp", "Cast", "Fill", "Equal"}
 OPS = {
     "portable_encode": SHAPES | NETWORKS,
@@ -27,7 +28,7 @@ OPS = {
     "portable_log_prob": {*SHAPES, *NETWORKS, *DENSITIES, *WEIGHTS},
     "portable_anomaly_score": {*SHAPES, *NETWORKS, *DENSITIES, *WEIGHTS, "Mean"},
 }
-MOST = {"portable_encode": 16, "portable_decode": 6, "portable_generate": 22, "portable_elbo": 76}
+MOST = {"portable_encode": 16, "portable_decode": 6, "portable_generate": 22, "portable_elbo": 98}
 
 
 @pytest.mark.slow
@@ -36,7 +37,7 @@ def test_operations_are_few_and_plain(name):
     found = twin(kind("plain")[0], name)
     found.check()
     assert set(found.ops) <= OPS[name]
-    assert sum(found.ops.values()) <= MOST.get(name, 135)
+    assert sum(found.ops.values()) <= MOST.get(name, 157)
 
 
 @pytest.mark.slow

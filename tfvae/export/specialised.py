@@ -204,6 +204,8 @@ class Specialised:
         inputs = [self._made[read] for read in _data_inputs(node)]
         if node.op == "ReadVariableOp":
             return self._read(node)
+        if node.op == "IdentityN":  # Holds the gradient of what has one of its own.
+            return inputs[int(tensor.partition(":")[2] or 0)]
         if node.op in _SAME or (node.op in _MAYBE_SAME and self._is_same(node, tensor)):
             return inputs[0]
         if node.op == "Reshape":
@@ -265,9 +267,7 @@ class Specialised:
         """Returns a constant, or sizes, in place of what depends on sizes alone."""
         values: list[Any] = [run.get(tensor) for run in self.values]
         first = values[0]
-        if first is None:
-            return None
-        if any(value.shape != first.shape for value in values):
+        if first is None or any(value.shape != first.shape for value in values):
             return None
         if all(np.array_equal(value, first, equal_nan=first.dtype.kind == "f") for value in values):
             return self.constant(first)
