@@ -192,6 +192,8 @@ def take_turns(
 ) -> dict[str, list[dict[str, float]]]:
     """Lets the workers work one after the other, round by round.
 
+    Each round begins one worker later than the one before, so that none always follows the same.
+
     Args:
         workers: Contenders by name.
         rounds: Turns of each.
@@ -203,10 +205,12 @@ def take_turns(
         By contender, the list of its turns.
     """
     turns: dict[str, list[dict[str, float]]] = {name: [] for name in workers}
-    for _ in range(rounds):
-        for name, worker in workers.items():
+    names = list(workers)
+    for turn in range(rounds):
+        first = turn % len(names)
+        for name in names[first:] + names[:first]:
             time.sleep(settle)
-            turns[name].append(worker.work(amount))
+            turns[name].append(workers[name].work(amount))
             after_turn()
     return turns
 
