@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from tfvae._typing import Seed, Tensor
 from tfvae.distributions.factors import as_factors
 from tfvae.distributions.statistics import statistic
 from tfvae.evaluation.activity import posterior_means
-from tfvae.evaluation.aggregation import Kept
+from tfvae.evaluation.aggregation import Aggregated, Kept
 from tfvae.evaluation.dimensions import OfDimensions
 from tfvae.evaluation.gaps import Gaps
 from tfvae.evaluation.ledger import Decomposition, balanced
@@ -26,6 +27,7 @@ from tfvae.evaluation.record import Record
 from tfvae.evaluation.sampling import Sampler
 from tfvae.evaluation.sharding import Part, Shard
 from tfvae.evaluation.streaming import Stream, progress
+from tfvae.graph.graph import Graph
 from tfvae.learning.semi_amortised import refinable
 from tfvae.models import LatentVariableModel
 
@@ -144,100 +146,167 @@ def decompose(
         Isolating Sources of Disentanglement in VAEs (Chen et al., 2018),
         https://arxiv.org/abs/1802.04942
     """
-    num_samples = check_count("num_samples", num_samples)
-    evidence_samples, refine_steps, max_pairs = (
-        0 if value == 0 else check_count(name, value)
-        for name, value in (
-            ("evidence_samples", evidence_samples),
-            ("refine_steps", refine_steps),
-            ("max_pairs", max_pairs),
-        )
-    )
-    if refine_steps and not evidence_samples:
-        raise ValueError(
-            "`refine_steps` splits the gap to log p(x), which takes `evidence_samples` of at least "
-            f"1. Received: refine_steps={refine_steps}, evidence_samples=0"
-        )
-    check_proposal("proposal", proposal)
-    if refine_steps and proposal != _ENCODER:
-        raise ValueError(
-            "With `refine_steps` the draws for log p(x) come from the refined posteriors. "
-            f"Received: refine_steps={refine_steps}, proposal={proposal}. Leave one of them out."
-        )
-    seed = stateless_seed(0 if seed is None else seed)
-    stream = Stream(model, data, batch_size)
-    if refine_steps:
-        refinable(model)
-    num_points = stream.likely_points
-    passes = None if num_points is None else num_points * num_samples
-    score = model.functions("ledger", lambda: _scorer(model), passes)
-    gaps = None
-    if evidence_samples:
-        if stream.num_points is not None:
-            proposal.check_points(stream.num_points)
-        draw_from = OfParameters() if refine_steps else proposal
-        sampler = Sampler(model, draw_from, evidence_samples, memory_gib, num_points)
-        gaps = Gaps(model, sampler, proposal, num_samples, refine_steps)
-    kept = Kept(stream, max_pairs, fold_in(seed, -1)) if max_pairs else None
-    graph = model.graph
-    settings = {
-        "task": "decompose",
-        "num_samples": num_samples,
-        "evidence_samples": evidence_samples,
-        "refine_steps": refine_steps,
-        "proposal": proposal,
-        "max_pairs": max_pairs,
-        "memory_gib": float(memory_gib),
-        "seed": np.asarray(seed).tolist(),
-        "rates": json.dumps(list(graph.rate_names)),
-        "latents": json.dumps({name: graph.latent_shapes[name] for name in graph.latents}),
-        "conditions": json.dumps(list(graph.conditions)),
-    }
-    record = Record(resume, model, settings, shard)
-    start = 0
-    of_each = OfDimensions(graph.latent_shapes, is_shared=record.travels)
-    with progress(stream.likely_points, "ELBO ledger", verbose) as bar:
-        for index, (batch, count) in enumerate(stream):
-            own, rows = fold_in(seed, index), slice(start, start + count)
-            start += count
-            known = proposal.of_points(rows) if evidence_samples else {}
-            is_known = record.needs_nothing(
-                {**batch, **{f"own {name}": v for name, v in known.items()}}, count
-            )
-            scores, draws = {}, None
-            is_own = record.shard.has(index)
-            if is_own or index == 0:
-                scores, draws = score(batch, tf.constant(num_samples), own)
-            if is_own:
-                of_each.add(scores, count)
-            elif index == 0:
-                of_each.begin(scores, count)
-            if not is_known:
-                values = {name: np.asarray(value)[:count] for name, value in scores.items()}
-                if gaps is not None:
-                    values |= gaps.of(batch, rows, own, values["elbo"])
-                record.add(values)
-            if kept is not None:
-                kept.add(batch, count, draws if is_own else None)
-            bar.update(count)
-    if gaps is not None:
-        proposal.check_points(start)
-    of_all = None if kept is None else kept.scored(verbose)
-    if record.travels:
-        compared = {} if of_all is None else of_all.to_arrays()
-        record.close({**of_each.to_arrays(), **compared})
-    if shard is not None:
-        return record.part
-    return balanced(
-        record.values,
-        of_all,
-        graph.rate_names,
-        of_each.found if graph.latents else None,
+    asked = _Asked.of(
         num_samples=num_samples,
         evidence_samples=evidence_samples,
         refine_steps=refine_steps,
-        conditions=graph.conditions,
+        proposal=proposal,
+        max_pairs=max_pairs,
+        memory_gib=memory_gib,
+        seed=seed,
     )
+    stream = Stream(model, data, batch_size)
+    reading = _Pass(model, stream, asked, resume, shard)
+    with progress(stream.likely_points, "ELBO ledger", verbose) as bar:
+        for batch, count in stream:
+            reading.take(batch, count)
+            bar.update(count)
+    of_all = reading.closed(verbose)
+    if shard is not None:
+        return reading.record.part
+    return balanced(
+        reading.record.values,
+        of_all,
+        model.graph.rate_names,
+        reading.of_each.found if model.graph.latents else None,
+        num_samples=asked.num_samples,
+        evidence_samples=asked.evidence_samples,
+        refine_steps=asked.refine_steps,
+        conditions=model.graph.conditions,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Asked:
+    """What a ledger is to hold: the arguments of `decompose` of these names, checked."""
+
+    num_samples: int
+    evidence_samples: int
+    refine_steps: int
+    proposal: Proposal
+    max_pairs: int
+    memory_gib: float
+    seed: Tensor
+
+    @classmethod
+    def of(cls, *, num_samples: Any, proposal: Any, seed: Any, **given: Any) -> _Asked:
+        """Checks the arguments by themselves."""
+        num_samples = check_count("num_samples", num_samples)
+        for name in ("evidence_samples", "refine_steps", "max_pairs"):
+            given[name] = 0 if given[name] == 0 else check_count(name, given[name])
+        refine_steps = given["refine_steps"]
+        if refine_steps and not given["evidence_samples"]:
+            raise ValueError(
+                "`refine_steps` splits the gap to log p(x), which takes `evidence_samples` of at "
+                f"least 1. Received: refine_steps={refine_steps}, evidence_samples=0"
+            )
+        check_proposal("proposal", proposal)
+        if refine_steps and proposal != _ENCODER:
+            raise ValueError(
+                "With `refine_steps` the draws for log p(x) come from the refined posteriors. "
+                f"Received: refine_steps={refine_steps}, proposal={proposal}. Leave one of them "
+                "out."
+            )
+        seed = stateless_seed(0 if seed is None else seed)
+        return cls(num_samples=num_samples, proposal=proposal, seed=seed, **given)
+
+    def gaps(self, model: LatentVariableModel, stream: Stream) -> Gaps | None:
+        """Returns what finds the evidence, None where that is left out."""
+        if not self.evidence_samples:
+            return None
+        if stream.num_points is not None:
+            self.proposal.check_points(stream.num_points)
+        draw_from = OfParameters() if self.refine_steps else self.proposal
+        sampler = Sampler(
+            model, draw_from, self.evidence_samples, self.memory_gib, stream.likely_points
+        )
+        return Gaps(model, sampler, self.proposal, self.num_samples, self.refine_steps)
+
+    def settings(self, graph: Graph) -> dict[str, Any]:
+        """Returns all that another run has to have in common with one that it goes on with."""
+        return {
+            "task": "decompose",
+            "num_samples": self.num_samples,
+            "evidence_samples": self.evidence_samples,
+            "refine_steps": self.refine_steps,
+            "proposal": self.proposal,
+            "max_pairs": self.max_pairs,
+            "memory_gib": float(self.memory_gib),
+            "seed": np.asarray(self.seed).tolist(),
+            "rates": json.dumps(list(graph.rate_names)),
+            "latents": json.dumps({name: graph.latent_shapes[name] for name in graph.latents}),
+            "conditions": json.dumps(list(graph.conditions)),
+        }
+
+
+class _Pass:
+    """Reads data once, and hands what is found of each batch to those who make entries of it.
+
+    Args:
+        model: The model.
+        stream: The data.
+        asked: What the ledger is to hold.
+        resume: As for `decompose`.
+        shard: As for `decompose`.
+
+    Attributes:
+        record: Of values of points.
+        of_each: Of single dimensions.
+    """
+
+    def __init__(
+        self,
+        model: LatentVariableModel,
+        stream: Stream,
+        asked: _Asked,
+        resume: Any,
+        shard: Shard | None,
+    ) -> None:
+        if asked.refine_steps:
+            refinable(model)
+        num_points, seed = stream.likely_points, asked.seed
+        passes = None if num_points is None else num_points * asked.num_samples
+        self._asked = asked
+        self._score = model.functions("ledger", lambda: _scorer(model), passes)
+        self._gaps = asked.gaps(model, stream)
+        self._kept = Kept(stream, asked.max_pairs, fold_in(seed, -1)) if asked.max_pairs else None
+        self.record = Record(resume, model, asked.settings(model.graph), shard)
+        self.of_each = OfDimensions(model.graph.latent_shapes, is_shared=self.record.travels)
+        self._index = self._num_points = 0
+
+    def take(self, batch: dict[str, Tensor], count: int) -> None:
+        """Scores the next batch, of whose points the first `count` are data."""
+        index, first = self._index, self._num_points
+        self._index, self._num_points = index + 1, first + count
+        rows, seed = slice(first, first + count), fold_in(self._asked.seed, index)
+        known = self._asked.proposal.of_points(rows) if self._gaps is not None else {}
+        named = {f"own {name}": value for name, value in known.items()}
+        is_known = self.record.needs_nothing({**batch, **named}, count)
+        scores, draws = {}, None
+        is_own = self.record.shard.has(index)
+        if is_own or index == 0:
+            scores, draws = self._score(batch, tf.constant(self._asked.num_samples), seed)
+        if is_own:
+            self.of_each.add(scores, count)
+        elif index == 0:
+            self.of_each.begin(scores, count)
+        if not is_known:
+            values = {name: np.asarray(value)[:count] for name, value in scores.items()}
+            if self._gaps is not None:
+                values |= self._gaps.of(batch, rows, seed, values["elbo"])
+            self.record.add(values)
+        if self._kept is not None:
+            self._kept.add(batch, count, draws if is_own else None)
+
+    def closed(self, verbose: bool) -> Aggregated | None:
+        """Returns what comes of comparing all points with each other, where that is asked for."""
+        if self._gaps is not None:
+            self._asked.proposal.check_points(self._num_points)
+        of_all = None if self._kept is None else self._kept.scored(verbose)
+        if self.record.travels:
+            compared = {} if of_all is None else of_all.to_arrays()
+            self.record.close({**self.of_each.to_arrays(), **compared})
+        return of_all
 
 
 def _scorer(
