@@ -162,3 +162,36 @@ def test_vectors_off_the_sphere_and_off_the_simplex(family):
     with pytest.raises(ValueError, match=f"of column `kind`.*{message}"):
         check_array(np.concatenate([off[:, :1], off], axis=1), "x", (4,), rows)
     assert support_of(tfd.SphericalUniform(3)).norm == 2
+
+
+def test_binomials_end_where_they_are_known_to():
+    nine = tfd.Binomial(9.0, logits=tf.zeros([3, 2]))
+    assert (support_of(nine).lower, support_of(nine).upper) == (0.0, 9.0)
+    assert support_of(tfd.BetaBinomial([3.0, 9.0], 1.0, 1.0)).upper == 9.0
+    drawn = tf.function(lambda n: support_of(tfd.Binomial(n, logits=0.0)).upper or n)
+    assert float(drawn(tf.constant(4.0))) == 4.0  # Nobody knows while the graph is made.
+
+
+def test_what_stands_around_plain_distributions_has_their_support():
+    class Plain(tfd.Distribution):
+        """No composite tensor, so that TFP wraps it in other classes than others."""
+
+        def __init__(self):
+            kind = tfd.NOT_REPARAMETERIZED
+            super().__init__(tf.float32, kind, validate_args=False, allow_nan_stats=True)
+
+        def _event_shape(self):
+            return tf.TensorShape([])
+
+        def _batch_shape(self):
+            return tf.TensorShape([])
+
+        def _parameter_properties(self, dtype, num_classes=None):
+            return {}
+
+    support_of.register(Plain, lambda _: tfvae.distributions.Support("Plain", lower=0.0))
+    for around in (
+        tfd.Sample(Plain(), 3),
+        tfd.Mixture(tfd.Categorical([0.0, 0.0]), [Plain(), Plain()]),
+    ):
+        assert support_of(around).likelihood == "Plain", around

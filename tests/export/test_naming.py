@@ -1,10 +1,11 @@
 """Names of outputs, which stay when signatures are added."""
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from tests.conftest import mlp_vae
+from tests.conftest import binary_data, mlp_vae
 from tfvae.export.naming import GRAPH, is_export
 
 
@@ -52,4 +53,17 @@ def test_loading_an_export_warns_of_nothing(tmp_path, caplog):
     with caplog.at_level("WARNING"):
         tf.saved_model.load(str(tmp_path / "vae"))
     assert "custom gradients" not in caplog.text
-    assert b"_gradient_op_type" not in (tmp_path / "vae" / GRAPH).read_bytes()
+    assert b"IdentityN" in (tmp_path / "vae" / GRAPH).read_bytes()
+    # Plain operations would have the gradients of other functions.
+    loaded, x = tf.saved_model.load(str(tmp_path / "vae")), tf.constant(binary_data(3))
+    given = {"num_samples": tf.constant(2), "seed": tf.zeros([3, 2], tf.int32)}
+    assert np.isfinite(loaded.signatures["elbo"](x=x, **given)["elbo"]).all()
+
+    def slope():
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            elbo = loaded.signatures["elbo"](x=x, **given)["elbo"]
+        return tape.gradient(elbo, x)
+
+    with pytest.raises(LookupError, match="an export does not hold it"):
+        slope()

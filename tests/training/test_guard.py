@@ -53,7 +53,7 @@ class Exploding(keras.callbacks.Callback):
 
 @pytest.mark.slow
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("steps", [1, 7])
+@pytest.mark.parametrize("steps", [1, 7, 15])
 def test_the_state_that_training_goes_back_to_is_at_most_200_updates_old(steps):
     vae, same = (exploding(1e-3, steps_per_execution=steps) for _ in range(2))
     with pytest.raises(FloatingPointError, match=r"state after (\d+) updates") as caught:
@@ -291,6 +291,10 @@ def test_data_beyond_half_precision_is_named_where_the_encoder_computes_in_it():
         for use in (vae.fit, vae.evaluate, vae.predict):
             with pytest.raises(ValueError, match=r"beyond what 16 bits hold.* up to 200000.*Data"):
                 use(1e5 * x, verbose=0)
+        one = x.copy()
+        one[3, 2] = 1e5  # a bounded activation hides it, and no gradient does
+        with pytest.raises(ValueError, match=r"16 bits hold.* up to 100000, and layers"):
+            vae.fit(one, verbose=0)
         with pytest.raises(ValueError, match=r"^`data` holds numbers beyond"):
             tfvae.log_likelihood(vae, 1e5 * x, 2, verbose=False)
         features = tfvae.layers.DataEncoder({"x": ("real", 6)}, indicators=False)

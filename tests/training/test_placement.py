@@ -52,6 +52,8 @@ def test_one_device_is_trained_on_within_its_scope():
     with tf.distribute.OneDeviceStrategy("CPU:0").scope():
         vae = mlp_vae()
         vae.compile("adam", run_eagerly=True)
+        for data in (X[:6], tf.data.Dataset.from_tensor_slices(X[:6]).batch(3)):
+            assert np.isfinite(vae.fit(data, verbose=0).history["loss"][0])
     assert np.isfinite(vae.fit(X[:6], verbose=0).history["loss"][0])
 
 

@@ -123,8 +123,11 @@ class Source(NamedTuple):
         """The number of rows of data in memory, N."""
         return len(next(iter(self.x.values())) if isinstance(self.x, Mapping) else self.x)
 
-    def check_rows(self) -> None:
+    def check_rows(self, name: str = "") -> None:
         """Checks that labels in an array, and weights, have the rows of data in memory.
+
+        Args:
+            name: What set these rows apart, for messages.
 
         Raises:
             ValueError: They have not, or weights are not finite, negative, or all zero.
@@ -148,7 +151,8 @@ class Source(NamedTuple):
         if not np.any(weights):
             raise ValueError(
                 "`sample_weight` must be above 0 for one row at least: means over none have no "
-                f"value. Received: {len(weights)} weights, all of them 0."
+                f"value. Received: {len(weights)} weights, all of them 0"
+                f"{f', of the rows of `{name}`' if name else ''}."
             )
 
     def check_labels(self, class_weight: Any) -> None:

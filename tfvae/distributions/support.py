@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
+import numpy as np
+import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfvae._typing import Distribution
@@ -12,7 +14,9 @@ from tfvae.distributions.wrappers import (
     BatchBroadcast,
     BatchReshape,
     Independent,
+    Mixture,
     MixtureSameFamily,
+    Sample,
 )
 
 __all__ = ["Support", "support_of"]
@@ -93,7 +97,7 @@ def support_of(distribution: Distribution) -> Support:
 @support_of.register(Independent)
 @support_of.register(BatchReshape)
 @support_of.register(BatchBroadcast)
-@support_of.register(tfd.Sample)
+@support_of.register(Sample)
 def _(distribution: Distribution) -> Support:
     return support_of(distribution.distribution)
 
@@ -103,7 +107,7 @@ def _(distribution: Distribution) -> Support:
     return support_of(distribution.components_distribution)
 
 
-@support_of.register(tfd.Mixture)
+@support_of.register(Mixture)
 def _(distribution: Distribution) -> Support:
     first, *others = map(support_of, distribution.components)
     same = all(other == first for other in others)
@@ -157,6 +161,15 @@ def _(distribution: Distribution) -> Support:
     )
 
 
+@support_of.register(tfd.Binomial)
+@support_of.register(tfd.BetaBinomial)
+def _(distribution: Distribution) -> Support:
+    name, totals = type(distribution).__name__, tf.get_static_value(distribution.total_count)
+    if totals is None:  # They end where a network says.
+        return Support(name)
+    return Support(name, 0.0, float(np.max(totals)), whole=True, remedy=_COUNTS)
+
+
 _SUPPORTS: dict[type, Support] = {
     tfd.Bernoulli: Support("Bernoulli", 0.0, 1.0, whole=True, remedy=_BINARISE),
     tfd.OneHotCategorical: Support(
@@ -165,8 +178,6 @@ _SUPPORTS: dict[type, Support] = {
     tfd.Poisson: Support("Poisson", 0.0, whole=True, remedy=_COUNTS),
     tfd.NegativeBinomial: Support("NegativeBinomial", 0.0, whole=True, remedy=_COUNTS),
     tfd.Geometric: Support("Geometric", 0.0, whole=True, remedy=_COUNTS),
-    tfd.Binomial: Support("Binomial", 0.0, whole=True, remedy=_COUNTS),
-    tfd.BetaBinomial: Support("BetaBinomial", 0.0, whole=True, remedy=_COUNTS),
     tfd.Zipf: Support("Zipf", 1.0, whole=True, remedy=_COUNTS),
     tfd.Skellam: Support("Skellam", whole=True, remedy=_WHOLE),
     tfd.ContinuousBernoulli: Support("ContinuousBernoulli", 0.0, 1.0, remedy=_UNIT),

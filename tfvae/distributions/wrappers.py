@@ -7,7 +7,9 @@ from typing import Any
 from tensorflow_probability.python.distributions.batch_broadcast import _BatchBroadcast
 from tensorflow_probability.python.distributions.batch_reshape import _BatchReshape
 from tensorflow_probability.python.distributions.independent import _Independent
+from tensorflow_probability.python.distributions.mixture import _Mixture
 from tensorflow_probability.python.distributions.mixture_same_family import _MixtureSameFamily
+from tensorflow_probability.python.distributions.sample import _Sample
 from tensorflow_probability.python.distributions.transformed_distribution import (
     _TransformedDistribution,
 )
@@ -19,7 +21,9 @@ __all__ = [
     "BatchBroadcast",
     "BatchReshape",
     "Independent",
+    "Mixture",
     "MixtureSameFamily",
+    "Sample",
     "TransformedDistribution",
 ]
 
@@ -28,7 +32,9 @@ __all__ = [
 BatchBroadcast = _BatchBroadcast
 BatchReshape = _BatchReshape
 Independent = _Independent
+Mixture = _Mixture
 MixtureSameFamily = _MixtureSameFamily
+Sample = _Sample
 TransformedDistribution = _TransformedDistribution
 
 

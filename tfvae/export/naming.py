@@ -13,6 +13,7 @@ __all__ = ["GRAPH", "is_export", "name_outputs"]
 
 GRAPH = "saved_model.pb"
 _PLACE = "answers"
+_NO_GRADIENT = b"an export does not hold it. Take gradients of the model that was exported."
 _OF_OLD = {"serving_default", "encode", "decode", "generate", "elbo", "log_prob"}
 
 
@@ -29,7 +30,7 @@ def name_outputs(folder: Path) -> None:
     path = folder / GRAPH
     saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
     for meta in saved.meta_graphs:
-        _forget_gradients(meta.graph_def)
+        _hold_gradients(meta.graph_def)
         for name, signature in _own(meta).items():
             for output, info in signature.outputs.items():
                 node = meta.graph_def.node.add(name=f"{_PLACE}/{name}/{output}", op="Identity")
@@ -40,11 +41,22 @@ def name_outputs(folder: Path) -> None:
     fingerprinting_utils.write_fingerprint(str(folder))
 
 
-def _forget_gradients(graph: Any) -> None:
-    """Takes the names of gradients off operations: Python warns of those that no file holds."""
-    for nodes in [graph.node, *(function.node_def for function in graph.library.function)]:
-        for node in nodes:
-            node.attr.pop("_gradient_op_type", None)
+def _hold_gradients(graph: Any) -> None:
+    """Refuses gradients of operations that had one of their own, which no file holds.
+
+    Python would warn of each whenever the file is loaded, whoever asks for gradients.
+    """
+    bodies = [(graph.node, ""), *((f.node_def, ":output:0") for f in graph.library.function)]
+    for nodes, place in bodies:
+        own = [n for n in nodes if n.op == "IdentityN" and "_gradient_op_type" in n.attr]
+        for node in own:
+            node.attr.pop("_gradient_op_type")
+            for index, dtype in enumerate(node.attr["T"].list.type):
+                held = nodes.add(name=f"{node.name}/held_{index}", op="PreventGradient")
+                held.input.append(node.input[index])
+                held.attr["T"].type = dtype
+                held.attr["message"].s = _NO_GRADIENT
+                node.input[index] = held.name + place
 
 
 def is_export(folder: Path) -> bool:

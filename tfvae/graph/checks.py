@@ -17,7 +17,9 @@ from tfvae.distributions.normal_mixture import NormalMixture
 from tfvae.distributions.support import Support, support_of
 from tfvae.distributions.wrappers import (
     Independent,
+    Mixture,
     MixtureSameFamily,
+    Sample,
     TransformedDistribution,
 )
 from tfvae.flows.layered import LayeredFlow
@@ -152,7 +154,7 @@ def _check_within(own: _Part, other: _Part) -> None:
     """Checks that the prior gives something to all that the posterior draws, as far as is known."""
     q, p = own.support, other.support
     low, high = _ends(p) if other.ends is None else other.ends
-    if own.ends is None or (low, high) == (-math.inf, math.inf):
+    if own.ends is None or ((low, high) == (-math.inf, math.inf) and not p.whole):
         return
     under, over = own.ends
     # One-hot vectors are bits, and not the other way round.
@@ -227,9 +229,9 @@ def _is_continuous(distribution: Distribution) -> bool:
     """Whether a distribution has a density for sure, as where draws follow its parameters."""
     if isinstance(distribution, (KernelDensity, NormalMixture)):
         return True
-    if isinstance(distribution, (Independent, tfd.Sample)):
+    if isinstance(distribution, (Independent, Sample)):
         return _is_continuous(distribution.distribution)
-    if isinstance(distribution, tfd.Mixture):
+    if isinstance(distribution, Mixture):
         return all(map(_is_continuous, distribution.components))
     if isinstance(distribution, TransformedDistribution):  # By a map with a slope.
         return _is_continuous(distribution.distribution)

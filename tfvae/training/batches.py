@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -16,9 +16,8 @@ from tfvae.training.rows import held_at_once, loop_of_at_least
 
 __all__ = ["Batches"]
 
-# Of more sizes of batches than these Keras takes the steps, in one function of any size: for each
-# size of its own a loop is compiled.
-_MOST_SIZES = 4
+# So many sizes of batches have loops of their own; those of others go through one of any size.
+_MOST_SIZES = 5
 
 _Batch = tuple[dict[str, Tensor], Tensor | None]
 
@@ -27,25 +26,23 @@ class Batches:
     """Takes the steps of a call with batches that are read of a stream one by one.
 
     Those of one size that follow each other are checked, and go through one loop together. Where
-    one of them is not what it should be, those before it have been taken, and no other.
+    one of them cannot be read, or is not what it should be, those before it have been taken, and
+    no other.
 
     Args:
         model: Checks batches; its `steps_per_execution` are taken.
         kind: "train" or "test".
-        loop_of: From the kind and the shape `[K, B]` of some batches to a function of these, of
-            their sample weights and of how many of the K there are.
-        otherwise: Takes the steps of a call with batches of any size.
+        loop_of: From the kind and the shape `[K, B]` of some batches, B None for any, to a function
+            of these, of their sample weights and of how many of the K there are.
     """
 
     def __init__(
         self,
         model: Any,
         kind: str,
-        loop_of: Callable[[str, tuple[int, ...]], Callable[..., Any]],
-        otherwise: Callable[[Any], Any],
+        loop_of: Callable[[str, tuple[int | None, ...]], Callable[..., Any]],
     ) -> None:
-        self._model, self._kind = model, kind
-        self._loop_of, self._otherwise = loop_of, otherwise
+        self._model, self._kind, self._loop_of = model, kind, loop_of
         # Of which numbers of batches there are loops, by their size.
         self._loops: dict[int, set[int]] = {}
         self._check = tf.function(
@@ -58,18 +55,32 @@ class Batches:
         Raises:
             StopIteration: There is no batch left.
         """
-        if len(self._loops) > _MOST_SIZES:
-            return self._otherwise(iterator)
-        read = [*itertools.islice(iterator, self._model.steps_per_execution)]
-        if not read:
-            raise StopIteration
         logs = None
-        for _, group in itertools.groupby(map(self._parts, read), _form):
-            same = list(group)
-            most = held_at_once(part.shape for part in same[0][0].values())
-            for start in range(0, len(same), most):
-                logs = self._taken(same[start : start + most], most)
+        for some, most in self._groups(iterator):
+            logs = self._taken(some, most)
+        if logs is None:
+            raise StopIteration
         return logs
+
+    def _groups(self, iterator: Any) -> Iterator[tuple[list[_Batch], int]]:
+        """Yields batches of one form that may be held at once, and how many of them may be."""
+        held: list[_Batch] = []
+        form, most = None, 1
+        try:
+            for element in itertools.islice(iterator, self._model.steps_per_execution):
+                batch = self._parts(element)
+                own = _form(batch)
+                if held and (own != form or len(held) == most):
+                    some, held = held, []
+                    yield some, most
+                form, most = own, held_at_once(part.shape for part in batch[0].values())
+                held.append(batch)
+        except Exception:
+            if held:
+                yield held, most
+            raise
+        if held:
+            yield held, most
 
     def _parts(self, element: Any) -> _Batch:
         x, _, weight = keras.utils.unpack_x_y_sample_weight(element)
@@ -86,7 +97,11 @@ class Batches:
 
     def _taken(self, some: Sequence[_Batch], most: int) -> Any:
         """Takes the steps of some batches of one form, of which so many may be held at once."""
-        length = self._length(len(some), next(iter(some[0][0].values())).shape[0], most)
+        size = next(iter(some[0][0].values())).shape[0]
+        is_own = size in self._loops or len(self._loops) < _MOST_SIZES
+        if len(some) > 1 and not is_own:
+            return [self._taken([one], 1) for one in some][-1]
+        length = self._length(len(some), size, most) if is_own else 1
         full = [*some, *[some[-1]] * (length - len(some))]  # the last one repeated
         try:
             batches, weights = self._check(*_stacked(full))
@@ -95,9 +110,10 @@ class Batches:
                 self._check(*_stacked([one]))  # and says what came
                 logs = self._taken([one], 1)
             return logs
-        shape = tuple(batches["x"].shape[:2])
-        self._loops.setdefault(shape[1], set()).add(shape[0])
-        return self._loop_of(self._kind, shape)(batches, weights, tf.constant(len(some)))
+        if is_own:
+            self._loops.setdefault(size, set()).add(length)
+        loop = self._loop_of(self._kind, (length, size if is_own else None))
+        return loop(batches, weights, tf.constant(len(some)))
 
     def _length(self, number: int, size: int, most: int) -> int:
         """Returns for how many batches the loop is that takes some: one that is there, if any."""

@@ -94,7 +94,8 @@ class Guard:
         """
         if not self._depth:
             return run()
-        if not self._kept or self._updates() - self._kept_at >= _EVERY:
+        to_come = self._model.steps_per_execution
+        if not self._kept or self._updates() + to_come - self._kept_at > _EVERY:
             self.check_weights()
             check_agreement(self._model)
             self._kept_at, self._kept = self._updates(), self._state()
@@ -254,22 +255,32 @@ def check_half(model: Any, parts: Mapping[str, np.ndarray], name: str) -> None:
     half = [x for x in layers if getattr(x, "compute_dtype", "") == "float16"]
     if not half or not model.graph.latents:
         return
-    sizes = {key: np.abs(np.nan_to_num(np.asarray(x, "float64"))) for key, x in parts.items()}
-    largest, key = max((size.max(initial=0.0), key) for key, size in sizes.items())
-    if largest <= _LARGEST_HALF:
-        return
-    row = int(np.argmax(sizes[key].reshape(len(sizes[key]), -1).max(axis=1)))
-    one = {key: tf.convert_to_tensor(np.asarray(x)[row : row + 1]) for key, x in parts.items()}
-    batch, _ = model.data.checked_batch(one)
-    found = tf.nest.flatten(model.encode(**batch), expand_composites=True)
-    numbers = [x for x in found if tf.is_tensor(x) and x.dtype.is_floating]
-    if not all(bool(tf.reduce_all(tf.math.is_finite(x))) for x in numbers):
-        raise ValueError(
-            f"`{name}` holds numbers beyond what 16 bits hold, 65504, and the encoder computes in "
-            f"them. Received: numbers up to {largest:g}, and '{half[0].name}' of float16. Scale "
-            "the data, let the encoder begin with `tfvae.layers.DataEncoder(...)`, which scales "
-            'in 32 bits, or take the policy "mixed_bfloat16".'
-        )
+    for part in parts.values():
+        sizes = np.abs(np.nan_to_num(np.asarray(part, "float64"))).reshape(len(part), -1)
+        largest, row = sizes.max(initial=0.0), int(np.argmax(sizes.max(axis=1, initial=0.0)))
+        if largest <= _LARGEST_HALF:
+            continue
+        one = {key: tf.convert_to_tensor(np.asarray(x)[row : row + 1]) for key, x in parts.items()}
+        if not _encodes_in_numbers(model, one):
+            raise ValueError(
+                f"`{name}` holds numbers beyond what 16 bits hold, 65504, and the encoder computes "
+                f"in them. Received: numbers up to {largest:g}, and layers of float16, "
+                f"'{half[0].name}' among them. Scale the data, let the encoder begin with "
+                "`tfvae.layers.DataEncoder(...)`, which scales in 32 bits, or take the policy "
+                '"mixed_bfloat16".'
+            )
+
+
+def _encodes_in_numbers(model: Any, rows: Mapping[str, Tensor]) -> bool:
+    """Whether posteriors of rows are finite, and their gradients in the weights."""
+    batch, _ = model.data.checked_batch(rows)
+    with tf.GradientTape() as tape:
+        found = tf.nest.flatten(model.encode(**batch), expand_composites=True)
+        numbers = [x for x in found if tf.is_tensor(x) and x.dtype.is_floating]
+    # What a bounded activation makes of infinity is finite, and its gradient is not.
+    slopes = tape.gradient(numbers, [weight.value for weight in model.trainable_weights])
+    known = [*numbers, *(tf.convert_to_tensor(each) for each in slopes if each is not None)]
+    return all(bool(tf.reduce_all(tf.math.is_finite(each))) for each in known)
 
 
 def not_finite(model: Any) -> list[str]:

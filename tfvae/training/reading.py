@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -28,6 +29,7 @@ from tfvae.training.course import (
     with_callbacks,
 )
 from tfvae.training.directions import know_directions
+from tfvae.training.passes import batches_checked, check_passes, check_scored, in_turn
 from tfvae.training.placement import NO_STRATEGY, device_of, strategy_of
 from tfvae.training.rows import Rows, num_batches
 from tfvae.training.streams import Stream, one_by_one, take_steps
@@ -54,6 +56,7 @@ class Reader:
     Attributes:
         chooses_steps: Whether the number of steps in a call is chosen here.
         asked: The objective that `compile` was given; that of the model may follow the data.
+        turn: Held by the thread that trains or evaluates.
     """
 
     def __init__(self, model: Any, reads_rows: Mapping[str, bool]) -> None:
@@ -64,9 +67,10 @@ class Reader:
         self._by_rows = False
         self._numbers = itertools.count()
         self.chooses_steps = True
+        self.turn = threading.RLock()
         self.asked: Any = None
 
-    @contextlib.contextmanager
+    @in_turn
     def fitting(
         self, x: Any, y: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Iterator[dict[str, Any]]:
@@ -88,6 +92,9 @@ class Reader:
             self._check(held_out, "validation_data")
         elif given.get("validation_split") and source.is_in_memory:
             source, held_out = source.split(given.pop("validation_split"))
+            source.check_rows()
+            held_out.check_rows("validation_split")
+        check_passes(source.x, None if held_out is None else held_out.x, given)
         self._know_points(source)
         know_directions(given.get("callbacks"))
         self._know_steps(source, given)
@@ -123,22 +130,22 @@ class Reader:
             )
             yield given
 
-    @contextlib.contextmanager
+    @in_turn
     def evaluating(
         self, x: Any, y: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Iterator[dict[str, Any]]:
         """Yields the arguments of `keras.Model.evaluate`; see `fitting`."""
         if kwargs.get("_use_cached_eval_dataset"):  # validation, which `fitting` has seen to
             yield {"x": x, "y": y, **kwargs}
+            self._check_scored({})
             return
         given = by_name(keras.Model.evaluate, args, kwargs)
         source = Source.of(x, y, given.pop("sample_weight", None))
         self._check(source, "x")
         if self._model.compiled and self._model.objective == self.asked:
             self._know_points(source)
-        test, steps = None, given.get("steps")
-        if not steps:
-            test = self._rows_of(source, "test", given.get("batch_size"))
+        steps = given.get("steps")
+        test = None if steps else self._rows_of(source, "test", given.get("batch_size"))
         with self._in_calls_of(given.get("callbacks"), [steps], test), contextlib.ExitStack() as on:
             on.enter_context(device_of(self._model))
             given["x"], given["y"], given["sample_weight"] = source.for_keras()
@@ -148,14 +155,14 @@ class Reader:
             counted = num_batches(source, test, steps)
             self._have_counted(given, None, counted, counted)
             yield given
+            self._check_scored(self._model.get_metrics_result())
 
     @contextlib.contextmanager
     def predicting(
         self, x: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Iterator[dict[str, Any]]:
         """Yields the arguments of `keras.Model.predict`."""
-        given = by_name(keras.Model.predict, args, kwargs)
-        source = Source.of(x)
+        given, source = by_name(keras.Model.predict, args, kwargs), Source.of(x)
         self._check(source, "x")
         limits = [given.get("steps")]
         with self._in_calls_of(given.get("callbacks"), limits, None), device_of(self._model):
@@ -165,7 +172,7 @@ class Reader:
         self,
         kind: str,
         make: Callable[[], Callable[..., Any]],
-        loop_of: Callable[[str, tuple[int, ...]], Callable[..., Any]],
+        loop_of: Callable[[str, tuple[int | None, ...]], Callable[..., Any]],
         logged: Callable[[], Mapping[str, Any]],
     ) -> Callable[..., Any]:
         """Returns what Keras is to call for some steps.
@@ -178,9 +185,9 @@ class Reader:
                 `Rows.next` yields.
             logged: Returns what is logged of the pass so far.
         """
-        streamed = self.by_steps(make)
-        if strategy_of(self._model) is None and self._reads_rows[kind]:
-            streamed = Batches(self._model, kind, loop_of, streamed)
+        streamed, alone = self.by_steps(make), self._model.distribute_strategy is NO_STRATEGY
+        if alone and self._reads_rows[kind]:
+            streamed = Batches(self._model, kind, loop_of)
         elif kind == "train" and strategy_of(self._model) is not None:
             streamed = one_by_one(self._model, streamed)
         latest: list[Any] = [None, None]
@@ -196,7 +203,8 @@ class Reader:
             done = 0 if course is None else course.take(kind, steps)
             if number is None:
                 stream = None if course is None or kind != "train" else course.keeper.stream
-                logs = take_steps(self._model, streamed, iterator, done, stream)
+                with batches_checked(self._model if kind == "train" and alone else None):
+                    logs = take_steps(self._model, streamed, iterator, done, stream)
                 return logged() if logs is None else logs
             if latest[0] is not iterator:  # a new pass
                 rows = self._rows[number]
@@ -204,8 +212,7 @@ class Reader:
                 latest[:] = iterator, rows
             logs = None
             for batches, weights, count in latest[1].next(done):
-                loop = loop_of(kind, tuple(batches["x"].shape[:2]))
-                logs = loop(batches, weights, count)
+                logs = loop_of(kind, tuple(batches["x"].shape[:2]))(batches, weights, count)
             return logged() if logs is None else logs
 
         return call
@@ -276,6 +283,10 @@ class Reader:
         if source.is_in_memory:
             source.check_rows()
 
+    def _check_scored(self, scores: Mapping[str, Any]) -> None:
+        if self._reads_rows["test"] and self._model.distribute_strategy is NO_STRATEGY:
+            check_scored(self._model, scores)
+
     def _know_points(self, source: Source) -> None:
         """Has the model take its objective for data of so many points, where that matters."""
         model = self._model
@@ -314,9 +325,8 @@ class Reader:
         size = sum(int(np.prod(part.shape)) * part.dtype.size for part in batch.values())
         if tf.config.list_logical_devices("GPU") and size > _DEVICE_BYTES:
             return None
-        weights = source.sample_weight
-        if weights is not None:
-            weights = tf.reshape(weights, [-1])
+        given = source.sample_weight
+        weights = None if given is None else tf.reshape(given, [-1])
         size = 32 if batch_size is None else check_count("batch_size", batch_size)
         return Rows(batch, weights, size, model.make_seed if shuffle else None)
 
@@ -386,7 +396,5 @@ class Reader:
 def _number_of(iterator: Any) -> int | None:
     """Returns which data in memory an iterator counts, None for one that has batches."""
     spec = getattr(iterator, "element_spec", None)
-    for name in spec if isinstance(spec, dict) else ():
-        if isinstance(name, str) and name.startswith(_ROWS):
-            return int(name.removeprefix(_ROWS))
-    return None
+    names = [str(name) for name in spec] if isinstance(spec, dict) else []
+    return next((int(n.removeprefix(_ROWS)) for n in names if n.startswith(_ROWS)), None)

@@ -363,7 +363,7 @@ class Trainer(Placed):
 
         return made
 
-    def _loop(self, kind: str, shape: tuple[int, ...]) -> Callable[..., Any]:
+    def _loop(self, kind: str, shape: tuple[int | None, ...]) -> Callable[..., Any]:
         """Returns the function of some batches `[K, B]`: one for each shape, all sizes known."""
         return self.functions((kind, shape), lambda: self._loop_of(kind))
 

@@ -1,0 +1,93 @@
+"""What can be read once, ends too early or weighs nothing is told, and no pass disturbs another."""
+
+import threading
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfvae
+from tests.conftest import mlp_decoder, mlp_encoder, mlp_vae, real_data
+
+X = real_data(40)
+NOTHING = np.zeros(40, "float32")
+pytestmark = pytest.mark.filterwarnings("ignore:Your input ran out of data", "ignore:.shuffle=True")
+
+
+def batches(times=1):
+    return ((X[start : start + 10],) for _ in range(times) for start in range(0, 40, 10))
+
+
+def stream(*parts):
+    return tf.data.Dataset.from_tensor_slices(parts if len(parts) > 1 else parts[0]).batch(10)
+
+
+def model():
+    decoder = mlp_decoder(likelihood=tfvae.layers.IndependentNormal)
+    vae = tfvae.VAE(mlp_encoder(), decoder, seed=0)
+    vae.compile(keras.optimizers.SGD(0.0), run_eagerly=True)
+    return vae
+
+
+# Keras keeps the first two batches of a generator, and gives them again when it has ended.
+def test_a_generator_is_read_once():
+    with pytest.raises(ValueError, match="`x` can be read once, and `fit` was to read all of it 3"):
+        model().fit(batches(), epochs=3, verbose=0)
+    with pytest.raises(ValueError, match=r"`validation_data` can be read once.*a generator"):
+        model().fit(X, epochs=3, validation_data=batches(), verbose=0)
+    once = {"validation_data": batches(), "validation_freq": 2, "epochs": 2, "verbose": 0}
+    vae = model()
+    (found,) = vae.fit(X, **once).history["val_elbo"]
+    known = vae.evaluate(X, batch_size=10, verbose=0, return_dict=True)["elbo"]
+    assert found == pytest.approx(known)
+    vae = model()
+    vae.fit(batches(2), steps_per_epoch=4, epochs=2, verbose=0)
+    assert int(vae.optimizer.iterations) == 8
+
+
+def test_an_epoch_without_batches_is_no_epoch():
+    vae = model()
+    with pytest.raises(ValueError, match="came to its end before this epoch"):
+        vae.fit(batches(), steps_per_epoch=4, epochs=2, verbose=0)
+    assert int(vae.optimizer.iterations) == 4
+
+
+def test_weights_that_are_all_zero_weigh_nothing_in_streams_either():
+    vae = model()
+    for use in (
+        lambda: vae.evaluate(stream(X, X, NOTHING), verbose=0),
+        lambda: vae.fit(X, validation_data=stream(X, X, NOTHING), verbose=0),
+        lambda: vae.fit(X, sample_weight=NOTHING + (np.arange(40) < 30), validation_split=0.2),
+    ):
+        with pytest.raises(ValueError, match=r"`sample_weight` must be above 0.* all (of them )?0"):
+            use()
+
+
+def test_scores_that_are_no_numbers_are_told_where_they_are_asked_for():
+    vae = model()
+    vae.decoder.set_weights([weight * 1e21 + 1e21 for weight in vae.decoder.get_weights()])
+    with pytest.warns(UserWarning, match="Not finite are loss, elbo, distortion") as told:
+        assert vae.evaluate(X, verbose=0, return_dict=True)["elbo"] == -np.inf
+    assert told[0].filename == __file__
+
+
+@pytest.mark.slow
+def test_threads_that_evaluate_and_train_one_model_do_not_meet():
+    vae = mlp_vae()
+    vae.compile(keras.optimizers.SGD(0.0))
+    x = np.random.default_rng(0).integers(0, 2, (60, 6)).astype("float32")
+    x[20:] = x[:1]  # no two batches alike in their scores
+    alone = vae.evaluate(x, batch_size=10, verbose=0)
+    found = []
+
+    def evaluate():
+        found.extend(vae.evaluate(x, batch_size=10, verbose=0) for _ in range(3))
+
+    threads = [threading.Thread(target=evaluate) for _ in range(6)]
+    threads += [threading.Thread(target=lambda: vae.fit(x, batch_size=10, epochs=3, verbose=0))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [alone] * 18

@@ -1,0 +1,121 @@
+"""What a pass over data takes: a turn of its own, batches, and weights that are not all zero."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfvae._words import some_of
+
+__all__ = ["batches_checked", "check_passes", "check_scored", "in_turn"]
+
+
+def in_turn(
+    method: Callable[..., Any],
+) -> Callable[..., AbstractContextManager[dict[str, Any]]]:
+    """Makes a context of a generator method, in which other threads wait for the object's `turn`.
+
+    All passes of a model add up in the same metrics.
+    """
+    manager = contextlib.contextmanager(method)
+
+    @functools.wraps(method)
+    @contextlib.contextmanager
+    def waiting(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with self.turn, manager(self, *args, **kwargs) as given:
+            yield given
+
+    return waiting
+
+
+def check_passes(x: Any, held_out: Any, given: Mapping[str, Any]) -> None:
+    """Checks that data can be read as often as `fit` is to read it.
+
+    Args:
+        x: Data as `fit` is given it.
+        held_out: That of its validation, or None.
+        given: The other arguments by name.
+
+    Raises:
+        ValueError: It is a generator, and has to be read more than once.
+    """
+    passes = given.get("epochs", 1) - given.get("initial_epoch", 0)
+    _check_readable(x, "x", passes, given.get("steps_per_epoch"))
+    every = given.get("validation_freq", 1)
+    passes = passes // every if isinstance(every, int) else len(every)
+    _check_readable(held_out, "validation_data", passes, given.get("validation_steps"))
+
+
+def _check_readable(x: Any, name: str, passes: int, steps: int | None) -> None:
+    if hasattr(x, "__next__") and passes > 1 and not steps:
+        raise ValueError(
+            f"`{name}` can be read once, and `fit` was to read all of it {passes} times. "
+            f"Received: a {type(x).__name__}. Pass a `tf.data.Dataset` or a "
+            "`keras.utils.PyDataset`; of a generator without end, say how many batches make an "
+            "epoch by `steps_per_epoch` or `validation_steps`."
+        )
+
+
+@contextlib.contextmanager
+def batches_checked(model: Any) -> Iterator[None]:
+    """Checks, where data comes to its end within, that there was a batch in this pass.
+
+    Args:
+        model: Its metrics hold the sums; None checks nothing.
+
+    Raises:
+        ValueError: There was none, so that all means would be those of nothing.
+    """
+    try:
+        yield
+    except (StopIteration, tf.errors.OutOfRangeError):
+        if model is not None:
+            _check_batches(model)
+        raise
+
+
+def _check_batches(model: Any) -> None:
+    if _count(model, "loss") == 0.0:
+        raise ValueError(
+            "The data came to its end before this epoch, of which there is no batch. Received: a "
+            "stream of fewer batches than `steps_per_epoch` or `validation_steps` times the number "
+            "of epochs. Repeat it, or lower these."
+        )
+
+
+def check_scored(model: Any, scores: Mapping[str, Any]) -> None:
+    """Checks that the means of a pass are those of something, and warns where one is no number.
+
+    Args:
+        model: Its metrics hold the sums.
+        scores: The means by name.
+
+    Raises:
+        ValueError: There was no batch, or all weights were 0.
+    """
+    _check_batches(model)
+    if _count(model, "elbo") == 0.0:
+        raise ValueError(
+            "`sample_weight` must be above 0 for one row at least: means over none have no "
+            "value. Received: weights that are all 0."
+        )
+    lost = [name for name, value in scores.items() if not np.all(np.isfinite(value))]
+    if lost:
+        warnings.warn(
+            f"Not finite are {some_of(lost)}: densities have no value in 32 bits, as of weights or "
+            "values of the data that are too large.",
+            UserWarning,
+            stacklevel=8,
+        )
+
+
+def _count(model: Any, name: str) -> float | None:
+    found = next((metric for metric in model.metrics if metric.name == name), None)
+    return None if found is None else float(np.asarray(found.count))
