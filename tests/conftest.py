@@ -24,6 +24,8 @@ from tensorflow.python.autograph.core import config
 from tensorflow.python.autograph.impl import conversion
 from tensorflow.python.eager import context
 from tensorflow.python.framework import ops
+from tensorflow_probability.python.distributions import gamma, poisson
+from tensorflow_probability.python.math import special
 
 import tfvae
 from tests.executables import release_executables
@@ -244,6 +246,9 @@ def fixed_seed(request):
     keras.config.set_dtype_policy("float32")
 
 
+# TFP's own compiled functions keep a graph of each shape that they have met, some 5 MB each.
+_OF_TFP = [gamma._random_gamma_no_gradient, poisson.random_poisson, special.lbeta]
+
 # What a process holds after it was last cleaned up, and how much more may come, in bytes.
 _held, _MOST_MORE = 0, 2**28
 
@@ -270,6 +275,8 @@ def fresh_session():
     """Drops the graphs of each module when it is done: they pile up, and slow all that follows."""
     yield
     keras.backend.clear_session(free_memory=False)  # That is done below.
+    for function in _OF_TFP:
+        vars(function)["_function_cache"].clear()
     context.context().clear_kernel_cache()
     _clean_up()
     gc.freeze()  # What of a graph is left now stays for ever: not to be looked through again.
