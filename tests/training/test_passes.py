@@ -1,6 +1,7 @@
 """What can be read once, ends too early or weighs nothing is told, and no pass disturbs another."""
 
 import threading
+import warnings
 
 import keras
 import numpy as np
@@ -9,6 +10,7 @@ import tensorflow as tf
 
 import tfvae
 from tests.conftest import mlp_decoder, mlp_encoder, mlp_vae, real_data
+from tfvae.training import passes
 
 X = real_data(40)
 NOTHING = np.zeros(40, "float32")
@@ -44,6 +46,31 @@ def test_a_generator_is_read_once():
     vae = model()
     vae.fit(batches(2), steps_per_epoch=4, epochs=2, verbose=0)
     assert int(vae.optimizer.iterations) == 8
+
+
+def test_validation_after_every_0_epochs_is_refused():
+    with pytest.raises(ValueError, match=r"`validation_freq` must be 1 or more.*Received: 0"):
+        model().fit(X, validation_data=X, validation_freq=0, verbose=0)
+    assert len(model().fit(X, validation_freq=0, verbose=0).history["elbo"]) == 1
+
+
+def test_waiting_for_another_thread_is_told(monkeypatch):
+    monkeypatch.setattr(passes, "_LONG", 0.0)
+    vae, found = model(), []
+    thread = threading.Thread(target=lambda: found.append(vae.evaluate(X, verbose=0)))
+
+    def meet(*_):
+        thread.start()
+        while thread.is_alive() and not told:  # `join` would never return
+            pass
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        vae.fit(X, callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=meet)], verbose=0)
+        thread.join()
+    alone = vae.evaluate(X, verbose=0)
+    assert "Evaluating this model waits" in str(told[0].message)
+    assert found == [alone]
 
 
 def test_an_epoch_without_batches_is_no_epoch():

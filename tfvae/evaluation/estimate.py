@@ -182,16 +182,24 @@ class OfDraws(Estimate):
                 f"the first in row {lost[0]}: p(x|z), p(z) or q(z|x) has no density in 32 bits "
                 "there, as of values or contexts that are too large."
             )
+        for said, found in (
+            ("This log p(x) is likely too low, and its error larger than it says", self._biases()),
+            ("The error of this log p(x) is likely larger than it says", self._unsure()),
+        ):
+            if found:
+                return f"{said}: {', and '.join(found)}. {self._remedy()}"
+        return None
+
+    @property
+    def likely_too_low(self) -> bool:
+        """Whether `message` says so of the estimate, and not of its error alone."""
+        return bool(self._biases()) or not np.all(np.isfinite(self.per_point))
+
+    def _biases(self) -> list[str]:
         drawn = self.per_point_standard_error != 0.0
         ess = float(np.median(np.where(drawn, self.ess, np.inf)))
         few = f"half of the points rest on {ess:.1f} effective {self._DRAWS} or fewer"
-        found = [*([few] if ess < self._FEW else []), *self._doubts()]
-        if not found:
-            return None
-        return (
-            "This log p(x) is likely too low, and its error larger than it says: "
-            f"{', and '.join(found)}. {self._remedy()}"
-        )
+        return [*([few] if ess < self._FEW else []), *self._doubts()]
 
     def to_dict(self) -> dict[str, float]:
         """Returns the summary as plain numbers."""
@@ -237,6 +245,10 @@ class OfDraws(Estimate):
     def _doubts(self) -> list[str]:
         """Returns why else the estimate cannot be trusted, in words."""
         raise NotImplementedError
+
+    def _unsure(self) -> list[str]:
+        """Returns why its error cannot, where the estimate can."""
+        return []
 
     def _remedy(self) -> str:
         """Returns what to do about it."""

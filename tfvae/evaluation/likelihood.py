@@ -16,7 +16,7 @@ from tfvae._typing import Seed, Tensor
 from tfvae._words import counted
 from tfvae.evaluation.curve import Curve
 from tfvae.evaluation.estimate import OfDraws
-from tfvae.evaluation.pareto import largest_k
+from tfvae.evaluation.pareto import NO_VARIANCE, largest_k
 from tfvae.evaluation.proposals import Encoder, Proposal, check_proposal
 from tfvae.evaluation.record import Record
 from tfvae.evaluation.sampling import Batch, Sampler, as_arrays, as_sums
@@ -38,7 +38,8 @@ class LogLikelihood(OfDraws):
     """Importance-sampled log p(x): a lower bound in expectation, tighter with more samples.
 
     There is a `message` where the median effective sample size is below 10, or more than a tenth of
-    the points have a `k_hat` above `largest_k`.
+    the points have a `k_hat` above `largest_k`; and, of the errors alone, where more than a tenth
+    have one above 0.5.
 
     Attributes:
         per_point: log p(x) `[N]`, nats.
@@ -106,11 +107,23 @@ class LogLikelihood(OfDraws):
         known = self.k_hat[~np.isnan(self.k_hat)]
         return float(np.mean(known > self.largest_k)) if len(known) else float("nan")
 
+    @property
+    def share_without_variance(self) -> float:
+        """Share of these whose `k_hat` is above 0.5: their errors say too little."""
+        known = self.k_hat[~np.isnan(self.k_hat)]
+        return float(np.mean(known > NO_VARIANCE)) if len(known) else float("nan")
+
     def _doubts(self) -> list[str]:
         if not self.share_of_large_k_hat > _MANY_POINTS:
             return []
         share = f"{self.share_of_large_k_hat:.0%} of the points"
         return [f"{share} have weights with a k-hat above {self.largest_k:.2g}"]
+
+    def _unsure(self) -> list[str]:
+        if not self.share_without_variance > _MANY_POINTS:
+            return []
+        share = f"{self.share_without_variance:.0%} of the points"
+        return [f"{share} have weights with a k-hat above {NO_VARIANCE}, which have no variance"]
 
     def _remedy(self) -> str:
         return (
@@ -126,6 +139,7 @@ class LogLikelihood(OfDraws):
         return {
             "median_k_hat": self.median_k_hat,
             "share_of_large_k_hat": self.share_of_large_k_hat,
+            "share_without_variance": self.share_without_variance,
             "largest_k": self.largest_k,
             "num_samples": self.num_samples,
         }
@@ -133,10 +147,11 @@ class LogLikelihood(OfDraws):
     def _own_rows(self) -> list[list[str]]:
         if not math.isfinite(self.median_k_hat):  # Of few draws, and of exact sums, there is none.
             return []
-        share, above = f"{self.share_of_large_k_hat:.0%}", f"of points above {self.largest_k:.2g}"
+        shares = self.share_without_variance, self.share_of_large_k_hat
+        above = sorted({NO_VARIANCE: shares[0], self.largest_k: shares[1]}.items())
         return [
             ["k-hat of the weights", f"{self.median_k_hat:.2f}", "", "median over points"],
-            ["", share, "", above],
+            *(["", f"{share:.0%}", "", f"of points above {k:.2g}"] for k, share in above),
         ]
 
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-__all__ = ["largest_k", "pareto_k", "tail_size"]
+__all__ = ["NO_VARIANCE", "largest_k", "pareto_k", "tail_size"]
 
 # Fewer of the largest weights than this tell nothing of a tail.
 _LEAST = 5
@@ -14,6 +14,8 @@ _LEAST = 5
 _NEGLIGIBLE = 690.0
 # The estimate leans towards one half with the weight of that many observations.
 _PRIOR_COUNT, _PRIOR_MEAN = 10.0, 0.5
+# Above, weights have no variance, and the standard error of their mean says too little.
+NO_VARIANCE = 0.5
 # Above, the mean of no practical number of weights is near its limit.
 _LARGEST = 0.7
 

@@ -78,7 +78,8 @@ def _of_evidence(found: Findings) -> Iterator[Verdict]:
     likelihood = found.likelihood
     if likelihood.message is not None:
         text, _, remedy = likelihood.message.partition(" Take ")
-        yield Verdict("bad", text, f"take {remedy}" if remedy else "")
+        kind = "bad" if likelihood.likely_too_low else "note"
+        yield Verdict(kind, text, f"take {remedy}" if remedy else "")
     elif np.all(likelihood.per_point_standard_error == 0.0):
         yield Verdict("good", "log p(x) is known: nothing had to be drawn for it.")
     else:
@@ -100,7 +101,7 @@ def _of_gaps(found: Findings) -> Iterator[Verdict]:
     ledger = found.ledger
     if ledger.gap is None or not found.model.graph.latents:
         return
-    least = "at least " if found.likelihood.message is not None else ""
+    least = "at least " if found.likelihood.likely_too_low else ""
     encoder, family = ledger.amortisation_gap, ledger.approximation_gap
     if encoder is None or family is None:
         if _above(ledger.gap):

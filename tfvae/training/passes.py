@@ -16,23 +16,43 @@ from tfvae._words import some_of
 
 __all__ = ["batches_checked", "check_passes", "check_scored", "in_turn"]
 
+# Seconds that a thread waits for its turn before it says so.
+_LONG = 10.0
+
 
 def in_turn(
     method: Callable[..., Any],
 ) -> Callable[..., AbstractContextManager[dict[str, Any]]]:
     """Makes a context of a generator method, in which other threads wait for the object's `turn`.
 
-    All passes of a model add up in the same metrics.
+    All passes of a model add up in the same metrics. Waiting long is told, since two threads that
+    wait for each other would do so for ever.
     """
     manager = contextlib.contextmanager(method)
 
     @functools.wraps(method)
     @contextlib.contextmanager
     def waiting(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with self.turn, manager(self, *args, **kwargs) as given:
-            yield given
+        if not self.turn.acquire(timeout=_LONG):
+            _tell_waiting(method.__name__)
+            self.turn.acquire()
+        try:
+            with manager(self, *args, **kwargs) as given:
+                yield given
+        finally:
+            self.turn.release()
 
     return waiting
+
+
+def _tell_waiting(use: str) -> None:
+    warnings.warn(
+        f"{use.capitalize()} this model waits, since `fit` or `evaluate` of it runs in another "
+        "thread, and goes on when that has ended. If a callback there waits for this thread, it "
+        "never ends: call `evaluate` in the callback itself.",
+        UserWarning,
+        stacklevel=6,
+    )
 
 
 def check_passes(x: Any, held_out: Any, given: Mapping[str, Any]) -> None:
@@ -44,11 +64,19 @@ def check_passes(x: Any, held_out: Any, given: Mapping[str, Any]) -> None:
         given: The other arguments by name.
 
     Raises:
-        ValueError: It is a generator, and has to be read more than once.
+        ValueError: It is a generator, and has to be read more than once, or is to be read after
+            every 0 epochs.
     """
     passes = given.get("epochs", 1) - given.get("initial_epoch", 0)
     _check_readable(x, "x", passes, given.get("steps_per_epoch"))
+    if held_out is None:
+        return
     every = given.get("validation_freq", 1)
+    if isinstance(every, int) and every < 1:
+        raise ValueError(
+            "`validation_freq` must be 1 or more: after how many epochs the scores of "
+            f"`validation_data` are found, or in which. Received: {every}."
+        )
     passes = passes // every if isinstance(every, int) else len(every)
     _check_readable(held_out, "validation_data", passes, given.get("validation_steps"))
 
