@@ -325,19 +325,21 @@ def test_convolutions_on_a_cpu_are_left_to_tensorflow_or_compiled_step_by_step()
 
 
 @pytest.mark.parametrize(
-    ("steps", "work", "pays"),
+    ("steps", "work", "has_tests", "pays"),
     [
-        (10_000, 3e3, False),
-        (16_000, 3e3, True),
-        (200, 2e6, False),
-        (5_000, 2e7, False),
-        (1_500, 7e7, False),
-        (2_000, 7e7, True),
+        (10_000, 3e3, False, False),
+        (13_000, 3e3, False, True),
+        (13_000, 3e3, True, False),
+        (5_000, 2e7, False, False),
+        (1_000, 7e7, False, False),
+        (1_200, 7e7, False, True),
+        (1_200, 7e7, True, False),
+        (1_800, 7e7, True, True),
     ],
 )
-def test_short_runs_do_without_xla(steps, work, pays):
+def test_short_runs_do_without_xla(steps, work, has_tests, pays):
     # As measured: the smaller the model, the more steps it takes to make up for compiling.
-    assert compilation._pays_as_measured(steps, work) is pays
+    assert compilation._pays_as_measured(steps, work, has_tests) is pays
 
 
 @pytest.mark.parametrize(
@@ -400,10 +402,11 @@ def test_what_pays_counts_all_calls_and_goes_with_the_file(tmp_path):
     assert (loaded.functions.pays, loaded.functions.steps) == (False, 4)
     # Many short calls are a long one, and what has come to pay does so for good.
     for _ in range(3):
-        loaded.functions.expect(6_000, 3e3)
+        assert loaded.functions.pays is False
+        loaded.functions.expect(6_500, 3e3, has_tests=True)
     assert loaded.functions.pays is True
     loaded.functions.expect(1, 1.0)
-    assert (loaded.functions.pays, loaded.functions.steps) == (True, 18_004)
+    assert (loaded.functions.pays, loaded.functions.steps) == (True, 19_504)
     vae.compile("adam")
     assert vae.functions.pays is None
     vae.compile("adam", jit_compile=False)

@@ -40,9 +40,10 @@ _BATCH_METHODS = [
 # Of one model: each size of a last batch has one of its own.
 _MOST_FUNCTIONS = 32
 
-# Seconds: what XLA takes to compile the steps of a model, and what it saves of each, and of what
-# work in them goes beyond that of a small model.
-_COMPILING, _SAVED, _SAVED_BY_WORK, _LITTLE_WORK = 3.0, 2e-4, 2.5e-11, 1e7
+# Seconds: what XLA takes longer to compile the steps of a model, and those of its validation, what
+# it saves of each step of training, and of what work in it goes beyond that of a small model.
+_COMPILING, _COMPILING_TESTS = 1.8, 1.0
+_SAVED, _SAVED_BY_WORK, _LITTLE_WORK = 1.5e-4, 2.9e-11, 1.8e7
 _STEPS = {"train", "test"}
 # The same of one function of an evaluation, and of each pass of a z through a model.
 _COMPILING_ONE, _SAVED_BY_PASS, _SAVED_BY_PASS_AND_WEIGHT = 2.0, 2e-7, 3e-12
@@ -53,23 +54,25 @@ _SAVED_BY_PAIR = 5e-8
 _STEPS_AT_ONCE = 10
 
 
-def xla_pays(steps: int, work: float) -> bool:
+def xla_pays(steps: int, work: float, has_tests: bool = False) -> bool:
     """Returns whether steps save more time by XLA than it takes to compile them.
 
     Measured on two idle cores, of models of 6-5-2, of 64-256-16 at batch 50, of 256-200-200-10 and
-    of 784-300-300-40 at batch 100: the functions of training take 1.5, 1.7, 2.5 and 1.8 s more to
-    compile, with validation 2.2, 2.7, 3.7 and 3.0 s, and each step saves 0.2, 0.2, 0.4 and 2.2 ms.
+    of 784-300-300-40 at batch 100: `fit` takes 1.3, 1.3, 1.1 and 1.4 s more to compile, with
+    validation 1.4, 2.7, 2.1 and 2.2 s, and each step saves 0.1, 0.2, 0.1 and 1.6 ms.
 
     Args:
         steps: How many are to come.
         work: Of each, the product of the numbers of weights and of rows.
+        has_tests: Whether there is validation.
 
     Example:
         >>> from tfvae.training.compilation import xla_pays
-        >>> xla_pays(1_000, 7e7), xla_pays(2_000, 7e7)
-        (False, True)
+        >>> xla_pays(1_000, 7e7), xla_pays(1_500, 7e7), xla_pays(1_500, 7e7, has_tests=True)
+        (False, True, False)
     """
-    return steps * (_SAVED + _SAVED_BY_WORK * max(0.0, work - _LITTLE_WORK)) > _COMPILING
+    saved = steps * (_SAVED + _SAVED_BY_WORK * max(0.0, work - _LITTLE_WORK))
+    return saved > _COMPILING + has_tests * _COMPILING_TESTS
 
 
 def xla_pays_once(passes: float, weights: int, pairs: float = 0.0) -> bool:
@@ -162,16 +165,17 @@ class Functions:
         # how many there are; for good once it does: under XLA the same seeds draw other numbers.
         self.steps, self.pays = 0, None
 
-    def expect(self, steps: int, work: float) -> None:
+    def expect(self, steps: int, work: float, has_tests: bool = False) -> None:
         """Decides whether compiling by XLA pays for the steps of training, of all calls together.
 
         Args:
             steps: How many are to come.
             work: Of each, the product of the numbers of weights and of rows.
+            has_tests: Whether there is validation.
         """
         if self._is_open and not self.pays:
             self.steps += steps
-            self.pays = xla_pays(self.steps, work)
+            self.pays = xla_pays(self.steps, work, has_tests)
 
     def __call__(
         self,

@@ -97,7 +97,7 @@ class Reader:
         check_passes(source.x, None if held_out is None else held_out.x, given)
         self._know_points(source)
         know_directions(given.get("callbacks"))
-        self._know_steps(source, given)
+        self._know_steps(source, held_out, given)
         given["callbacks"] = with_callbacks(given.get("callbacks"), self._model.guard.callbacks)
 
         batch_size, shuffle = given.get("batch_size"), given.get("shuffle", True)
@@ -298,7 +298,7 @@ class Reader:
             model._step.follow(found)
             model.functions.forget()
 
-    def _know_steps(self, source: Source, given: Mapping[str, Any]) -> None:
+    def _know_steps(self, source: Source, tests: Source | None, given: Mapping[str, Any]) -> None:
         """Has functions know whether there is so much to do that XLA pays, where that is known."""
         model, size = self._model, int(given.get("batch_size") or 32)
         rows = source.num_rows if source.is_in_memory else None
@@ -307,8 +307,8 @@ class Reader:
         if steps is None or not model.compiled or not model.built:
             return
         numbers = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
-        # All epochs, and not those that are left: a run that is taken up again goes on alike.
-        model.functions.expect(steps * int(given.get("epochs", 1)), numbers * size)
+        steps *= int(given.get("epochs", 1))  # Not those that are left: resumed, it goes on alike.
+        model.functions.expect(steps, numbers * size, tests is not None)
 
     def _rows_of(
         self, source: Source, kind: str, batch_size: Any, *, shuffle: bool = False
