@@ -420,4 +420,4 @@ def test_what_pays_counts_all_calls_and_goes_with_the_file(tmp_path):
         model.functions.expect = lambda *given, counted=counted: counted.append(given)
         model.fit(x, batch_size=5, epochs=3, initial_epoch=begun, verbose=0)
         numbers = sum(int(np.prod(w.shape)) for w in model.trainable_weights)
-        assert counted == [(12, numbers * 5)]
+        assert counted == [(12, numbers * 5, False)]
