@@ -327,13 +327,13 @@ def test_convolutions_on_a_cpu_are_left_to_tensorflow_or_compiled_step_by_step()
 @pytest.mark.parametrize(
     ("steps", "work", "has_tests", "pays"),
     [
-        (10_000, 3e3, False, False),
-        (13_000, 3e3, False, True),
-        (13_000, 3e3, True, False),
+        (9_000, 3e3, False, False),
+        (10_000, 3e3, False, True),
+        (10_000, 3e3, True, False),
         (5_000, 2e7, False, False),
-        (1_000, 7e7, False, False),
-        (1_200, 7e7, False, True),
-        (1_200, 7e7, True, False),
+        (800, 7e7, False, False),
+        (1_000, 7e7, False, True),
+        (1_500, 7e7, True, False),
         (1_800, 7e7, True, True),
     ],
 )

@@ -42,7 +42,7 @@ _MOST_FUNCTIONS = 32
 
 # Seconds: what XLA takes longer to compile the steps of a model, and those of its validation, what
 # it saves of each step of training, and of what work in it goes beyond that of a small model.
-_COMPILING, _COMPILING_TESTS = 1.8, 1.0
+_COMPILING, _COMPILING_TESTS = 1.4, 1.3
 _SAVED, _SAVED_BY_WORK, _LITTLE_WORK = 1.5e-4, 2.9e-11, 1.8e7
 _STEPS = {"train", "test"}
 # The same of one function of an evaluation, and of each pass of a z through a model.
@@ -68,7 +68,7 @@ def xla_pays(steps: int, work: float, has_tests: bool = False) -> bool:
 
     Example:
         >>> from tfvae.training.compilation import xla_pays
-        >>> xla_pays(1_000, 7e7), xla_pays(1_500, 7e7), xla_pays(1_500, 7e7, has_tests=True)
+        >>> xla_pays(800, 7e7), xla_pays(1_000, 7e7), xla_pays(1_500, 7e7, True)
         (False, True, False)
     """
     saved = steps * (_SAVED + _SAVED_BY_WORK * max(0.0, work - _LITTLE_WORK))
