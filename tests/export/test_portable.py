@@ -94,6 +94,29 @@ def test_what_a_layer_does_for_some_sizes_alone_is_found_out():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name == "full_covariance" else pytest.mark.exhaustive)
+        for name in SERVED
+    ],
+)
+def test_all_that_a_model_offers_is_written(name, tmp_path):
+    model, _ = served(name)
+    names = [each for each in PORTABLE if not lacks(model, each)]
+    model.export(tmp_path / "1", signatures=names, verbose=False)
+    assert set(tf.saved_model.load(str(tmp_path / "1")).signatures) == {*names}
+
+
+def lacks(model, name):
+    try:
+        twin(model, name)
+    except NotPortable:
+        return True
+    return False
+
+
+@pytest.mark.slow
 @pytest.mark.exhaustive
 def test_portable_signatures_are_served_beside_others(tmp_path):
     model, x = kind("plain")

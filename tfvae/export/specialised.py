@@ -88,6 +88,8 @@ class Specialised:
         self._traced, self._inputs, self._cut = traced, inputs, set(cut)
         definition = traced.graph.as_graph_def()
         self._library = definition.library
+        for inner in (node for function in self._library.function for node in function.node_def):
+            inner.attr.pop("_gradient_op_type", None)  # TensorFlow cannot write such in a copy.
         self.nodes = {node.name: node for node in definition.node}
         self._outputs = outputs_of(traced)
         self._graph = tf.compat.v1.GraphDef()
@@ -127,8 +129,6 @@ class Specialised:
             self._graph, places, [_with_place(each) for each in self._results.values()], name=""
         )
         return {n: tf.identity(t) for n, t in zip(self._results, found, strict=True)}
-
-    # What there is.
 
     def _reached(self, tensors: Any) -> dict[str, None]:
         return reached(self.nodes, tensors, self._cut)
