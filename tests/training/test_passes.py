@@ -1,5 +1,6 @@
 """What can be read once, ends too early or weighs nothing is told, and no pass disturbs another."""
 
+import io
 import threading
 import warnings
 
@@ -9,10 +10,11 @@ import pytest
 import tensorflow as tf
 
 import tfvae
-from tests.conftest import mlp_decoder, mlp_encoder, mlp_vae, real_data
+from tests.conftest import binary_data, mlp_decoder, mlp_encoder, mlp_vae, real_data
 from tfvae.training import passes
 
 X = real_data(40)
+BITS = binary_data(40)
 NOTHING = np.zeros(40, "float32")
 pytestmark = pytest.mark.filterwarnings("ignore:Your input ran out of data", "ignore:.shuffle=True")
 
@@ -78,6 +80,23 @@ def test_an_epoch_without_batches_is_no_epoch():
     with pytest.raises(ValueError, match="came to its end before this epoch"):
         vae.fit(batches(), steps_per_epoch=4, epochs=2, verbose=0)
     assert int(vae.optimizer.iterations) == 4
+
+
+@pytest.mark.slow
+def test_epochs_that_an_earlier_run_has_done_need_no_batches(tmp_path):
+    found = []
+    for path, runs in ((tmp_path / "1", (1, 3)), (tmp_path / "2", (3,))):
+        for epochs in runs:
+            keras.utils.set_random_seed(1)
+            vae = mlp_vae(seed=3)
+            vae.compile("adam", jit_compile=False)
+            kept = tfvae.callbacks.Checkpoint(path, file=io.StringIO())
+            x = tf.data.Dataset.from_tensor_slices(BITS).shuffle(40, seed=1).batch(7)
+            x = x.filter(lambda x: True)  # of a length that nobody knows
+            data = {"validation_data": (BITS[:9],), "epochs": epochs, "verbose": 0}
+            history = vae.fit(x, callbacks=[kept], **data).history
+        found.append([*history["val_elbo"], *map(float, vae.get_weights()[0].ravel())])
+    assert found[0] == found[1]
 
 
 def test_weights_that_are_all_zero_weigh_nothing_in_streams_either():

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tfvae._words import some_of
 
-__all__ = ["batches_checked", "check_passes", "check_scored", "in_turn"]
+__all__ = ["batches_checked", "check_passes", "check_scored", "count_of", "in_turn"]
 
 # Seconds that a thread waits for its turn before it says so.
 _LONG = 10.0
@@ -110,7 +110,7 @@ def batches_checked(model: Any) -> Iterator[None]:
 
 
 def _check_batches(model: Any) -> None:
-    if _count(model, "loss") == 0.0:
+    if count_of(model, "loss") == 0.0:
         raise ValueError(
             "The data came to its end before this epoch, of which there is no batch. Received: a "
             "stream of fewer batches than `steps_per_epoch` or `validation_steps` times the number "
@@ -129,7 +129,7 @@ def check_scored(model: Any, scores: Mapping[str, Any]) -> None:
         ValueError: There was no batch, or all weights were 0.
     """
     _check_batches(model)
-    if _count(model, "elbo") == 0.0:
+    if count_of(model, "elbo") == 0.0:
         raise ValueError(
             "`sample_weight` must be above 0 for one row at least: means over none have no "
             "value. Received: weights that are all 0."
@@ -144,6 +144,7 @@ def check_scored(model: Any, scores: Mapping[str, Any]) -> None:
         )
 
 
-def _count(model: Any, name: str) -> float | None:
+def count_of(model: Any, name: str) -> float | None:
+    """Returns what a mean that the model keeps is over, None where it keeps none of that name."""
     found = next((metric for metric in model.metrics if metric.name == name), None)
     return None if found is None else float(np.asarray(found.count))

@@ -29,7 +29,7 @@ from tfvae.training.course import (
     with_callbacks,
 )
 from tfvae.training.directions import know_directions
-from tfvae.training.passes import batches_checked, check_passes, check_scored, in_turn
+from tfvae.training.passes import batches_checked, check_passes, check_scored, count_of, in_turn
 from tfvae.training.placement import NO_STRATEGY, device_of, strategy_of
 from tfvae.training.rows import Rows, num_batches
 from tfvae.training.streams import Stream, one_by_one, take_steps
@@ -199,11 +199,11 @@ class Reader:
             number, course = _number_of(iterator), self._course
             if kind == "train":
                 self._by_rows = number is not None
-            steps = self._model.steps_per_execution
-            done = 0 if course is None else course.take(kind, steps)
+            done = 0 if course is None else course.take(kind, self._model.steps_per_execution)
             if number is None:
                 stream = None if course is None or kind != "train" else course.keeper.stream
-                with batches_checked(self._model if kind == "train" and alone else None):
+                is_new = kind == "train" and alone and not (course and course.only_reads)
+                with batches_checked(self._model if is_new else None):
                     logs = take_steps(self._model, streamed, iterator, done, stream)
                 return logged() if logs is None else logs
             if latest[0] is not iterator:  # a new pass
@@ -219,11 +219,10 @@ class Reader:
 
     def place(self) -> str:
         """Returns a sentence on the last batch of data in memory that was trained on, or none."""
-        metric = next((m for m in self._model.metrics if m.name == "loss"), None)
-        rows = self._latest[1]
-        if rows is None or metric is None or not self._by_rows:
+        rows, count = self._latest[1], count_of(self._model, "loss")
+        if rows is None or count is None or not self._by_rows:
             return ""
-        batch = rows.batch_of(int(np.asarray(metric.count)))
+        batch = rows.batch_of(int(count))
         found = rows.rows_of(batch)
         shown = ", ".join(map(str, found[:5])) + (", ..." if len(found) > 5 else "")
         return f" It was batch {batch + 1} of the pass, of rows {shown}."
@@ -284,7 +283,8 @@ class Reader:
             source.check_rows()
 
     def _check_scored(self, scores: Mapping[str, Any]) -> None:
-        if self._reads_rows["test"] and self._model.distribute_strategy is NO_STRATEGY:
+        old = self._course is not None and self._course.only_reads
+        if self._reads_rows["test"] and not old and self._model.distribute_strategy is NO_STRATEGY:
             check_scored(self._model, scores)
 
     def _know_points(self, source: Source) -> None:
