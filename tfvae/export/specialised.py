@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfvae._typing import Tensor
+from tfvae.export.plain import PLAIN
 
 __all__ = ["RUNS", "Specialised", "outputs_of", "reached", "size_of"]
 
@@ -229,7 +230,7 @@ class Specialised:
         return {name: self.values[index][tensor] for name, tensor in self._outputs.items()}
 
     def _copied(self, node: Any, inputs: list[str]) -> str:
-        plain = _PLAIN.get(node.op)
+        plain = PLAIN.get(node.op)
         if plain is not None:
             return plain(self, node, inputs)
         return self.add(node.op, node.name, inputs, node)
@@ -246,6 +247,10 @@ class Specialised:
         made.input.extend(inputs)
         self._names.add(name)
         return name
+
+    def num_states(self, node: Any) -> int:
+        """Returns the last size of the first input of an operation."""
+        return self.values[0][_data_inputs(node)[0]].shape[-1]
 
     def _placeholder(self, node: Any) -> str:
         if node.name not in self._names:
@@ -348,44 +353,6 @@ class Specialised:
         if moves.sum() != 1 or -1 in stacked[0]:
             return shape
         return self.constant(np.where(moves, -1, stacked[0]).astype(stacked.dtype))
-
-
-def _one(graph: Specialised, node: Any) -> str:
-    return graph.constant(np.array(1.0, _type(node)))
-
-
-def _type(node: Any) -> Any:
-    return tf.as_dtype(node.attr["T"].type).as_numpy_dtype
-
-
-def _expm1(graph: Specialised, node: Any, inputs: list[str]) -> str:
-    """exp(x) - 1 = tanh(x / 2) (exp(x) + 1), to all digits for small x too."""
-    name, half = node.name, graph.constant(np.array(0.5, _type(node)))
-    raised = graph.add("Exp", f"{name}/exp", inputs, node)
-    more = graph.add("AddV2", f"{name}/more", [raised, _one(graph, node)], node)
-    halved = graph.add("Mul", f"{name}/half", [*inputs, half], node)
-    return graph.add("Mul", name, [graph.add("Tanh", f"{name}/tanh", [halved], node), more], node)
-
-
-def _log1p(graph: Specialised, node: Any, inputs: list[str]) -> str:
-    """log(u) x / (u - 1) with u = 1 + x as it is rounded, to all digits for small x too."""
-    name, one = node.name, _one(graph, node)
-    more = graph.add("AddV2", f"{name}/more", [*inputs, one], node)
-    less = graph.add("Sub", f"{name}/less", [more, one], node)
-    rest = graph.add("DivNoNan", f"{name}/rest", [*inputs, less], node)
-    log = graph.add("Log", f"{name}/log", [more], node)
-    product = graph.add("Mul", f"{name}/product", [log, rest], node)
-    zero = graph.constant(np.array(0.0, _type(node)))
-    is_small = graph.add("Equal", f"{name}/small", [less, zero], node)
-    return graph.add("SelectV2", name, [is_small, *inputs, product], node)
-
-
-_PLAIN: dict[str, Callable[[Specialised, Any, list[str]], str]] = {
-    # Densities are finite where data is: there is no infinity to be multiplied by zero.
-    "MulNoNan": lambda graph, node, inputs: graph.add("Mul", node.name, inputs, node),
-    "Expm1": _expm1,
-    "Log1p": _log1p,
-}
 
 
 def _data_inputs(node: Any) -> list[str]:
