@@ -1,7 +1,7 @@
 """What some operations are in plain ones, which runtimes without TensorFlow know too.
 
-`SoftmaxCrossEntropyWithLogits` is not known to TensorFlow.js, nor are others to LiteRT. Densities are
-finite where data is, so that no infinity is ever multiplied by zero.
+`SoftmaxCrossEntropyWithLogits` is not known to TensorFlow.js, others are not to LiteRT. Densities
+are finite where data is, so that no infinity is ever multiplied by zero.
 """
 
 from __future__ import annotations
