@@ -76,3 +76,25 @@ def test_ordered_categories_stay_ordered_where_gaps_are_filled():
         assert found["size"].dtype == rows["size"].dtype
         assert not found["size"].isna().any()
     assert (model.impute(rows, 5)["size"][rows["size"].notna()] == "large").tolist() == [0, 1] * 8
+
+
+def test_a_family_that_cannot_be_is_named_with_its_column():
+    rows = pd.DataFrame({"age": [20.5, 30.0, -4.0, 41.0], "visits": [1, 2, 3, 8]})
+    for family, name in (
+        (tfvae.layers.IndependentLogNormal(), "LogNormal"),
+        (tfvae.layers.IndependentPoisson(), "Poisson"),
+    ):
+        with pytest.raises(ValueError, match=f"(?s)age.*{name}|{name}.*age"):
+            TableVAE(rows, {"age": family}, latents=1)
+
+
+def test_held_out_rows_may_be_a_tuple_of_one():
+    rows = frame(30, 0)
+    model = TableVAE(rows, latents=1, hidden=(4,), seed=0)
+    model.model.compile("adam", run_eagerly=True)
+    found = model.fit(rows, validation_data=(rows[:10],), verbose=0).history["val_elbo"]
+    again = TableVAE(rows, latents=1, hidden=(4,), seed=0)
+    again.model.set_weights(model.model.get_weights())
+    again.model.compile("adam", run_eagerly=True)
+    scores = again.model.evaluate(again.table.encode(rows[:10]), verbose=0, return_dict=True)
+    assert found == [pytest.approx(scores["elbo"], rel=1e-5)]

@@ -7,10 +7,13 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfvae import layers, networks
 from tfvae._typing import Seed
+from tfvae.data.checks import check_array
 from tfvae.data.table import Table
+from tfvae.distributions import support_of
 from tfvae.evaluation import impute, log_likelihood
 from tfvae.models import VAE
 
@@ -70,7 +73,10 @@ class TableVAE:
     ) -> None:
         self.table = Table(frame, families)
         x, columns = self.table.encode(frame), self.table.families
-        likelihood = layers.Adapted(layers.Masked(layers.Heterogeneous(columns)), x)
+        likelihood = layers.Masked(layers.Heterogeneous(columns))
+        support = support_of(likelihood(tf.zeros([1, likelihood.num_params])))
+        check_array(x, "frame", x.shape[1:], support)
+        likelihood = layers.Adapted(likelihood, x)
         features = layers.DataEncoder(columns)
         features.adapt(x)
         posterior = layers.MultivariateNormalDiag(latents)
@@ -94,15 +100,19 @@ class TableVAE:
 
         Args:
             frame: `pandas.DataFrame`, with the columns of the first.
-            **settings: As in `LatentVariableModel.fit`; `validation_data` may be a table.
+            **settings: As in `LatentVariableModel.fit`; `validation_data` may be a table,
+                or a tuple of one.
 
         Returns:
             `keras.callbacks.History`.
         """
         if not self.model.compiled:
             self.model.compile(keras.optimizers.Adam(3e-3))
-        if hasattr(settings.get("validation_data"), "columns"):
-            settings["validation_data"] = (self.table.encode(settings["validation_data"]),)
+        held_out = settings.get("validation_data")
+        if isinstance(held_out, (tuple, list)) and len(held_out) == 1:
+            (held_out,) = held_out
+        if hasattr(held_out, "columns"):
+            settings["validation_data"] = (self.table.encode(held_out),)
         return self.model.fit(self.table.encode(frame), **settings)
 
     def impute(self, frame: Any, num_samples: int = 100, *, seed: Seed = 0) -> Any:

@@ -33,6 +33,18 @@ def test_progress_bar_shows_the_terms_of_each_epoch():
     assert abs(shown[0] + shown[1] + shown[2]) < 0.02
 
 
+def test_progress_bar_keeps_to_80_columns_of_large_numbers():
+    for size in (-999.994, -1266.53, -999_999.4, -3e38, float("-inf"), float("nan")):
+        text = io.StringIO()
+        bar = tfvae.callbacks.ProgressBar(text)
+        bar.set_params({"epochs": 40})
+        bar.on_train_begin()
+        terms = {"elbo": size, "distortion": -size, "rate": -size, "mutual_information": -1.0}
+        bar.on_epoch_end(38, {**terms, "val_elbo": size})
+        bar.on_train_end()
+        assert max(map(len, re.split("[\r\n]", text.getvalue()))) <= 80
+
+
 def test_progress_bar_needs_no_terms():
     """Stock Keras models log other things: the bar then counts epochs."""
     text = io.StringIO()

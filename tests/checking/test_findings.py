@@ -2,8 +2,11 @@
 
 import json
 
+import keras
+import numpy as np
 import pytest
 
+import tfvae
 from tfvae.checking import Checkup, Finding
 
 FOUND = Checkup(
@@ -51,3 +54,14 @@ def test_it_is_plain_data():
         "found": "It differs.",
         "remedy": "Mend it.",
     }
+
+
+def test_targets_that_no_network_reads_may_be_of_any_size():
+    inputs = np.random.default_rng(0).normal(size=(40, 2)).astype("float32")
+    targets = 1000.0 + 100.0 * inputs.sum(axis=1, keepdims=True)
+    likelihood = tfvae.layers.Adapted(tfvae.layers.IndependentNormal(1), targets)
+    network = [keras.layers.Dense(likelihood.num_params), likelihood]
+    model = tfvae.ConditionalModel(tfvae.networks.functional({"inputs": 2}, *network))
+    data = {"x": targets, "context": inputs}
+    found = {each.tried: each.level for each in tfvae.check(model, data).findings}
+    assert found["scale of data"] == "ok"

@@ -105,3 +105,19 @@ def test_bad_priors_leave_the_old_one():
     with pytest.raises(ValueError, match=r"`validation_data` does not have the shape|`x` does not"):
         vae.fit_prior(priors.Normal(), x, validation_data=x[:, :3])
     assert vae.prior is old
+
+
+@pytest.mark.slow
+def test_a_worse_prior_is_told_and_updates_are_enough_by_default():
+    model = analytic.LinearGaussian.random()
+    x = model.draw(200).astype("float32")
+    far = priors.Normal()
+    far.build(3)
+    far.loc.assign(far.loc + 3.0)
+    with pytest.warns(UserWarning, match=r"worse than the old one by .* per held-out point\. Fit"):
+        short = model.vae().fit_prior(far, x, validation_data=x, epochs=1)
+    assert short.nats < -5.0
+    vae = model.vae()
+    gain = vae.fit_prior(priors.Normal(), x, validation_data=x)
+    assert len(gain.history["elbo"]) == 500  # 1,000 updates
+    assert gain.nats > 0.0

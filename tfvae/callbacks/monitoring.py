@@ -19,7 +19,7 @@ __all__ = ["CollapseMonitor", "EarlyStopping", "ProgressBar"]
 
 _HEADING = "epoch | time | ELBO = -(distortion + rate), I[x;z] in the batch, validation ELBO"
 
-_BAR = "{n_fmt:>4}/{total_fmt} |{bar:12}| {elapsed}<{remaining}  "
+_BAR = "{n_fmt:>4}/{total_fmt} |{bar:6}| {elapsed}<{remaining}  "
 
 
 class CollapseMonitor(keras.callbacks.Callback):
@@ -199,12 +199,13 @@ class ProgressBar(keras.callbacks.Callback):
         logs = logs or {}
         terms = []
         if {"elbo", "distortion", "rate"} <= logs.keys():
-            terms.append("{elbo:.2f} = -({distortion:.2f} + {rate:.2f})".format(**logs))
+            elbo, *parts = (_short(logs[name]) for name in ("elbo", "distortion", "rate"))
+            terms.append(f"{elbo} = -({' + '.join(parts)})")
         if "mutual_information" in logs:
-            terms.append(f"I {logs['mutual_information']:.2f}")
+            terms.append(f"I {_short(logs['mutual_information'])}")
         shown = ", ".join(terms)
         if "val_elbo" in logs:
-            shown += f"  val {logs['val_elbo']:.2f}"
+            shown += f"  val {_short(logs['val_elbo'])}"
         # As a whole: tqdm would put a comma before what it is given as a postfix.
         self._bar.bar_format = _BAR + shown.strip().replace("{", "{{").replace("}", "}}")
         self._bar.update(epoch + 1 - self._bar.n)
@@ -213,6 +214,13 @@ class ProgressBar(keras.callbacks.Callback):
         """Leaves the bar as it stands."""
         self._bar.refresh()
         self._bar.close()
+
+
+def _short(nats: float) -> str:
+    """Returns a number in seven characters: all terms and two times are to be in 80 columns."""
+    if abs(nats) >= 1e6:
+        return f"{nats:.0e}"
+    return f"{nats:.{2 if abs(nats) < 100.0 else 1 if abs(nats) < 1e3 else 0}f}"
 
 
 def _kind(report: CollapseReport) -> str | None:

@@ -82,7 +82,11 @@ def of_scale(subject: Subject) -> Iterator[Finding]:
         yield Finding("scale of data", "ok", f"A layer scales it, `{name}`.")
         return
     far = {}
+    graph = subject.model.graph
+    has_targets = graph.reads_context and not graph.latents  # which no network reads
     for name, part in subject.rows.items():
+        if has_targets and name != CONTEXT:
+            continue
         support = subject.model.data.supports.get(name)
         if name != CONTEXT and support is not None and support.categories is not None:
             continue
@@ -98,7 +102,9 @@ def of_scale(subject: Subject) -> Iterator[Finding]:
             "Scale the data, or begin networks with `keras.layers.Normalization`.",
         )
         return
-    yield Finding("scale of data", "ok", "Numbers are of the size of one.")
+    yield Finding(
+        "scale of data", "ok", f"Numbers are between 1/{_FAR:.0f} and {_FAR:.0f} in size."
+    )
 
 
 def _rows(model: LatentVariableModel, data: Any, most: int) -> dict[str, np.ndarray]:

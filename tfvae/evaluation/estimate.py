@@ -183,8 +183,11 @@ class OfDraws(Estimate):
                 "there, as of values or contexts that are too large."
             )
         for said, found in (
-            ("This log p(x) is likely too low, and its error larger than it says", self._biases()),
-            ("The error of this log p(x) is likely larger than it says", self._unsure()),
+            (
+                "Of these log p(x) some are likely too low, and errors larger than they say",
+                self._biases(),
+            ),
+            ("The errors of these log p(x) are likely larger than they say", self._unsure()),
         ):
             if found:
                 return f"{said}: {', and '.join(found)}. {self._remedy()}"

@@ -127,8 +127,8 @@ class LogLikelihood(OfDraws):
 
     def _remedy(self) -> str:
         return (
-            "Take more draws, or others, by `proposal=`: `tfvae.evaluation.Defensive()`, or "
-            "`Refined(...)` of what `tfvae.evaluation.refine` finds."
+            "Take more draws, or others, by `proposal=`: `tfvae.evaluation.Widened()`, "
+            "`Defensive()`, or `Refined(...)` of what `tfvae.evaluation.refine` finds."
         )
 
     def _title(self) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -13,11 +15,16 @@ from tfvae._random import fold_in, stateless_seed
 from tfvae._typing import Tensor
 from tfvae._words import kind_of
 from tfvae.data.chunks import Chunks
+from tfvae.data.source import Source
 from tfvae.graph.parts import Root, takes_context
 from tfvae.models.base import LatentVariableModel
 from tfvae.priors import Prior
 
 __all__ = ["OnePriorModel", "PriorGain", "checked_prior"]
+
+
+# As many as let a mixture move from where it begins.
+_UPDATES = 1000
 
 
 class PriorGain(NamedTuple):
@@ -60,7 +67,7 @@ class OnePriorModel(LatentVariableModel):
         x: Any,
         *,
         validation_data: Any,
-        epochs: int = 10,
+        epochs: int | None = None,
         batch_size: int = 100,
         optimizer: Any = "adam",
         num_samples: int = 10,
@@ -73,13 +80,14 @@ class OnePriorModel(LatentVariableModel):
 
         Encoder and decoder stay as they are: the distortion does too, and the rate falls by as
         much as the new prior lies closer to the aggregated posterior. A compiled model is
-        compiled anew, with an optimizer in its first state.
+        compiled anew, with an optimizer in its first state. A new prior that is worse on held-out
+        data stays too, with a warning.
 
         Args:
             prior: A new prior; its weights are trained.
             x: Data, as for `fit`.
             validation_data: Data on which the gain is measured, in any form that `fit` takes.
-            epochs: As for `fit`.
+            epochs: As for `fit`; None takes 10, and more where these are not 1,000 updates.
             batch_size: As for `fit`, and for the measurement.
             optimizer: Keras optimizer, by name or as an object.
             num_samples: Draws per point that measure the gain.
@@ -104,7 +112,9 @@ class OnePriorModel(LatentVariableModel):
         https://arxiv.org/abs/1903.05789
         """
         # The networks themselves, and not copies: only the prior is new.
-        new = self.with_prior(prior)
+        new, source = self.with_prior(prior), Source.of(x)
+        rows = source.num_rows if source.is_in_memory else math.inf
+        epochs = max(10, math.ceil(_UPDATES * batch_size / rows)) if epochs is None else epochs
         if not new.built:
             new.build({"x": (None, *self.data.event_shape)})
         held_out = Chunks(self, validation_data, batch_size, "validation_data")
@@ -121,7 +131,16 @@ class OnePriorModel(LatentVariableModel):
         gain = np.concatenate(gains).astype("float64")
         self.replace_prior(prior)
         deviation = gain.std(ddof=1) if len(gain) > 1 else float("nan")
-        return PriorGain(float(gain.mean()), float(deviation / np.sqrt(len(gain))), history)
+        found = PriorGain(float(gain.mean()), float(deviation / np.sqrt(len(gain))), history)
+        if found.nats < -2.0 * found.standard_error:
+            warnings.warn(
+                f"The new prior is worse than the old one by {-found.nats:.2f} ± "
+                f"{found.standard_error:.2f} nats per held-out point. Fit it for more `epochs`, or "
+                "have the old one back by `replace_prior`.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return found
 
     def gain_of_prior(
         self, new: OnePriorModel, batch: dict[str, Tensor], num_samples: int, seed: Tensor

@@ -155,7 +155,9 @@ class BetaTC(Expectation):
         beta: Weight of the total correlation, >= 0.
         alpha: Weight of the mutual information, >= 0.
         gamma: Weight of the dimension-wise KL, >= 0.
-        weights: How a batch stands for all points.
+        weights: How a batch stands for all points. By `MinibatchStratified` the total correlation
+            of small batches comes out lower the narrower posteriors are, which training then makes
+            them: take batches of some hundred points, or `MinibatchWeighted`.
         num_samples: Draws of z per data point, S.
         gradient: How the gradient in the parameters of q(z|x) follows the draws; None takes
             `Reparameterised`, or that of a sum.
