@@ -82,3 +82,25 @@ def test_data_that_cannot_be_read_again_and_again_is_refused():
         list(Chunks(vae, FORMS["dataset"](x[:0]), 3, "held_out"))
     with pytest.raises(ValueError, match=r"`held_out` must be an array.*a list of 1"):
         Chunks(vae, [x], 3, "held_out")
+
+
+def test_a_stream_that_changes_is_refused_and_one_in_another_order_is_not():
+    model = analytic.LinearGaussian.random()
+    vae, x = model.vae(), model.draw(11).astype("float32")
+
+    def read_twice(data):
+        chunks = Chunks(vae, data, 3)
+        return [sum(count for _, count in chunks) for _ in range(2)]
+
+    stream = tf.data.Dataset.from_tensor_slices(x)
+    assert read_twice(stream.shuffle(11).batch(4)) == [11, 11]
+    again = np.concatenate([x[:10], x[:1]])  # as many points, one of them twice
+    turns = iter([x, x[:8], x, again])
+
+    def given():
+        yield from next(turns)
+
+    data = tf.data.Dataset.from_generator(given, output_signature=tf.TensorSpec(x.shape[1:]))
+    for received in ("11 points before, 8 points now", "11 points before, 11 points now"):
+        with pytest.raises(ValueError, match=f"`data` must give the same points.*{received}"):
+            read_twice(data.batch(4))

@@ -1,5 +1,6 @@
 """Results that outlive an interruption, and files that are refused."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 import tfvae
 from tests import analytic
@@ -18,6 +20,7 @@ from tfvae.evaluation.record import Record
 from tfvae.evaluation.sampling import Sampler
 from tfvae.evaluation.sharding import Part, Shard
 
+tfd = tfp.distributions
 QUIET = {"verbose": False}
 NAMES = ("per_point", "per_point_standard_error", "ess", "k_hat")
 
@@ -249,3 +252,32 @@ def test_results_are_held_once():
     record.add({"found": np.full(1, 2.0), "of some": np.ones(1)})
     assert list(record.values) == ["found"]
     np.testing.assert_array_equal(record.values["found"], [*whole, 2.0])
+
+
+@dataclasses.dataclass(frozen=True)
+class Scaled(tfvae.evaluation.Proposal):
+    """A proposal with a weight, or an array."""
+
+    scale: object
+
+    def distribution(self, model, batch, own):
+        q = model.encode(**batch)
+        return tfd.MultivariateNormalDiag(q.mean(), self.scale(q.stddev()))
+
+
+@pytest.mark.slow
+def test_weights_of_a_proposal_are_part_of_an_evaluation(tmp_path):
+    vae, x, path = mlp_vae(), binary_data(8), tmp_path / "evidence.npz"
+    layer = keras.layers.EinsumDense("...k,k->...k", (2,), kernel_initializer="ones")
+    layer(np.ones([1, 2], "float32"))
+    proposal = Scaled(layer)
+    known = tfvae.log_likelihood(vae, x, 9, proposal=proposal, resume=path, **QUIET)
+    again = tfvae.log_likelihood(vae, x, 9, proposal=proposal, resume=path, **QUIET)
+    np.testing.assert_array_equal(again.per_point, known.per_point)
+    layer.kernel.assign([30.0, 1.0])
+    with pytest.raises(ValueError, match=r"another evaluation, .*there, proposal is Scaled"):
+        tfvae.log_likelihood(vae, x, 9, proposal=proposal, resume=path, **QUIET)
+    with pytest.raises(TypeError, match=r"must be hashable.*unhashable type: .numpy"):
+        tfvae.log_likelihood(vae, x, 9, proposal=Scaled(np.array([1.2, 1.3])), **QUIET)
+    with pytest.raises(ValueError, match=r"`resume` must be the name of a file.*the folder"):
+        tfvae.log_likelihood(vae, x, 9, resume=tmp_path, **QUIET)

@@ -131,6 +131,10 @@ def test_contexts_half_precision_and_datasets():
         vae = mlp_vae()
         found = refine(vae, binary_data(8), steps=5)
         assert found.params.dtype == np.float32
+        # Steps so large that they lead to no number leave what the encoder says.
+        lost = refine(vae, binary_data(8), steps=5, learning_rate=1e30)
+        np.testing.assert_array_equal(lost.refined_elbo.per_point, lost.elbo.per_point)
+        assert np.all(np.isfinite(lost.params))
     finally:
         keras.config.set_dtype_policy("float32")
 

@@ -86,3 +86,17 @@ def test_messages():
         separated_attribute_predictability(V[1:], V)
     with pytest.raises(ValueError, match=r"ten points or more\. Received: 4"):
         dci(SIGNS, SIGNS)
+
+
+def test_units_do_not_matter():
+    rng = np.random.default_rng(0)
+    factors = np.stack([rng.integers(3, size=300), rng.normal(size=300)], axis=1)
+    z = np.stack([factors.sum(axis=1), factors[:, 1], rng.normal(size=300)], axis=1)
+    known = separated_attribute_predictability(z, factors, categorical=[0])
+    forests = dci(z, factors, categorical=[0], num_trees=5)
+    for scale, shift in ((1e-8, 0.0), (1e-3, 1e6), (1e200, 0.0)):
+        codes, units = scale * z + shift, np.array([1.0, scale])
+        score = separated_attribute_predictability(codes, factors * units, categorical=[0])
+        assert score == pytest.approx(known, abs=1e-6)
+        found = dci(codes, factors * units, categorical=[0], num_trees=5)
+        assert found.disentanglement == pytest.approx(forests.disentanglement, abs=1e-3)

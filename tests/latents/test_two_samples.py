@@ -107,3 +107,9 @@ def test_messages():
     for other in (np.zeros((1, 2)), np.zeros((3, 1)), np.full((3, 2), np.nan)):
         with pytest.raises(ValueError, match="Two samples must be finite"):
             mmd_test(np.zeros((3, 2)), other)
+
+
+def test_squares_that_overflow_are_refused():
+    a = np.random.default_rng(0).normal(size=(20, 2))
+    with pytest.raises(ValueError, match=r"overflow.*Received: values up to"):
+        mmd_test(1e160 * a, 1e160 * a + 1e160)

@@ -17,6 +17,9 @@ from tfvae.data.source import check_form
 __all__ = ["Chunks", "filled"]
 
 
+_ODD = np.uint64(0x9E3779B97F4A7C15)
+
+
 class Chunks:
     """Reads data in chunks, as often as asked, never holding more than one.
 
@@ -49,6 +52,7 @@ class Chunks:
         if not self._is_array:
             _check_batches(data, name)
         self.num_points: int | None = None
+        self._seen: tuple[int, int] | None = None
         if self._is_array:
             self.num_points = len(next(iter(model.data.named(data).values())))
 
@@ -56,16 +60,28 @@ class Chunks:
         """Yields `(batch, count)`: a full chunk, and how many of its points are data.
 
         A batch holds `x`, and `context` where the data has one.
+
+        Raises:
+            ValueError: The data is empty, or gives other points than when it was read before.
         """
-        num_points, size = 0, 0
+        num_points, size, mark = 0, 0, 0
         for chunk in self._chunks():
             count = len(chunk["x"])
+            mark += 0 if self._is_array else _mark(chunk)
             num_points += count
             size = size or count
             yield {name: filled(part, size) for name, part in chunk.items()}, count
         if num_points == 0:
             raise ValueError(f"`{self._name}` is empty. Expected at least one batch.")
-        self.num_points = num_points
+        found = num_points, mark % 2**64
+        if self._seen not in (None, found):
+            before = "others" if self._seen is None else f"{self._seen[0]} points"
+            raise ValueError(
+                f"`{self._name}` must give the same points each time it is read, in any order. "
+                f"Received: {before} before, {num_points} points now, not all of them the same. "
+                "Keep what is drawn: `dataset.take(number).cache()`."
+            )
+        self._seen, self.num_points = found, num_points
 
     def count_points(self) -> int:
         """Returns the number of points; of data that does not tell, after reading it."""
@@ -104,6 +120,18 @@ class Chunks:
     def _as_batch(self, parts: dict[str, Any]) -> dict[str, np.ndarray]:
         parts = {name: np.asarray(part) for name, part in parts.items()}
         return {name: np.asarray(part) for name, part in self.model.data.as_batch(parts).items()}
+
+
+def _mark(parts: Mapping[str, np.ndarray]) -> int:
+    """Returns a number of rows `[B, ...]` that is the same in any order; of several, the sum."""
+    rows = np.zeros(len(parts["x"]), np.uint64)
+    for name in sorted(parts):
+        flat = np.ascontiguousarray(parts[name]).reshape(len(rows), -1)
+        bits = flat.view(f"u{flat.itemsize}").astype(np.uint64, copy=False)
+        numbers = np.random.default_rng(0).integers(2**63, size=bits.shape[1], dtype=np.uint64)
+        rows = (rows ^ (rows >> np.uint64(31))) * _ODD + bits @ (2 * numbers + np.uint64(1))
+    rows = (rows ^ (rows >> np.uint64(29))) * _ODD
+    return int(np.sum(rows ^ (rows >> np.uint64(32)), dtype=np.uint64))
 
 
 def filled(part: np.ndarray, size: int) -> Tensor:

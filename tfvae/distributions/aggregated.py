@@ -202,7 +202,8 @@ class AggregatedPosterior(tfd.MixtureSameFamily):
 
 def _score_dtype(components: Distribution) -> Any:
     """Returns the type of log-densities: that of draws, which may also be whole numbers."""
-    return components.dtype if components.dtype.is_floating else tf.float32
+    dtype = tf.as_dtype(components.dtype)  # A name, where a distribution was given one.
+    return dtype if dtype.is_floating else tf.float32
 
 
 def _turns(which: Tensor) -> Tensor:

@@ -127,8 +127,9 @@ class LogLikelihood(OfDraws):
 
     def _remedy(self) -> str:
         return (
-            "Take more draws, or others, by `proposal=`: `tfvae.evaluation.Widened()`, "
-            "`Defensive()`, or `Refined(...)` of what `tfvae.evaluation.refine` finds."
+            "Take more draws, or others, by `proposal=` of `log_likelihood`: "
+            "`tfvae.evaluation.Widened()`, `Defensive()`, or `Refined(...)` of what "
+            "`tfvae.evaluation.refine` finds."
         )
 
     def _title(self) -> str:

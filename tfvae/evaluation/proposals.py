@@ -73,6 +73,14 @@ def check_proposal(name: str, proposal: Any) -> None:
             f"`{name}` must be a `tfvae.evaluation.Proposal`, such as "
             f"`tfvae.evaluation.Defensive()`. Received: {kind_of(proposal)}"
         )
+    try:
+        hash(proposal)
+    except TypeError as error:
+        raise TypeError(
+            f"`{name}` must be hashable, since programs are kept for each: a frozen dataclass of "
+            f"numbers, tuples, layers and other proposals. Received: {kind_of(proposal)}, and "
+            f"{error}. Hold arrays as tuples."
+        ) from None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import time
@@ -9,7 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
+import tensorflow as tf
 
 from tfvae._version import __version__
 from tfvae.evaluation.sharding import Part, Shard, Stored, checked_shard
@@ -72,13 +75,18 @@ class Record:
         self._extras: dict[str, np.ndarray] = {}
         self._hash = hashlib.blake2b(digest_size=16)
         self._path = None if filepath is None else Path(os.path.realpath(os.fspath(filepath)))
+        if self._path is not None and self._path.is_dir():
+            raise ValueError(
+                "`resume` must be the name of a file, such as `evidence.npz` in that folder. "
+                f"Received: the folder {str(self._path)!r}"
+            )
         # What results are of matters to those who read them elsewhere.
         self.travels = self._path is not None or shard is not None
         if not self.travels:
             return
         self._settings = {
             "model": f"{type(model).__name__}, weights {_digest_of(model.weights)}",
-            **{name: str(value) for name, value in settings.items()},
+            **{name: f"{value}{_held_by(value)}" for name, value in settings.items()},
             "version": __version__,
         }
         if self._path is None:
@@ -231,6 +239,18 @@ class Record:
             f"`resume` names a file of another evaluation, {self._path}: {reason}. Give what it "
             "was written for, choose another name, or remove it."
         )
+
+
+def _held_by(value: Any) -> str:
+    """Returns a fingerprint of the weights that an object such as a proposal holds, if any."""
+    if isinstance(value, tf.Variable | keras.Variable):
+        return f", {_digest_of([value])}"
+    if isinstance(value, keras.layers.Layer):
+        return f", {_digest_of(value.weights)}"
+    if dataclasses.is_dataclass(value):
+        fields = (getattr(value, each.name) for each in dataclasses.fields(value) if each.compare)
+        return "".join(map(_held_by, fields))
+    return "".join(map(_held_by, value)) if isinstance(value, tuple) else ""
 
 
 def _digest_of(weights: Iterable[Any]) -> str:

@@ -158,7 +158,15 @@ def _improver(
             model.terms(num_samples=num_samples, seed=seed, posterior=q, **batch).elbo
             for q in (q_z, found)
         )
-        return {"elbo": before, "refined": after, "params": checked_origin(model, found).params}
+        # Where steps lead to no number, as they may in 16 bits, what the encoder says stays.
+        lost = tf.math.is_finite(before) & ~tf.math.is_finite(after)
+        params = [checked_origin(model, q).params for q in (q_z, found)]
+        kept = tf.reshape(lost, [-1] + [1] * (params[1].shape.rank - 1))
+        return {
+            "elbo": before,
+            "refined": tf.where(lost, before, after),
+            "params": tf.where(kept, *params),
+        }
 
     return improve
 
@@ -200,6 +208,7 @@ def refined_posterior(
             # Points do not see each other: the gradient of the sum is that of each.
             total = tf.reduce_sum(objective(terms))
         gradient = tape.gradient(total, params)
+        gradient = tf.where(tf.math.is_finite(gradient), gradient, tf.zeros_like(gradient))
         done = tf.cast(step, params.dtype)
         mean = _DECAY * mean + (1.0 - _DECAY) * gradient
         square = _SQUARE_DECAY * square + (1.0 - _SQUARE_DECAY) * tf.square(gradient)

@@ -49,16 +49,32 @@ def separated_attribute_predictability(
     """
     z = checked_codes(z)
     factors = _checked(z, factors)
+    z, amounts = _in_deviations(z), _in_deviations(factors)
     scores = np.zeros((z.shape[1], factors.shape[1]))
-    for j, factor in enumerate(factors.T):
+    for j in range(factors.shape[1]):
         for i, code in enumerate(z.T):
-            tells = _thresholds if j in categorical else _squared_correlation
-            scores[i, j] = tells(code, factor)
+            if j in categorical:
+                scores[i, j] = _thresholds(code, factors[:, j])
+            else:
+                scores[i, j] = _squared_correlation(code, amounts[:, j])
     ordered = np.sort(scores, axis=0)[::-1]
     second = ordered[1] if len(ordered) > 1 else np.zeros(factors.shape[1])
     for j in categorical:  # of one code alone, what the second would be right in by chance
         second[j] = max(second[j], 1.0 / len(np.unique(factors[:, j])))
     return float(np.mean(ordered[0] - second))
+
+
+def _in_deviations(columns: np.ndarray) -> np.ndarray:
+    """Returns columns `[N, K]` in standard deviations from their means.
+
+    Trees of scikit-learn know 32 bits, and tell nothing apart that is closer than 1e-7.
+    """
+    columns = columns.astype(np.float64)
+    largest = np.max(np.abs(columns), axis=0)
+    columns = columns / np.where(largest > 0.0, largest, 1.0)
+    columns = columns - columns.mean(axis=0)
+    spread = columns.std(axis=0)
+    return columns / np.where(spread > 1e-14, spread, 1.0)
 
 
 def _squared_correlation(code: np.ndarray, factor: np.ndarray) -> float:
@@ -179,12 +195,13 @@ def dci(
     factors = _checked(z, factors)
     if len(z) < 10:
         raise ValueError(f"Forests take ten points or more. Received: {len(z)}")
-    ensemble = sklearn("ensemble")
+    ensemble, z, amounts = sklearn("ensemble"), _in_deviations(z), _in_deviations(factors)
     order = np.random.default_rng(seed).permutation(len(z))
     held_out, rest = order[: len(z) // 3], order[len(z) // 3 :]
     importance, told = np.zeros((z.shape[1], factors.shape[1])), []
-    for j, factor in enumerate(factors.T):
+    for j in range(factors.shape[1]):
         kind = "RandomForestClassifier" if j in categorical else "RandomForestRegressor"
+        factor = (factors if j in categorical else amounts)[:, j]
         # All codes are looked at in each split: one that says nothing is never taken for want of
         # another.
         forest = getattr(ensemble, kind)(num_trees, max_features=None, random_state=seed)

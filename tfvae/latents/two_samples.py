@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -103,11 +104,17 @@ def _tested(
 ) -> TwoSampleTest:
     """Returns the test by relabellings: which of all points each takes for the first sample's."""
     points = np.concatenate([a, b])
-    squares = array_squares(points, points)
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = array_squares(points, points)
     if bandwidth is None:
         apart = squares[np.triu_indices(len(points), 1)]
         # Where most points are the same, the mean of what is not.
         bandwidth = float(np.sqrt(np.median(apart) or np.mean(apart) or 1.0))
+    if not math.isfinite(bandwidth) or not np.all(np.isfinite(squares)):
+        raise ValueError(
+            "Squares of distances between the points overflow. Received: values up to "
+            f"{np.max(np.abs(points)):.1e}. Count in larger units."
+        )
     kernel = np.exp(-0.5 * squares / bandwidth**2)
     np.fill_diagonal(kernel, 0.0)  # pairs of different points
     labels = np.stack([np.arange(len(points)) < len(a), *others], axis=1).astype(np.float64)
