@@ -348,3 +348,10 @@ def test_all_numbers_of_draws_share_a_program():
     }
     assert np.all(found[5].ess <= 5.0)
     assert np.mean(found[1000].ess) > np.mean(found[300].ess)
+
+
+def test_what_is_known_is_printed_without_draws():
+    lines = str(found(ess=5000.0, error=0.0)).splitlines()
+    assert lines[0] == "Log-likelihood of 20 points, exact"
+    assert not any("effective" in line or "draws" in line or "sample" in line for line in lines)
+    assert str(found()).splitlines()[0] == "Log-likelihood of 20 points, 5000 samples each"

@@ -16,6 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tfvae._words import counted
+
 __all__ = ["Estimate", "OfDraws", "Shown", "data_frame", "render_table"]
 
 
@@ -220,15 +222,16 @@ class OfDraws(Estimate):
         unit = ""
         if self.log_unit:
             unit = f"of units of {math.exp(self.log_unit / self.num_dimensions):.4g}"
-        rows = [
-            ["log p(x)", f"{self.mean:.3f}", f"{self.standard_error:.3f}", "nats per point"],
-            ["", "", f"{self.monte_carlo_error:.3f}", f"of it from the {self._DRAWS} alone"],
-            ["bits per dimension", f"{self.bits_per_dimension:.4f}", "", unit],
-            [f"effective {self._DRAWS}", f"{np.median(self.ess):.1f}", "", "median over points"],
-            ["", f"{np.min(self.ess):.1f}", "", "least"],
-            *self._own_rows(),
-        ]
-        table = render_table(self._title(), ["quantity", "mean", "± s.e.", ""], rows)
+        log_p = ["log p(x)", f"{self.mean:.3f}", f"{self.standard_error:.3f}", "nats per point"]
+        bits = ["bits per dimension", f"{self.bits_per_dimension:.4f}", "", unit]
+        rows, title = [log_p, bits], f"Log-likelihood of {counted(len(self.ess), 'point')}, exact"
+        if not np.all(self.per_point_standard_error == 0.0):
+            own = ["", "", f"{self.monte_carlo_error:.3f}", f"of it from the {self._DRAWS} alone"]
+            median, least = f"{np.median(self.ess):.1f}", f"{np.min(self.ess):.1f}"
+            few = [f"effective {self._DRAWS}", median, "", "median over points"]
+            rows = [log_p, own, bits, few, ["", least, "", "least"], *self._own_rows()]
+            title = self._title()
+        table = render_table(title, ["quantity", "mean", "± s.e.", ""], rows)
         return table if self.message is None else f"{table}\n{textwrap.fill(self.message, 80)}"
 
     @staticmethod
@@ -288,7 +291,7 @@ def render_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str
         └───────┴──────┘
     """
     # Text as it stands: no markup in square brackets.
-    table = Table(title=Text(title), title_justify="left")
+    table = Table()
     for index, column in enumerate(columns):
         cells = [row[index] for row in rows if index < len(row)]
         numbers = index > 0 and any(cells) and all(map(_is_number, cells))
@@ -298,7 +301,8 @@ def render_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str
     console = Console(file=io.StringIO(), width=80, color_system=None)
     with console.capture() as capture:
         console.print(table)
-    return "\n".join(line.rstrip() for line in capture.get().rstrip().splitlines())
+    lines = [line.rstrip() for line in capture.get().rstrip().splitlines()]
+    return "\n".join([*textwrap.wrap(title, 80), *lines])
 
 
 def data_frame(rows: Sequence[Mapping[str, Any]], index: str) -> Any:

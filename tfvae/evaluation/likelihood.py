@@ -237,7 +237,7 @@ def log_likelihood(
             `tfvae.evaluation.Shard(0, 4)`: what is returned is then a part, and the whole is what
             `tfvae.evaluation.merged` makes of all.
         seed: Int or pair of ints; the same seed, data, `batch_size` and `memory_gib` give the same
-            numbers.
+            numbers. A stream of the rows of an array is other data: XLA may draw other numbers.
         verbose: Shows a progress bar where it takes more than two seconds.
 
     Returns:
