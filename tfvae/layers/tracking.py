@@ -49,10 +49,10 @@ def adopted(variables: Sequence[tf.Variable]) -> list[keras.Variable]:
     if not variables:
         return []
     # Two on one variable would train it twice, and Keras leaves no way back from it to the first.
-    holders = gc.get_referrers(*variables)
-    fields = [holder for holder in holders if isinstance(holder, dict) and "_value" in holder]
-    holders += gc.get_referrers(*fields) if fields else []
-    living = {id(h._value): h for h in holders if isinstance(h, keras.Variable)}
+    # All objects are looked at, and none is asked what it refers to: `gc.get_referrers` does, also
+    # those that are being made, and has ended a process by that.
+    found = [x for x in gc.get_objects() if issubclass(type(x), keras.Variable)]
+    living = {id(x._value): x for x in found if getattr(x, "_value", None) is not None}
     return [living[id(v)] if id(v) in living else _around(v) for v in variables]
 
 
