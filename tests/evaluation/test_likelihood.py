@@ -236,7 +236,7 @@ def found(num=20, *, ess=500.0, k_hat=0.1, error=0.1):
 def test_says_in_words_when_it_cannot_be_trusted():
     assert found().message is None
     assert found(ess=10.0).message is None
-    assert found(k_hat=[0.8] * 2 + [0.4] * 18).message is None  # a tenth, and no more
+    assert found(k_hat=[0.8] * 2 + [0.6] * 8 + [0.4] * 10).message is None  # a tenth, and half
     assert found(k_hat=np.nan).message is None
     few = found(ess=9.9).message
     assert "likely too low" in few
@@ -248,13 +248,13 @@ def test_says_in_words_when_it_cannot_be_trusted():
     assert few.startswith("Of these log p(x) some are likely too low")
     assert found(ess=9.9).likely_too_low
     # Weights without variance: the mean can be trusted, what is said of its error cannot.
-    unsure = found(k_hat=[0.8] * 2 + [0.6] * 1 + [0.5] * 17)
+    unsure = found(k_hat=[0.8] * 2 + [0.6] * 9 + [0.5] * 9)
     assert unsure.message.startswith("The errors of these log p(x) are likely larger than they say")
-    assert "15% of the points have weights with a k-hat above 0.5, which" in unsure.message
+    assert "55% of the points have weights with a k-hat above 0.5, as" in unsure.message
     assert [each.likely_too_low for each in (unsure, found(), heavy)] == [False, False, True]
     rows = [line.split("│")[2:5:2] for line in str(unsure).splitlines() if "points above" in line]
     assert [[cell.strip() for cell in row] for row in rows] == [
-        ["15%", "of points above 0.5"],
+        ["55%", "of points above 0.5"],
         ["10%", "of points above 0.7"],
     ]
     for remedy in ("more draws", "`Defensive()`", "`tfvae.evaluation.refine`"):
@@ -285,6 +285,18 @@ def test_says_so_of_a_posterior_too_narrow_and_of_no_good_one():
         model = narrowed(width)
         result = tfvae.log_likelihood(model.vae(), model.draw(50), 1000, verbose=False)
         assert (result.message is None) == trusted
+
+
+@pytest.mark.slow
+def test_errors_of_the_mean_hold_until_half_of_the_points_are_told_of():
+    """By closed forms: at 0.75 of the true width k is 0.44, at 0.6 it is 0.64."""
+    for width, told in ((0.75, False), (0.6, True)):
+        model = narrowed(width)
+        x = model.draw(1000)
+        result = tfvae.log_likelihood(model.vae(), x, 4000, batch_size=250, verbose=False)
+        off = (result.mean - model.log_p_x(x).mean()) / result.monte_carlo_error
+        assert (result.message is not None) == told
+        assert (abs(off) > 2.0) == told
 
 
 @pytest.mark.slow

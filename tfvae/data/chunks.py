@@ -17,6 +17,7 @@ from tfvae.data.source import check_form
 __all__ = ["Chunks", "filled"]
 
 
+# 2**64 over the golden ratio: products with it spread what bits of rows have in common.
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -64,22 +65,22 @@ class Chunks:
         Raises:
             ValueError: The data is empty, or gives other points than when it was read before.
         """
-        num_points, size, mark = 0, 0, 0
+        num_points, size, fingerprint = 0, 0, 0
         for chunk in self._chunks():
             count = len(chunk["x"])
-            mark += 0 if self._is_array else _mark(chunk)
+            fingerprint += 0 if self._is_array else _fingerprint(chunk)
             num_points += count
             size = size or count
             yield {name: filled(part, size) for name, part in chunk.items()}, count
         if num_points == 0:
             raise ValueError(f"`{self._name}` is empty. Expected at least one batch.")
-        found = num_points, mark % 2**64
+        found = num_points, fingerprint % 2**64
         if self._seen not in (None, found):
-            before = "others" if self._seen is None else f"{self._seen[0]} points"
+            before = (self._seen or found)[0]
             raise ValueError(
                 f"`{self._name}` must give the same points each time it is read, in any order. "
-                f"Received: {before} before, {num_points} points now, not all of them the same. "
-                "Keep what is drawn: `dataset.take(number).cache()`."
+                f"Received: {before} points before, {num_points} points now, not all of them the "
+                "same. Keep what is drawn: `dataset.take(number).cache()`."
             )
         self._seen, self.num_points = found, num_points
 
@@ -122,8 +123,8 @@ class Chunks:
         return {name: np.asarray(part) for name, part in self.model.data.as_batch(parts).items()}
 
 
-def _mark(parts: Mapping[str, np.ndarray]) -> int:
-    """Returns a number of rows `[B, ...]` that is the same in any order; of several, the sum."""
+def _fingerprint(parts: Mapping[str, np.ndarray]) -> int:
+    """Returns a number of rows `[B, ...]` that is the sum of those of each, in any order."""
     rows = np.zeros(len(parts["x"]), np.uint64)
     for name in sorted(parts):
         flat = np.ascontiguousarray(parts[name]).reshape(len(rows), -1)

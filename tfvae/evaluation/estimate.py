@@ -222,15 +222,19 @@ class OfDraws(Estimate):
         unit = ""
         if self.log_unit:
             unit = f"of units of {math.exp(self.log_unit / self.num_dimensions):.4g}"
-        log_p = ["log p(x)", f"{self.mean:.3f}", f"{self.standard_error:.3f}", "nats per point"]
-        bits = ["bits per dimension", f"{self.bits_per_dimension:.4f}", "", unit]
-        rows, title = [log_p, bits], f"Log-likelihood of {counted(len(self.ess), 'point')}, exact"
-        if not np.all(self.per_point_standard_error == 0.0):
-            own = ["", "", f"{self.monte_carlo_error:.3f}", f"of it from the {self._DRAWS} alone"]
-            median, least = f"{np.median(self.ess):.1f}", f"{np.min(self.ess):.1f}"
-            few = [f"effective {self._DRAWS}", median, "", "median over points"]
-            rows = [log_p, own, bits, few, ["", least, "", "least"], *self._own_rows()]
+        is_known = np.all(self.per_point_standard_error == 0.0)
+        title = f"Log-likelihood of {counted(len(self.ess), 'point')}, exact"
+        rows = [
+            ["log p(x)", f"{self.mean:.3f}", f"{self.standard_error:.3f}", "nats per point"],
+            ["bits per dimension", f"{self.bits_per_dimension:.4f}", "", unit],
+        ]
+        if not is_known:
             title = self._title()
+            of_draws = f"{self.monte_carlo_error:.3f}", f"of it from the {self._DRAWS} alone"
+            rows.insert(1, ["", "", *of_draws])
+            median, least = f"{np.median(self.ess):.1f}", f"{np.min(self.ess):.1f}"
+            rows.append([f"effective {self._DRAWS}", median, "", "median over points"])
+            rows += [["", least, "", "least"], *self._own_rows()]
         table = render_table(title, ["quantity", "mean", "± s.e.", ""], rows)
         return table if self.message is None else f"{table}\n{textwrap.fill(self.message, 80)}"
 

@@ -161,11 +161,11 @@ def _improver(
         # Where steps lead to no number, as they may in 16 bits, what the encoder says stays.
         lost = tf.math.is_finite(before) & ~tf.math.is_finite(after)
         params = [checked_origin(model, q).params for q in (q_z, found)]
-        kept = tf.reshape(lost, [-1] + [1] * (params[1].shape.rank - 1))
+        lost_rows = tf.reshape(lost, [-1] + [1] * (params[1].shape.rank - 1))
         return {
             "elbo": before,
             "refined": tf.where(lost, before, after),
-            "params": tf.where(kept, *params),
+            "params": tf.where(lost_rows, *params),
         }
 
     return improve

@@ -113,7 +113,7 @@ class OnePriorModel(LatentVariableModel):
         """
         # The networks themselves, and not copies: only the prior is new.
         new, source = self.with_prior(prior), Source.of(x)
-        rows = source.num_rows if source.is_in_memory else math.inf
+        rows = max(1, source.num_rows) if source.is_in_memory else math.inf
         epochs = max(10, math.ceil(_UPDATES * batch_size / rows)) if epochs is None else epochs
         if not new.built:
             new.build({"x": (None, *self.data.event_shape)})
