@@ -58,6 +58,8 @@ class Case(NamedTuple):
     batch_size: int
     num_samples: int
     kind: str = "vae"
+    form: str = "array"
+    validates: bool = False
 
 
 def family(make: Any, *arguments: Any, **settings: Any) -> Callable[[int], Any]:
@@ -192,6 +194,10 @@ KINDS = ["vae"] * 4 + ["context", "hierarchy", "labels", "mixture", "density"]
 FAULTS = ["none"] * 8 + ["nan", "infinite", "huge", "other shape", "no rows", "text", "outside"]
 
 
+# How the data comes: in memory, and as streams that are read again where a run goes on, or kept.
+FORMS = ["array", "array", "stream", "kept stream", "unknown length"]
+
+
 def drawn(choose: Choose) -> Case:
     """Returns a case; in half of them each part is what most models have."""
     parts: dict[str, Sequence[str]] = {
@@ -218,6 +224,8 @@ def drawn(choose: Choose) -> Case:
         batch_size=choose([1, 2, 3]),
         num_samples=choose([1, 1, 3]),
         kind=choose(KINDS),
+        form=choose(FORMS),
+        validates=choose([True, False]),
     )
 
 
@@ -355,6 +363,17 @@ def _size(layer: Any, size: int) -> int:
     return layer.num_params
 
 
+def given(case: Case, x: Any) -> dict[str, Any]:
+    """Returns the data as arguments of `fit`."""
+    found = {"validation_data": (x,)} if case.validates else {}
+    if case.form == "array":
+        return {"x": x, "batch_size": case.batch_size, **found}
+    stream = tf.data.Dataset.from_tensor_slices(x)
+    if case.form == "unknown length":
+        stream = stream.filter(lambda _: True)
+    return {"x": stream.batch(case.batch_size), **found}
+
+
 class _Cut(Exception):
     pass
 
@@ -398,8 +417,8 @@ def check(case: Case, deep: bool = True) -> str:
 
 def _tried(case: Case, deep: bool) -> str:
     x, vae = named(case, data_of(case)), model_of(case)
-    settings = {"batch_size": case.batch_size, "epochs": 2, "verbose": 0}
-    history = vae.fit(x, **settings).history
+    settings = {"epochs": 2, "verbose": 0}
+    history = vae.fit(**given(case, x), **settings).history
     _finite("logs", *history.values())
     _finite("weights", *vae.get_weights())
     scores = vae.evaluate(x, verbose=0, return_dict=True)
@@ -426,9 +445,10 @@ def _goes_on(case: Case, x: Any, settings: Any, whole: Any, folder: str) -> None
     """Checks that a run that was cut ends as the one that was not."""
     for cut in ([_CutAfter()], []):
         vae = model_of(case)
-        kept = tfvae.callbacks.Checkpoint(f"{folder}/run", file=io.StringIO())
+        keeps = case.form == "kept stream"
+        kept = tfvae.callbacks.Checkpoint(f"{folder}/run", keep_stream=keeps, file=io.StringIO())
         try:
-            vae.fit(x, callbacks=[kept, *cut], **settings)
+            vae.fit(**given(case, x), callbacks=[kept, *cut], **settings)
         except _Cut:
             continue
     for mine, theirs in zip(vae.get_weights(), whole.get_weights(), strict=True):
