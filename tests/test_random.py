@@ -3,9 +3,11 @@
 import keras
 import numpy as np
 import pytest
+import scipy.stats
 import tensorflow as tf
 
-from tfvae._random import fold_in, next_seed, stateless_seed
+from tfvae import _random
+from tfvae._random import fold_in, next_seed, standard_normal, stateless_seed
 
 
 @pytest.mark.parametrize(
@@ -81,3 +83,41 @@ def test_folding_gives_seeds_of_their_own():
     # Streams of two folded seeds are independent: correlation within 5 standard errors of zero.
     draws = [tf.random.stateless_normal([4000], fold_in(seed, i)) for i in range(2)]
     assert abs(np.corrcoef(draws)[0, 1]) <= 5 / np.sqrt(4000)
+
+
+@pytest.mark.xla
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+@pytest.mark.parametrize("shape", [[], [0], [1], [7, 3], [2, 1, 4]])
+def test_normal_draws_are_tensorflows_with_and_without_xla(shape, dtype):
+    def draw(shape):
+        return standard_normal(shape, stateless_seed(5), dtype)
+
+    expected = tf.random.stateless_normal(shape, stateless_seed(5), dtype=dtype, alg="philox")
+    of_any_shape = tf.function(draw, input_signature=[tf.TensorSpec([None], tf.int32)])
+    of_xla = tf.function(draw, jit_compile=True)(shape)
+    for found in (draw(shape), of_any_shape(tf.constant(shape, "int32")), of_xla):
+        assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
+        np.testing.assert_allclose(
+            *(tf.cast(value, "float64") for value in (found, expected)),
+            rtol=0.02 if "16" in dtype else 1e-5,
+            atol=2e-6,
+        )
+
+
+@pytest.mark.xla
+def test_a_million_normal_draws_of_xla_are_those_without():
+    """XLA's own are others from some number on."""
+
+    def draw(seed):
+        return standard_normal([1000, 1001], seed)
+
+    found = tf.function(draw, jit_compile=True)(stateless_seed(5))
+    np.testing.assert_allclose(found, draw(stateless_seed(5)), rtol=0.0, atol=5e-6)
+    assert scipy.stats.kstest(np.ravel(found), "norm").pvalue > 1e-3
+
+
+def test_all_uniform_numbers_become_finite_normal_ones():
+    turns = tf.range(2**23, dtype=tf.float32) / 2**23
+    for phase in (0.0, 0.25):
+        expected = np.sin(2.0 * np.pi * (turns.numpy().astype("float64") + phase))
+        np.testing.assert_allclose(_random._sine(turns + phase), expected, rtol=0.0, atol=3e-7)

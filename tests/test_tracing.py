@@ -10,7 +10,7 @@ from tensorflow.python.framework.func_graph import FuncGraph
 import tfvae
 from tests.conftest import binary_data, mlp_vae, slow_but
 from tests.kinds import KINDS
-from tfvae._tracing import noting_graphs, outputs_of
+from tfvae._tracing import in_xla, noting_graphs, outputs_of
 from tfvae.graph.checks import check_missing
 
 
@@ -18,6 +18,27 @@ def graphs() -> dict[int, str]:
     """Names of the graphs of functions that the process holds."""
     gc.collect()
     return {id(x): x.name for x in gc.get_objects() if isinstance(x, FuncGraph)}
+
+
+@pytest.mark.xla
+def test_what_is_traced_for_xla_is_known_as_such():
+    found = []
+
+    def look():
+        found.append(in_xla())
+        return tf.constant(0)
+
+    tf.while_loop(lambda i: i < 1, lambda i: (look() + 1,), [tf.constant(0)])
+    for jit_compile in (False, True):
+        within = tf.function(look, autograph=False)
+        tf.function(within, autograph=False, jit_compile=jit_compile)()
+
+        @tf.function(autograph=False, jit_compile=jit_compile)
+        def loop():
+            return tf.while_loop(lambda i: i < 1, lambda i: (look() + 1,), [tf.constant(0)])
+
+        loop()
+    assert found == [False, False, False, True, True]
 
 
 def test_outputs_are_shapes_and_types_and_weights_last():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,9 +11,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfvae._tracing import in_xla
 from tfvae._typing import Tensor
 
-__all__ = ["fold_in", "next_seed", "stateless_seed"]
+__all__ = ["fold_in", "next_seed", "standard_normal", "stateless_seed"]
 
 _INTS = (int, np.integer)
 
@@ -70,3 +72,58 @@ def fold_in(seed: Tensor, data: int | Tensor) -> Tensor:
     """Returns a new seed `[2]`, a function of `seed` and of the integer `data`."""
     data = tf.cast(data, tf.int32)
     return tf.random.fold_in(seed, data)  # pyright: ignore[reportArgumentType]
+
+
+def standard_normal(shape: Any, seed: Tensor, dtype: Any = tf.float32) -> Tensor:
+    """Returns independent draws of the standard normal: those of `tf.random.stateless_normal`.
+
+    Under XLA they are made here in 32 bits, the same to rounding. Pairs of uniform numbers become
+    pairs of normal ones,
+
+        sqrt(-2 log u) (sin 2 pi v, cos 2 pi v)
+
+    which XLA's own version works out twice, with the bits of four numbers for each: 21 ns a number
+    on a CPU, and 4 ns so. Of many it also draws others than TensorFlow.
+
+    Args:
+        shape: A sequence of ints, or an integer tensor.
+        seed: Int32 pair `[2]`.
+        dtype: A floating type.
+
+    Example:
+        >>> from tfvae._random import standard_normal
+        >>> standard_normal([3], [0, 1]).shape
+        TensorShape([3])
+
+    Reference: A Note on the Generation of Random Normal Deviates (Box and Muller, 1958),
+    https://doi.org/10.1214/aoms/1177706645
+    """
+    if tf.as_dtype(dtype) != tf.float32 or not in_xla():
+        return tf.random.stateless_normal(shape, seed, dtype=dtype, alg="philox")
+    shape = tf.convert_to_tensor(shape, tf.int32)
+    known = tf.get_static_value(shape)
+    count = tf.reduce_prod(shape) if known is None else math.prod(known.tolist())
+    return tf.reshape(tf.reshape(_pairs((count + 1) // 2, seed), [-1])[:count], shape)
+
+
+def _pairs(count: int | Tensor, seed: Tensor) -> Tensor:
+    """Returns pairs of standard normals `[count, 2]`, by operations that XLA makes one loop of."""
+    # Of 64 bits XLA makes as many at a time as of 32.
+    whole: Any = None
+    bits = tf.random.stateless_uniform([count], seed, whole, whole, tf.int64, alg="philox")
+    # From 1 to 2 all numbers of 32 bits lie equally far apart: 23 random bits are one of them.
+    lower = tf.bitwise.bitwise_and(tf.bitcast(bits, tf.int32), 2**23 - 1)
+    uniform = tf.bitcast(tf.bitwise.bitwise_or(lower, 127 << 23), tf.float32) - 1.0
+    radius = tf.sqrt(-2.0 * tf.math.log(tf.maximum(uniform[:, :1], 1e-7)))
+    return radius * _sine(uniform[:, 1:] + [0.0, 0.25])
+
+
+def _sine(turns: Tensor) -> Tensor:
+    """Returns sin(2 pi turns) by its series up to a quarter of a turn, which leaves out 7e-10."""
+    turns -= tf.round(turns)
+    quarter = tf.minimum(tf.abs(turns), 0.5 - tf.abs(turns)) * tf.sign(turns)
+    angle = 2.0 * math.pi * quarter
+    square, total = tf.square(angle), tf.ones_like(angle)
+    for power in (12, 10, 8, 6, 4, 2):
+        total = 1.0 - total * square / (power * (power + 1))
+    return angle * total

@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow.python.framework import ops
+from tensorflow.python.ops import control_flow_util
 
-__all__ = ["noting_graphs", "outputs_of", "release", "unconverted"]
+__all__ = ["in_xla", "noting_graphs", "outputs_of", "release", "unconverted"]
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -28,6 +29,14 @@ def unconverted(method: _Method) -> _Method:
         method: Of a model; the same is returned, with its name and signature.
     """
     return tf.autograph.experimental.do_not_convert(method)
+
+
+def in_xla() -> bool:
+    """Whether what is traced now is for XLA: a function with `jit_compile=True`, or one within.
+
+    A function that was traced before, and is called by one that XLA compiles, was not.
+    """
+    return control_flow_util.GraphOrParentsInXlaContext(ops.get_default_graph())
 
 
 def outputs_of(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

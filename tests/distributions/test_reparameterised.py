@@ -4,6 +4,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfvae.distributions import sample_and_log_prob
+from tfvae.distributions.reparameterised import sample
 
 tfd = tfp.distributions
 
@@ -49,6 +50,14 @@ def test_draws_have_the_moments_of_the_distribution(name):
     noise = ((z - distribution.mean()) / distribution.stddev()).numpy()
     assert np.abs(noise.mean(0)).max() < 5 / np.sqrt(count)
     assert np.abs(noise.var(0) - 1).max() < 5 * np.sqrt(2 / count)
+
+
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_draws_without_a_density_are_the_same(name):
+    z, _ = sample_and_log_prob(DISTRIBUTIONS[name](), 4, SEED)
+    np.testing.assert_allclose(sample(DISTRIBUTIONS[name](), 4, SEED), z, rtol=1e-6)
+    alone = tfd.MultivariateNormalDiag(tf.zeros([3]), tf.ones([3]))
+    assert sample(alone, tf.constant(4), SEED).shape == (4, 3)
 
 
 def test_draws_follow_the_seed():

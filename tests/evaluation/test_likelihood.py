@@ -289,14 +289,14 @@ def test_says_so_of_a_posterior_too_narrow_and_of_no_good_one():
 
 @pytest.mark.slow
 def test_errors_of_the_mean_hold_until_half_of_the_points_are_told_of():
-    """By closed forms: at 0.75 of the true width k is 0.44, at 0.6 it is 0.64."""
-    for width, told in ((0.75, False), (0.6, True)):
+    """By closed forms: at 0.75 of the true width k is 0.44, at 0.5 it is 0.75."""
+    for width, told in ((0.75, False), (0.5, True)):
         model = narrowed(width)
         x = model.draw(1000)
         result = tfvae.log_likelihood(model.vae(), x, 4000, batch_size=250, verbose=False)
         off = (result.mean - model.log_p_x(x).mean()) / result.monte_carlo_error
         assert (result.message is not None) == told
-        assert (abs(off) > 2.0) == told
+        assert (abs(off) > 3.0) == told
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfvae._random import standard_normal
 from tfvae._typing import Tensor
 from tfvae.distributions.open_support import OpenBeta
 
@@ -74,7 +75,7 @@ class SmoothVonMisesFisher(tfd.VonMisesFisher):
             # The distribution function of d, inverted: log(1 + u (exp(-2 k) - 1)) / -k.
             shape = tf.concat([[n], tf.shape(concentration)], axis=0)
             uniform = tf.random.stateless_uniform(
-                shape, own, _eps(self.dtype) ** 2, 1.0, self.dtype
+                shape, own, _eps(self.dtype) ** 2, 1.0, self.dtype, alg="philox"
             )
             behind = -tf.math.log1p(uniform * tf.math.expm1(-2.0 * concentration)) / concentration
         else:
@@ -90,7 +91,7 @@ def _beside(mean_direction: Tensor, behind: Tensor, seed: Tensor) -> Tensor:
     eps = _eps(behind.dtype)
     behind = tf.expand_dims(tf.clip_by_value(behind, eps**2, 2.0 - 2.0 * eps), -1)
     shape = tf.concat([tf.shape(behind)[:-1], tf.shape(mean_direction)[-1:]], axis=0)
-    noise = tf.random.stateless_normal(shape, seed, dtype=behind.dtype)
+    noise = standard_normal(shape, seed, behind.dtype)
     along = tf.reduce_sum(noise * mean_direction, axis=-1, keepdims=True)
     side = tf.math.l2_normalize(noise - along * mean_direction, axis=-1)
     x = (1.0 - behind) * mean_direction + tf.sqrt(behind * (2.0 - behind)) * side

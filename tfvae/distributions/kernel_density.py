@@ -174,7 +174,7 @@ class KernelDensity(AutoCompositeTensorDistribution):
     def _sample_n(self, n: Tensor, seed: Any = None) -> Tensor:
         which, noise = tfp.random.split_seed(seed, n=2)
         count = tf.shape(self._points)[0]
-        chosen = tf.random.stateless_uniform([n], which, maxval=count, dtype=tf.int32)
+        chosen = tf.random.stateless_uniform([n], which, maxval=count, dtype=tf.int32, alg="philox")
         kernel = tfd.Normal(tf.gather(self._points, chosen), self._bandwidth)
         return kernel.sample(seed=noise)
 

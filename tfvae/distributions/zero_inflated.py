@@ -99,7 +99,7 @@ class ZeroInflated(AutoCompositeTensorDistribution):
         shape = tf.concat([[n], batch_shape], axis=0)
         each = over_batch(self.distribution, self.batch_shape, batch_shape)
         counts = each.sample(n, seed=seeds[0])
-        uniform = tf.random.stateless_uniform(shape, seeds[1], dtype=dtype)
+        uniform = tf.random.stateless_uniform(shape, seeds[1], dtype=dtype, alg="philox")
         return tf.where(uniform < tf.sigmoid(self.logits), tf.zeros_like(counts), counts)
 
     def _log_prob(self, x: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tfvae._random import fold_in
+from tfvae._random import fold_in, standard_normal
 from tfvae._shapes import with_event
 from tfvae._typing import Tensor
 from tfvae.evaluation.paths import Path
@@ -220,7 +220,7 @@ class _Move(NamedTuple):
         shape = [self.path.num_points, *self.path.start.event_shape]
 
         def normal(seed: Tensor) -> Tensor:
-            return tf.random.stateless_normal(shape, seed, dtype=dtype, alg="philox")
+            return standard_normal(shape, seed, dtype)
 
         return self.chains.draws(normal, 2 * self.which, dtype)
 

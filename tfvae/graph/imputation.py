@@ -150,7 +150,7 @@ def _chosen(before: Tensor, z: Tensor, w: Tensor, total: Tensor, seed: Tensor) -
     """
     within = tf.transpose(tf.cumsum(w))  # [B, S]
     shape = tf.stack([2, tf.shape(w)[1], before.shape[1]])
-    uniform = tf.random.stateless_uniform(shape, seed, dtype=w.dtype)
+    uniform = tf.random.stateless_uniform(shape, seed, dtype=w.dtype, alg="philox")
     where = tf.searchsorted(within, uniform[0] * within[:, -1:], side="right")  # [B, M]
     # Where rounding leads beyond all weights: the last draw that has one.
     where = tf.minimum(where, tf.searchsorted(within, within[:, -1:], side="left"))

@@ -6,9 +6,8 @@ import warnings
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.python.framework import ops
-from tensorflow.python.ops import control_flow_util
 
+from tfvae._tracing import in_xla
 from tfvae._typing import Distribution, Tensor
 from tfvae.distributions.support import NORM_TOLERANCE, Support, support_of
 
@@ -28,7 +27,7 @@ def warn_outside(distribution: Distribution, x: Any, stacklevel: int = 3) -> Non
     if tf.executing_eagerly():
         if bool(_any_outside(x, support)):
             warnings.warn(_message(support), UserWarning, stacklevel=stacklevel)
-    elif not control_flow_util.GraphOrParentsInXlaContext(ops.get_default_graph()):
+    elif not in_xla():
         said: list[bool] = []
 
         def say() -> None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from tfvae._config import check_amount, keep_counts
-from tfvae._random import fold_in, stateless_seed
+from tfvae._random import fold_in, standard_normal, stateless_seed
 from tfvae._typing import Tensor, register
+from tfvae.distributions.reparameterised import sample
 from tfvae.objectives.base import Objective
 from tfvae.objectives.gradients import (
     GradientEstimator,
@@ -195,7 +196,7 @@ class SlicedWasserstein(Objective):
         seed = fold_in(stateless_seed(self.seed), step)
         z, y = draws_and_prior_draws(terms, fold_in(seed, 0))  # [S, B, K]
         shape = [tf.shape(z)[2], self.num_projections]
-        directions = tf.random.stateless_normal(shape, fold_in(seed, 1), dtype=z.dtype)
+        directions = standard_normal(shape, fold_in(seed, 1), z.dtype)
         directions = tf.math.l2_normalize(directions, axis=0)
         sides = [tf.sort(tf.einsum("sbk,kl->slb", part, directions)) for part in (z, y)]
         distance = tf.reduce_mean(tf.math.squared_difference(*sides))
@@ -225,7 +226,8 @@ def draws_and_prior_draws(terms: Terms, seed: Tensor) -> tuple[Tensor, Tensor]:
     shape = tf.shape(terms.z)[:2]
     size = terms.p_z.event_shape.num_elements()
     # A prior that reads a context has one distribution for each point.
-    y = terms.p_z.sample(shape[:1] if terms.p_z.batch_shape.rank else shape, seed=seed)
+    number = shape[0] if terms.p_z.batch_shape.rank else shape[0] * shape[1]
+    y = sample(terms.p_z, number, seed)
     y = tf.cast(y, terms.z.dtype)
     flat = tf.concat([shape, [size]], axis=0)
     return tf.reshape(terms.z, flat), tf.reshape(y, flat)
