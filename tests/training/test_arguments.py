@@ -53,3 +53,28 @@ def test_arguments_of_keras_have_their_names():
     for args, kwargs in (((5,), {"batch_size": 5}), (range(99), {})):
         with pytest.raises(TypeError, match=r"^`fit` takes its arguments as"):
             by_name(keras.Model.fit, tuple(args), kwargs)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        ({"epochs": 1.5}, ValueError),
+        ({"epochs": -1}, ValueError),
+        ({"initial_epoch": "2"}, ValueError),
+        ({"callbacks": "tensorboard"}, TypeError),
+        ({"callbacks": [keras.callbacks.TerminateOnNaN]}, TypeError),
+        ({"callbacks": [keras.callbacks.TerminateOnNaN(), None]}, TypeError),
+    ],
+)
+def test_epochs_and_callbacks_that_are_none_are_refused(wrong, error):
+    name = next(iter(wrong))
+    with pytest.raises(error, match=f"`{name}` must .* Received: "):
+        by_name(keras.Model.fit, (), wrong)
+
+
+def test_epochs_are_whole_numbers_and_callbacks_come_in_any_nest():
+    stop = keras.callbacks.TerminateOnNaN()
+    for callbacks in (None, stop, [stop, [stop]], keras.callbacks.CallbackList([stop])):
+        found = by_name(keras.Model.fit, (), {"epochs": 2.0, "callbacks": callbacks})
+        assert found == {"epochs": 2, "callbacks": callbacks}
+        assert isinstance(found["epochs"], int)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import keras
 
 from tfvae._config import check_count
+from tfvae._typing import whole_number
 from tfvae._words import kind_of
 from tfvae.learning import Joint, Raise, Remedy, Scheme
 from tfvae.objectives import ELBO, Objective
@@ -18,6 +19,7 @@ __all__ = ["Arguments", "by_name", "shown_as"]
 
 # Of methods of Keras, the arguments that are not named one by one.
 _DATA = {"self", "x", "y", "kwargs"}
+_EPOCHS = ("epochs", "initial_epoch")
 
 
 class Arguments(NamedTuple):
@@ -103,7 +105,8 @@ def by_name(method: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]) ->
     """Returns all arguments of a method of Keras by name, but for itself and the data.
 
     Raises:
-        TypeError: There are too many, or one is given twice.
+        TypeError: There are too many, one is given twice, or there are callbacks that are none.
+        ValueError: A number of epochs is none.
     """
     names = [name for name in inspect.signature(method).parameters if name not in _DATA]
     if len(args) > len(names) or set(names[: len(args)]) & set(kwargs):
@@ -112,7 +115,21 @@ def by_name(method: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]) ->
             f"{', '.join(names)}, each once. Received: {len(args)} by position, and "
             f"{', '.join(kwargs) or 'none'} by name."
         )
-    return {**dict(zip(names, args, strict=False)), **kwargs}
+    given = {**dict(zip(names, args, strict=False)), **kwargs}
+    _check_callbacks(given.get("callbacks"))
+    counts = {name: whole_number(name, given[name], 0) for name in _EPOCHS if name in given}
+    return {**given, **counts}
+
+
+def _check_callbacks(callbacks: Any) -> None:
+    if callbacks is None or isinstance(callbacks, keras.callbacks.CallbackList):
+        return
+    for callback in keras.tree.flatten(callbacks):
+        if isinstance(callback, type) or not hasattr(callback, "on_epoch_end"):
+            raise TypeError(
+                "`callbacks` must hold objects of `keras.callbacks.Callback`, such as "
+                f"`tfvae.callbacks.ProgressBar()`. Received: {_shown(callback)}"
+            )
 
 
 def shown_as(method: Callable[..., Any]) -> Callable[[Any], Any]:
