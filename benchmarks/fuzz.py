@@ -42,6 +42,10 @@ class Fell(Exception):
     """Something that must not be: neither trained nor refused."""
 
 
+class LostValidation(Fell):
+    """Scores of validation that are no numbers, after training that was."""
+
+
 class Case(NamedTuple):
     """What was drawn: names of parts and numbers, enough to make the case again."""
 
@@ -397,9 +401,13 @@ def check(case: Case, deep: bool = True) -> str:
         Fell: It was neither.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
             return _tried(case, deep)
+    except LostValidation:
+        if _may_leave_numbers(case) and any("Not finite are val_" in str(w.message) for w in told):
+            return "refused: validation is no number"
+        raise
     except Fell:
         raise
     except Exception as error:
@@ -407,19 +415,29 @@ def check(case: Case, deep: bool = True) -> str:
         says = frames[-1].filename.startswith(PACKAGE)
         if isinstance(error, (ValueError, TypeError)) and says:
             return f"refused: {str(error)[:100]}"
-        # Posteriors that are refined by steps of one length leave the bound where it is steep.
-        may_stop = case.fault == "huge" or case.scheme == "semi-amortised"
-        if isinstance(error, FloatingPointError) and may_stop:
+        if isinstance(error, FloatingPointError) and _may_leave_numbers(case):
             return "refused: training stopped"
         text = "".join(traceback.format_exception(error)[-6:])
         raise Fell(f"{type(error).__name__}: {error}\n{text}") from None
+
+
+def _may_leave_numbers(case: Case) -> bool:
+    """Whether steps of one length may lead where there are no numbers, which has to be told.
+
+    Those of a posterior that is refined leave the bound where it is steep, and those of plain
+    descent do so on data far from all other.
+    """
+    far = case.fault == "huge" or (case.fault == "outside" and case.optimizer == "sgd")
+    return far or case.scheme == "semi-amortised"
 
 
 def _tried(case: Case, deep: bool) -> str:
     x, vae = named(case, data_of(case)), model_of(case)
     settings = {"epochs": 2, "verbose": 0}
     history = vae.fit(**given(case, x), **settings).history
-    _finite("logs", *history.values())
+    _finite("logs", *(values for name, values in history.items() if "val_" not in name))
+    if not all(np.all(np.isfinite(values)) for values in history.values()):
+        raise LostValidation(f"validation is not finite: {history}")
     _finite("weights", *vae.get_weights())
     scores = vae.evaluate(x, verbose=0, return_dict=True)
     _finite("evaluation", *scores.values())

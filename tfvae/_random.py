@@ -71,7 +71,7 @@ def next_seed(generator: keras.random.SeedGenerator) -> Tensor:
 def fold_in(seed: Tensor, data: int | Tensor) -> Tensor:
     """Returns a new seed `[2]`, a function of `seed` and of the integer `data`."""
     data = tf.cast(data, tf.int32)
-    return tf.random.fold_in(seed, data)  # pyright: ignore[reportArgumentType]
+    return tf.random.fold_in(seed, data, alg="philox")  # pyright: ignore[reportArgumentType]
 
 
 def standard_normal(shape: Any, seed: Tensor, dtype: Any = tf.float32) -> Tensor:

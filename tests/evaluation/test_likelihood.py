@@ -300,6 +300,20 @@ def test_errors_of_the_mean_hold_until_half_of_the_points_are_told_of():
 
 
 @pytest.mark.slow
+@pytest.mark.xla
+def test_gaussian_posteriors_draw_the_same_with_xla_and_without():
+    found = []
+    for jit_compile in (True, False):
+        keras.utils.set_random_seed(0)
+        vae, x = mlp_vae(), binary_data(40)
+        vae.compile(keras.optimizers.Adam(0.01), jit_compile=jit_compile)
+        elbo = vae.fit(x, batch_size=17, epochs=2, verbose=0).history["elbo"]
+        result = tfvae.log_likelihood(vae, x, 300, verbose=False)
+        found.append([*elbo, *result.per_point, *result.per_point_standard_error])
+    np.testing.assert_allclose(*found, rtol=1e-4)
+
+
+@pytest.mark.slow
 def test_k_hat_needs_draws():
     model = analytic.LinearGaussian.random()
     x, vae = model.draw(4), model.vae()

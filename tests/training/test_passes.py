@@ -116,6 +116,12 @@ def test_scores_that_are_no_numbers_are_told_where_they_are_asked_for():
     with pytest.warns(UserWarning, match="Not finite are loss, elbo, distortion") as told:
         assert vae.evaluate(X, verbose=0, return_dict=True)["elbo"] == -np.inf
     assert told[0].filename == __file__
+    vae, far = model(), X.copy()
+    vae.decoder.set_weights([weight - 10.0 for weight in vae.decoder.get_weights()])
+    far[3] = 1e18  # so many of its small deviations that the square is no number of 32 bits
+    with pytest.warns(UserWarning, match="Not finite are val_loss, val_elbo") as told:
+        vae.fit(X, validation_data=far, epochs=2, verbose=0)
+    assert told[0].filename == __file__
 
 
 @pytest.mark.slow

@@ -18,6 +18,8 @@ __all__ = ["batches_checked", "check_passes", "check_scored", "count_of", "in_tu
 
 # Seconds that a thread waits for its turn before it says so.
 _LONG = 10.0
+# Between what is warned of and the line that called, those of Keras and contexts among them.
+_FRAMES_OF_EVALUATE, _FRAMES_OF_FIT = 8, 11
 
 
 def in_turn(
@@ -118,12 +120,12 @@ def _check_batches(model: Any) -> None:
         )
 
 
-def check_scored(model: Any, scores: Mapping[str, Any]) -> None:
+def check_scored(model: Any, prefix: str = "") -> None:
     """Checks that the means of a pass are those of something, and warns where one is no number.
 
     Args:
         model: Its metrics hold the sums.
-        scores: The means by name.
+        prefix: What the names of these means begin with where they are told: "val_" in `fit`.
 
     Raises:
         ValueError: There was no batch, or all weights were 0.
@@ -134,13 +136,14 @@ def check_scored(model: Any, scores: Mapping[str, Any]) -> None:
             "`sample_weight` must be above 0 for one row at least: means over none have no "
             "value. Received: weights that are all 0."
         )
-    lost = [name for name, value in scores.items() if not np.all(np.isfinite(value))]
+    scores = model.get_metrics_result()
+    lost = [prefix + name for name, value in scores.items() if not np.all(np.isfinite(value))]
     if lost:
         warnings.warn(
             f"Not finite are {some_of(lost)}: densities have no value in 32 bits, as of weights or "
             "values of the data that are too large.",
             UserWarning,
-            stacklevel=8,
+            stacklevel=_FRAMES_OF_FIT if prefix else _FRAMES_OF_EVALUATE,
         )
 
 

@@ -137,7 +137,7 @@ class Reader:
         """Yields the arguments of `keras.Model.evaluate`; see `fitting`."""
         if kwargs.get("_use_cached_eval_dataset"):  # validation, which `fitting` has seen to
             yield {"x": x, "y": y, **kwargs}
-            self._check_scored({})
+            self._check_scored("val_")
             return
         given = by_name(keras.Model.evaluate, args, kwargs)
         source = Source.of(x, y, given.pop("sample_weight", None))
@@ -155,7 +155,7 @@ class Reader:
             counted = num_batches(source, test, steps)
             self._have_counted(given, None, counted, counted)
             yield given
-            self._check_scored(self._model.get_metrics_result())
+            self._check_scored("")
 
     @contextlib.contextmanager
     def predicting(
@@ -282,10 +282,10 @@ class Reader:
         if source.is_in_memory:
             source.check_rows()
 
-    def _check_scored(self, scores: Mapping[str, Any]) -> None:
+    def _check_scored(self, prefix: str) -> None:
         old = self._course is not None and self._course.only_reads
         if self._reads_rows["test"] and not old and self._model.distribute_strategy is NO_STRATEGY:
-            check_scored(self._model, scores)
+            check_scored(self._model, prefix)
 
     def _know_points(self, source: Source) -> None:
         """Has the model take its objective for data of so many points, where that matters."""
