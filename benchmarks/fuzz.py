@@ -42,8 +42,8 @@ class Fell(Exception):
     """Something that must not be: neither trained nor refused."""
 
 
-class LostValidation(Fell):
-    """Scores of validation that are no numbers, after training that was."""
+class LostScores(Fell):
+    """Scores that are no numbers, of a model whose training was."""
 
 
 class Case(NamedTuple):
@@ -404,9 +404,9 @@ def check(case: Case, deep: bool = True) -> str:
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
             return _tried(case, deep)
-    except LostValidation:
-        if _may_leave_numbers(case) and any("Not finite are val_" in str(w.message) for w in told):
-            return "refused: validation is no number"
+    except LostScores:
+        if _may_leave_numbers(case) and any("Not finite are" in str(w.message) for w in told):
+            return "refused: scores are no numbers"
         raise
     except Fell:
         raise
@@ -437,10 +437,11 @@ def _tried(case: Case, deep: bool) -> str:
     history = vae.fit(**given(case, x), **settings).history
     _finite("logs", *(values for name, values in history.items() if "val_" not in name))
     if not all(np.all(np.isfinite(values)) for values in history.values()):
-        raise LostValidation(f"validation is not finite: {history}")
+        raise LostScores(f"validation is not finite: {history}")
     _finite("weights", *vae.get_weights())
     scores = vae.evaluate(x, verbose=0, return_dict=True)
-    _finite("evaluation", *scores.values())
+    if not all(np.all(np.isfinite(value)) for value in scores.values()):
+        raise LostScores(f"evaluation is not finite: {scores}")
     if not deep:
         return "trained"
     evidence = tfvae.log_likelihood(vae, x, num_samples=4, seed=0, verbose=False)

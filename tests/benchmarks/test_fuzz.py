@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
@@ -20,6 +20,7 @@ COMMON = {
     "deadline": None,
     "derandomize": True,
     "database": None,
+    "phases": [Phase.generate],  # A case says all; to look for a smaller one takes minutes.
     "suppress_health_check": list(HealthCheck),
 }
 
@@ -42,6 +43,32 @@ def test_no_case_falls_through_with_checkpoints_and_exports(number):
         benchmark.check(case)
 
     check()
+
+
+# The bound of the first bends within a step of finite differences; the others leave the numbers.
+ONCE = [
+    benchmark.Case(
+        *("student", "zero-inflated negative binomial", "standard", "weighted", "wake-sleep"),
+        *("clipped", "none", 2, 2, 3, 2, 3),
+    ),
+    benchmark.Case(
+        *("normal", "full", "standard", "score", "joint", "sgd", "outside", 7, 2, 2, 2, 1),
+        form="kept stream",
+    ),
+    *(
+        benchmark.Case(
+            *("normal", "full", prior, "elbo", "semi-amortised", "sgd", "none", rows, 4, 3, 1, 1),
+            validates=True,
+        )
+        for prior, rows in (("standard", 1), ("spline", 5))
+    ),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ONCE)
+def test_what_fell_through_once_does_so_no_more(case):
+    benchmark.check(case)
 
 
 PLAIN = {

@@ -25,8 +25,9 @@ _ROUNDING, _RELATIVE = 1e-2, 1e-3
 # Standard errors, and what is added to them for each draw that there is: at seven draws five of
 # Student's are as rare as twelve of them are.
 _SURELY, _FEW = 5.0, 10.0
-# Steps of finite differences, in units of the size of the weights.
-_STEPS = (1e-2, 5e-3)
+# Steps of finite differences, in units of the size of the weights, each beside half of it: the
+# shorter ones where the bound bends within the longer.
+_STEPS = (1e-2, 1e-3, 3e-4)
 # As far from zero float32 tells draws apart by a thousandth of their scale.
 _MOST_SCALES = 1e4
 # Share by which slopes at these steps may differ where there is one.
@@ -242,13 +243,22 @@ def _slopes(
         with subject.aside(values):
             return float(value())
 
-    here = abs(at(0.0))
-    large, small = ((at(s) - at(-s)) / (2.0 * s * size) for s in _STEPS)
-    if not abs(large - small) <= _SMOOTH * max(abs(large), abs(small)) + 1e-6 * (1.0 + here):
-        return None  # a corner, of which there is no slope
-    rounding = 1e-6 * (1.0 + here) / (_STEPS[1] * size)
-    allowed = 4.0 * abs(large - small) + rounding + 0.02 * (abs(small) + abs(expected))
-    return abs(small - expected) / max(allowed, 1e-12)
+    here, least = abs(at(0.0)), None
+    for step in _STEPS:
+        large, small = ((at(s) - at(-s)) / (2.0 * s * size) for s in (step, 0.5 * step))
+        rounding = 1e-6 * (1.0 + here) / (0.5 * step * size)
+        if least is not None and rounding > 0.02 * abs(small):
+            break  # shorter steps tell no more
+        if not abs(large - small) <= _SMOOTH * max(abs(large), abs(small)) + 1e-6 * (1.0 + here):
+            if least is None:
+                return None  # a corner, of which there is no slope
+            continue
+        allowed = 4.0 * abs(large - small) + rounding + 0.02 * (abs(small) + abs(expected))
+        off = abs(small - expected) / max(allowed, 1e-12)
+        least = off if least is None else min(least, off)
+        if least <= 1.0:
+            break
+    return least
 
 
 def _groups(subject: Subject) -> dict[str, set[int]]:
