@@ -424,20 +424,19 @@ def check(case: Case, deep: bool = True) -> str:
 def _may_leave_numbers(case: Case) -> bool:
     """Whether steps of one length may lead where there are no numbers, which has to be told.
 
-    Those of a posterior that is refined leave the bound where it is steep, and those of plain
-    descent do so on data far from all other.
+    Those of a posterior that is refined leave the bound where it is steep, as do those of plain
+    descent, and squares of huge data are no numbers of 32 bits.
     """
-    far = case.fault == "huge" or (case.fault == "outside" and case.optimizer == "sgd")
-    return far or case.scheme == "semi-amortised"
+    return case.fault == "huge" or case.optimizer == "sgd" or case.scheme == "semi-amortised"
 
 
 def _tried(case: Case, deep: bool) -> str:
     x, vae = named(case, data_of(case)), model_of(case)
     settings = {"epochs": 2, "verbose": 0}
     history = vae.fit(**given(case, x), **settings).history
-    _finite("logs", *(values for name, values in history.items() if "val_" not in name))
+    _finite("losses", history["loss"])
     if not all(np.all(np.isfinite(values)) for values in history.values()):
-        raise LostScores(f"validation is not finite: {history}")
+        raise LostScores(f"logs are not finite: {history}")
     _finite("weights", *vae.get_weights())
     scores = vae.evaluate(x, verbose=0, return_dict=True)
     if not all(np.all(np.isfinite(value)) for value in scores.values()):

@@ -45,11 +45,16 @@ def test_no_case_falls_through_with_checkpoints_and_exports(number):
     check()
 
 
-# The bound of the first bends within a step of finite differences; the others leave the numbers.
+# The bound of the first bends within a step of finite differences, draws of the second follow no
+# path where labels are summed over; the others leave the numbers.
 ONCE = [
     benchmark.Case(
         *("student", "zero-inflated negative binomial", "standard", "weighted", "wake-sleep"),
         *("clipped", "none", 2, 2, 3, 2, 3),
+    ),
+    benchmark.Case(
+        *("normal mixture", "mixture", "same family", "elbo", "joint", "clipped", "none"),
+        *(5, 4, 3, 3, 1, "labels"),
     ),
     benchmark.Case(
         *("normal", "full", "standard", "score", "joint", "sgd", "outside", 7, 2, 2, 2, 1),

@@ -110,6 +110,7 @@ def test_weights_that_are_all_zero_weigh_nothing_in_streams_either():
             use()
 
 
+@pytest.mark.filterwarnings("ignore:The weights")
 def test_scores_that_are_no_numbers_are_told_where_they_are_asked_for():
     vae = model()
     vae.decoder.set_weights([weight * 1e21 + 1e21 for weight in vae.decoder.get_weights()])
@@ -122,6 +123,13 @@ def test_scores_that_are_no_numbers_are_told_where_they_are_asked_for():
     with pytest.warns(UserWarning, match="Not finite are val_loss, val_elbo") as told:
         vae.fit(X, validation_data=far, epochs=2, verbose=0)
     assert told[0].filename == __file__
+    vae = model()
+    vae.encoder.set_weights([weight * 1e22 + 1e22 for weight in vae.encoder.get_weights()])
+    vae.decoder.set_weights([weight * 1e-11 for weight in vae.decoder.get_weights()])
+    vae.compile(keras.optimizers.SGD(0.0), tfvae.objectives.MMD())  # whose loss has no rate
+    with pytest.warns(UserWarning, match="Not finite are elbo, marginal_kl") as told:
+        assert np.isfinite(vae.fit(X, verbose=0).history["loss"][0])
+    assert told[-1].filename == __file__
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from tfvae._random import fold_in
 from tfvae._typing import Distribution, Tensor
 from tfvae.checking.findings import Finding
 from tfvae.checking.subject import Subject
+from tfvae.distributions.finite import num_states
 from tfvae.distributions.gaussian import as_diagonal_normal
 from tfvae.distributions.hierarchy import Hierarchy
 
@@ -170,12 +171,13 @@ def of_slopes(subject: Subject) -> Iterator[Finding]:
     """Says whether the gradient of the ELBO is its slope, by finite differences.
 
     Where draws follow the parameters of q(z|x) by a smooth path, which Gaussians do. Elsewhere z is
-    held, and the gradients of the scores at these draws are looked at.
+    held, and the gradients of the scores at these draws are looked at; nothing is where states are
+    summed over beside such draws.
     """
-    weights = subject.own
-    if not weights:
+    weights, is_pathwise = subject.own, _is_pathwise(subject)
+    if not weights or not (is_pathwise or subject.terms.log_weights is None):
         return
-    value = subject.elbo if _is_pathwise(subject) else _held(subject)
+    value = subject.elbo if is_pathwise else _held(subject)
     gradients, _ = subject.gradients(value, weights)
     filled = [
         tf.zeros_like(w) if g is None else tf.convert_to_tensor(g)
@@ -274,7 +276,7 @@ def _groups(subject: Subject) -> dict[str, set[int]]:
 
 
 def _is_pathwise(subject: Subject) -> bool:
-    if not subject.latents or subject.terms.log_weights is not None:
+    if not subject.latents:
         return True
     with subject.aside():
         q = subject.model.encode(**subject.batch)
@@ -282,7 +284,8 @@ def _is_pathwise(subject: Subject) -> bool:
         if isinstance(q, Hierarchy):
             found = q.draw(1, subject.seed("levels")).conditionals
             levels = [each.distribution for each in found.values()]
-    return all(_follows(level) for level in levels)
+    sums = subject.terms.log_weights is not None
+    return all(_follows(level) for level in levels if not sums or num_states(level) is None)
 
 
 def _follows(q: Distribution) -> bool:

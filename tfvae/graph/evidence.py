@@ -164,7 +164,7 @@ def with_draws(
     """
     prior = model.prior_of(batch)
 
-    def add_block(sums: Sums) -> tuple[Sums]:
+    def add_block(sums: Sums, recent: Any) -> tuple[Sums, Any]:
         terms = model.terms(
             num_samples=block,
             seed=fold_in(seed, sums.blocks),
@@ -176,16 +176,19 @@ def with_draws(
         drawn, mean_log_w = weights(terms, block)
         log_w = tf.where(valid[:, None], drawn, -float("inf"))
         logs = tf.reduce_sum(tf.where(valid[:, None], mean_log_w, 0.0), axis=0)
-        return (with_weights(sums, log_w, logs),)
+        return _noted(with_weights(sums, log_w, logs), recent, log_w)
 
-    (found,) = tf.while_loop(
-        lambda sums: sums.blocks < until, add_block, [sums], parallel_iterations=1
+    found, recent = tf.while_loop(
+        lambda sums, _: sums.blocks < until,
+        add_block,
+        [sums, _none_recent(sums, block)],
+        parallel_iterations=1,
     )
-    return found
+    return _with_largest(found, recent)
 
 
 def with_weights(sums: Sums, log_w: Tensor, logs: Tensor) -> Sums:
-    """Returns sums with one more block.
+    """Returns sums with one more block, but for the largest weights of their course.
 
     Args:
         sums: Those of the blocks before.
@@ -198,7 +201,9 @@ def with_weights(sums: Sums, log_w: Tensor, logs: Tensor) -> Sums:
     course, blocks = sums.course, sums.blocks + 1
     if course:
         drawn = tf.cast(blocks * tf.shape(log_w)[0], total.dtype)
-        course = _followed(course, blocks, log_w, peak + tf.math.log(total / drawn))
+        now = tf.equal(tf.bitwise.left_shift(1, tf.range(_NUM_EARLY)), blocks)[:, None]
+        early = tf.where(now, peak + tf.math.log(total / drawn), course.early)
+        course = course._replace(early=early)
     return Sums(blocks, peak, total, squares, sums.logs + logs, course)
 
 
@@ -255,21 +260,46 @@ def _unfollowed(zeros: Tensor, num_largest: int) -> Course:
     return Course(largest, tf.repeat(zeros[None], _NUM_EARLY, axis=0))
 
 
-def _followed(course: Course, blocks: Tensor, log_w: Tensor, estimate: Tensor) -> Course:
-    """Returns the course of an estimate with one more block.
+def _none_recent(sums: Sums, block: int) -> Tensor | tuple[()]:
+    """Returns places for the log weights `[M, S, B]` of some blocks of S draws.
 
-    Args:
-        course: Of the blocks before.
-        blocks: How many blocks there are now.
-        log_w: Log weights of the new one `[S, B]`.
-        estimate: Log of the mean weight of all `[B]`.
+    To find the largest of few weights takes nearly as long as of many: they wait here until there
+    are as many as are kept. Of small blocks that would take longer than the weights themselves.
     """
-    now = tf.equal(tf.bitwise.left_shift(1, tf.range(_NUM_EARLY)), blocks)
-    early = tf.where(now[:, None], estimate, course.early)
-    known = course.largest
-    every = tf.concat([known, tf.transpose(log_w)], axis=1)
-    largest = tf.math.top_k(every, known.shape[1]).values
-    return Course(tf.ensure_shape(largest, known.shape), early)
+    if not sums.course:
+        return ()
+    known = sums.course.largest
+    places = [-(-known.shape[1] // block), block, tf.shape(known)[0]]
+    return tf.fill(places, tf.constant(-math.inf, known.dtype))
+
+
+def _noted(sums: Sums, recent: Any, log_w: Tensor) -> tuple[Sums, Any]:
+    """Returns sums with a block in them, whose log weights `[S, B]` are noted among the recent."""
+    if not sums.course:
+        return sums, recent
+    place = (sums.blocks - 1) % recent.shape[0]
+    own = tf.equal(tf.range(recent.shape[0]), place)[:, None, None]
+    noted = tf.ensure_shape(tf.where(own, log_w, recent), recent.shape)
+
+    def emptied() -> tuple[Tensor, Tensor]:
+        return _with_largest(sums, noted).course.largest, tf.fill(tf.shape(noted), none)
+
+    none = tf.constant(-math.inf, noted.dtype)
+    largest, noted = tf.cond(
+        tf.equal(place, recent.shape[0] - 1), emptied, lambda: (sums.course.largest, noted)
+    )
+    course = sums.course._replace(largest=largest)
+    return sums._replace(course=course), tf.ensure_shape(noted, recent.shape)
+
+
+def _with_largest(sums: Sums, recent: Any) -> Sums:
+    """Returns sums with the recent log weights `[M, S, B]` among the largest of their course."""
+    if not sums.course:
+        return sums
+    known = sums.course.largest
+    flat = tf.reshape(recent, [-1, tf.shape(known)[0]])
+    largest = tf.math.top_k(tf.concat([known, tf.transpose(flat)], axis=1), known.shape[1]).values
+    return sums._replace(course=sums.course._replace(largest=tf.ensure_shape(largest, known.shape)))
 
 
 def _summary(

@@ -15,6 +15,7 @@ from tfvae._tracing import noting_graphs
 from tfvae._typing import Tensor
 from tfvae._words import some_of
 from tfvae.learning import Best, GoBack, Raise, Remedy, Skip
+from tfvae.training.passes import tell_lost_in_training
 from tfvae.training.placement import strategy_of
 from tfvae.training.states import Kept, kept, put_back, variables_of
 
@@ -74,6 +75,7 @@ class Guard:
         try:
             if error is None:
                 self.check_weights()
+                tell_lost_in_training(self._model)
         finally:
             self.forget()
 

@@ -14,12 +14,19 @@ import tensorflow as tf
 
 from tfvae._words import some_of
 
-__all__ = ["batches_checked", "check_passes", "check_scored", "count_of", "in_turn"]
+__all__ = [
+    "batches_checked",
+    "check_passes",
+    "check_scored",
+    "count_of",
+    "in_turn",
+    "tell_lost_in_training",
+]
 
 # Seconds that a thread waits for its turn before it says so.
 _LONG = 10.0
 # Between what is warned of and the line that called, those of Keras and contexts among them.
-_FRAMES_OF_EVALUATE, _FRAMES_OF_FIT = 8, 11
+_FRAMES_OF_TRAINING, _FRAMES_OF_EVALUATE, _FRAMES_OF_FIT = 4, 8, 11
 
 
 def in_turn(
@@ -136,14 +143,24 @@ def check_scored(model: Any, prefix: str = "") -> None:
             "`sample_weight` must be above 0 for one row at least: means over none have no "
             "value. Received: weights that are all 0."
         )
-    scores = model.get_metrics_result()
-    lost = [prefix + name for name, value in scores.items() if not np.all(np.isfinite(value))]
+    scores = {prefix + name: value for name, value in model.get_metrics_result().items()}
+    _tell_lost(scores, _FRAMES_OF_FIT if prefix else _FRAMES_OF_EVALUATE)
+
+
+def tell_lost_in_training(model: Any) -> None:
+    """Warns where a mean that `fit` has logged is no number, as of terms that no loss has."""
+    logs = {n: v for n, v in model.history.history.items() if not n.startswith("val_")}
+    _tell_lost(logs, _FRAMES_OF_TRAINING)
+
+
+def _tell_lost(logs: Mapping[str, Any], frames: int) -> None:
+    lost = [name for name, value in logs.items() if not np.all(np.isfinite(value))]
     if lost:
         warnings.warn(
             f"Not finite are {some_of(lost)}: densities have no value in 32 bits, as of weights or "
             "values of the data that are too large.",
             UserWarning,
-            stacklevel=_FRAMES_OF_FIT if prefix else _FRAMES_OF_EVALUATE,
+            stacklevel=frames + 1,
         )
 
 
