@@ -5,9 +5,17 @@ import numpy as np
 import pytest
 import scipy.stats
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 from tfvae import _random
-from tfvae._random import fold_in, next_seed, standard_normal, stateless_seed
+from tfvae._random import (
+    fold_in,
+    next_seed,
+    split_seed,
+    standard_normal,
+    standard_uniform,
+    stateless_seed,
+)
 
 
 @pytest.mark.parametrize(
@@ -102,6 +110,19 @@ def test_normal_draws_are_tensorflows_with_and_without_xla(shape, dtype):
             rtol=0.02 if "16" in dtype else 1e-5,
             atol=2e-6,
         )
+
+
+@pytest.mark.xla
+def test_uniform_draws_and_seeds_are_tensorflows_with_and_without_xla():
+    def draw(seed):
+        one, other = split_seed(seed, 2, salt="one")
+        return standard_uniform([3, 7], one), other
+
+    seeds = tfp.random.split_seed(stateless_seed(5), 2, salt="one")
+    expected = tf.random.stateless_uniform([3, 7], seeds[0], alg="philox"), seeds[1]
+    for way in (draw, tf.function(draw, jit_compile=True)):
+        for found, right in zip(way(stateless_seed(5)), expected, strict=True):
+            np.testing.assert_array_equal(found, right)
 
 
 @pytest.mark.xla

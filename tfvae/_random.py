@@ -10,11 +10,19 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 from tfvae._tracing import in_xla
 from tfvae._typing import Tensor
 
-__all__ = ["fold_in", "next_seed", "standard_normal", "stateless_seed"]
+__all__ = [
+    "fold_in",
+    "next_seed",
+    "split_seed",
+    "standard_normal",
+    "standard_uniform",
+    "stateless_seed",
+]
 
 _INTS = (int, np.integer)
 
@@ -74,6 +82,25 @@ def fold_in(seed: Tensor, data: int | Tensor) -> Tensor:
     return tf.random.fold_in(seed, data, alg="philox")  # pyright: ignore[reportArgumentType]
 
 
+def split_seed(seed: Any, num: int, salt: str | None = None) -> list[Tensor]:
+    """Returns so many new seeds: those of `tfp.random.split_seed`, under XLA too.
+
+    Args:
+        seed: Any that TFP takes.
+        num: How many.
+        salt: What tells uses of one seed apart.
+
+    Example:
+        >>> from tfvae._random import split_seed
+        >>> [seed.shape for seed in split_seed([0, 1], 2)]
+        [TensorShape([2]), TensorShape([2])]
+    """
+    whole: Any = None
+    seed = tfp.random.sanitize_seed(seed, salt=salt)
+    seeds = tf.random.stateless_uniform([num, 2], seed, whole, whole, tf.int32, alg="philox")
+    return tf.unstack(seeds)
+
+
 def standard_normal(shape: Any, seed: Tensor, dtype: Any = tf.float32) -> Tensor:
     """Returns independent draws of the standard normal: those of `tf.random.stateless_normal`.
 
@@ -106,14 +133,40 @@ def standard_normal(shape: Any, seed: Tensor, dtype: Any = tf.float32) -> Tensor
     return tf.reshape(tf.reshape(_pairs((count + 1) // 2, seed), [-1])[:count], shape)
 
 
+def standard_uniform(shape: Any, seed: Tensor, dtype: Any = tf.float32) -> Tensor:
+    """Returns independent draws from 0 to 1, without 1: those of `tf.random.stateless_uniform`.
+
+    XLA makes others of the same bits; under it they are made here in 32 bits.
+
+    Args:
+        shape: A sequence of ints, or an integer tensor.
+        seed: Int32 pair `[2]`.
+        dtype: A floating type.
+
+    Example:
+        >>> from tfvae._random import standard_uniform
+        >>> standard_uniform([3], [0, 1]).shape
+        TensorShape([3])
+    """
+    if tf.as_dtype(dtype) != tf.float32 or not in_xla():
+        return tf.random.stateless_uniform(shape, seed, dtype=dtype, alg="philox")
+    whole: Any = None
+    return _uniform(tf.random.stateless_uniform(shape, seed, whole, whole, tf.int32, alg="philox"))
+
+
+def _uniform(bits: Tensor) -> Tensor:
+    """Returns numbers from 0 to 1, without 1, of int32."""
+    # From 1 to 2 all numbers of 32 bits lie equally far apart: 23 random bits are one of them.
+    lower = tf.bitwise.bitwise_and(bits, 2**23 - 1)
+    return tf.bitcast(tf.bitwise.bitwise_or(lower, 127 << 23), tf.float32) - 1.0
+
+
 def _pairs(count: int | Tensor, seed: Tensor) -> Tensor:
     """Returns pairs of standard normals `[count, 2]`, by operations that XLA makes one loop of."""
     # Of 64 bits XLA makes as many at a time as of 32.
     whole: Any = None
     bits = tf.random.stateless_uniform([count], seed, whole, whole, tf.int64, alg="philox")
-    # From 1 to 2 all numbers of 32 bits lie equally far apart: 23 random bits are one of them.
-    lower = tf.bitwise.bitwise_and(tf.bitcast(bits, tf.int32), 2**23 - 1)
-    uniform = tf.bitcast(tf.bitwise.bitwise_or(lower, 127 << 23), tf.float32) - 1.0
+    uniform = _uniform(tf.bitcast(bits, tf.int32))
     radius = tf.sqrt(-2.0 * tf.math.log(tf.maximum(uniform[:, :1], 1e-7)))
     return radius * _sine(uniform[:, 1:] + [0.0, 0.25])
 

@@ -3,6 +3,8 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfvae.distributions import Hierarchy
+from tfvae.distributions.levels import Factor
 from tfvae.evaluation.activity import Means, Moments, activity, posterior_means
 
 tfd = tfp.distributions
@@ -62,3 +64,29 @@ def test_sums_of_categories_and_of_a_single_point():
     single = Means.of(np.ones([1, 2]))
     np.testing.assert_array_equal(single.mean, [1.0, 1.0])
     assert np.all(np.isnan(single.standard_error))
+
+
+def test_levels_that_depend_on_others_have_means_over_these():
+    """E z_2 of z_2 | z_1 ~ N(z_1**2, 1), z_1 ~ N(m, s**2), is m**2 + s**2; categories beside it."""
+    rng = np.random.default_rng(0)
+    m, s = (rng.normal(size=[4000, 1]).astype("float32") for _ in range(2))
+    logits = rng.normal(size=[4000, 3]).astype("float32")
+    one = tf.ones([1])
+    factors = [
+        Factor("z_1", ("x",), lambda _: tfd.MultivariateNormalDiag(m, s)),
+        Factor("z_2", ("z_1",), lambda z: tfd.MultivariateNormalDiag(z["z_1"] ** 2, one)),
+        Factor("y", ("x",), lambda _: tfd.Categorical(logits, dtype=tf.float32)),
+    ]
+    events = {"z_1": (1,), "z_2": (1,), "y": ()}
+    for names in (("z_1", "z_2"), ("z_1", "z_2", "y")):
+        of = [factor for factor in factors if factor.name in names]
+        q = Hierarchy(of, {name: events[name] for name in names}, {"x": tf.zeros([4000, 1])})
+        moments = Moments()
+        moments.add(*map(np.asarray, posterior_means(q, SEED)))
+        found, error = moments.covariance
+        right = [m.var(), (m**2 + s**2).var(), tf.nn.softmax(logits).numpy().var(axis=0).sum()]
+        assert found[0] == pytest.approx(right[0], rel=1e-5)
+        assert abs(found[1] - right[1]) < 4.0 * error[1]
+        assert error[1] < 0.2 * right[1]
+    assert found[2] == pytest.approx(right[2], rel=1e-5)
+    assert np.isnan(error[2])

@@ -130,18 +130,18 @@ def test_starts_of_their_own_points_and_numbers_of_temperatures_share_a_program(
             tfvae.annealed_log_likelihood(vae, data, 2, start=start, **FEW)
 
 
-def found(num=20, *, ess=8.0, acceptance=0.65, error=0.1):
+def found(num=20, *, ess=8.0, acceptance=0.65, error=0.1, **settings):
     """An evaluation of points that are all alike, but for the acceptances that are given."""
     same, error, ess = np.full(num, -3.0), np.full(num, error), np.full(num, ess)
     acceptance = np.resize(acceptance, num)
-    return AnnealedLogLikelihood(same, -3.0, 0.0, error, ess, acceptance, 9, 8, 5)
+    return AnnealedLogLikelihood(same, -3.0, 0.5, error, ess, acceptance, 9, 8, 5, **settings)
 
 
 def test_says_in_words_when_it_cannot_be_trusted():
     assert found().message is None
     assert found(ess=3.0).message is None
     assert found(acceptance=[0.2] * 2 + [0.6] * 18).message is None  # a tenth, and no more
-    assert found(ess=1.0, error=0.0, acceptance=np.nan).message is None  # known
+    assert found(ess=1.0, error=0.0, acceptance=np.nan, is_known=True).message is None
     few = found(ess=2.9).message
     assert "rest on 2.9 effective chains or fewer." in few
     assert "accepted" not in few

@@ -11,7 +11,7 @@ from scipy import special
 
 import tfvae
 from tests import analytic
-from tests.conftest import binary_data, mlp_vae
+from tests.conftest import binary_data, mlp_decoder, mlp_vae
 
 
 @pytest.mark.slow
@@ -224,13 +224,13 @@ def test_k_hat_is_that_of_a_posterior_too_narrow(width):
     assert (np.mean(result.k_hat > 0.5) > 0.5) == (width**2 < 0.5)
 
 
-def found(num=20, *, ess=500.0, k_hat=0.1, error=0.1):
+def found(num=20, *, ess=500.0, k_hat=0.1, error=0.1, of_mean=0.5):
     """An evaluation of points that are all alike, but for the `k_hat`s that are given."""
     same = np.full(num, -3.0)
     ks = np.resize(k_hat, num)
     curve = tfvae.evaluation.Curve.of([{9: same}])
     error, ess = np.full(num, error), np.full(num, ess)
-    return tfvae.evaluation.LogLikelihood(same, -3.0, 0.0, error, ess, ks, curve, 5000, 5)
+    return tfvae.evaluation.LogLikelihood(same, -3.0, of_mean, error, ess, ks, curve, 5000, 5)
 
 
 def test_says_in_words_when_it_cannot_be_trusted():
@@ -257,6 +257,16 @@ def test_says_in_words_when_it_cannot_be_trusted():
         ["55%", "of points above 0.5"],
         ["10%", "of points above 0.7"],
     ]
+    # Points enough that the mean is surer than it is right: by r**2 / 2, whatever their number.
+    biased = found(error=-np.log1p(-0.1), of_mean=0.004)
+    assert biased.likely_bias == pytest.approx(0.005)
+    assert "their mean by 0.005 nats at least, more than its error of 0.004." in biased.message
+    # Equal weights are those of the exact posterior, or of one state again and again.
+    equal = found(ess=5000.0, error=0.0, k_hat=-np.inf)
+    assert equal.message is None
+    assert "exact" not in str(equal)
+    stuck = dataclasses.replace(equal, share_of_one_state=0.2)
+    assert "all draws of 20% of the points have one weight, as those of a" in stuck.message
     for remedy in ("more draws", "`Defensive()`", "`tfvae.evaluation.refine`"):
         assert remedy in few
         assert remedy in heavy.message
@@ -276,7 +286,7 @@ def test_says_in_words_when_it_cannot_be_trusted():
     assert "k-hat" not in str(found(k_hat=np.nan))
     assert "inf" not in str(found(k_hat=-np.inf))
     # One "draw" of what is known says all.
-    assert found(ess=1.0, error=0.0).message is None
+    assert dataclasses.replace(found(ess=1.0, error=0.0), is_known=True).message is None
 
 
 @pytest.mark.slow
@@ -376,8 +386,29 @@ def test_all_numbers_of_draws_share_a_program():
     assert np.mean(found[1000].ess) > np.mean(found[300].ess)
 
 
+def test_one_state_drawn_again_and_again_is_no_sum_over_all():
+    """Of 2 ** 6 states a sure encoder draws one: 6 bits that p(z) does not expect of x."""
+    bits = tfvae.layers.IndependentBernoulli(6)
+    sure = keras.initializers.Constant(30.0)
+    encoder = keras.layers.Dense(6, kernel_initializer="zeros", bias_initializer=sure)
+    vae = tfvae.VAE(
+        keras.Sequential([keras.Input((2,)), encoder, bits]),
+        mlp_decoder(2, latents=6, likelihood=tfvae.layers.IndependentNormal),
+        prior=tfvae.priors.Parametric(tfvae.layers.IndependentBernoulli(6)),
+        max_states=2,
+    )
+    x = np.random.default_rng(0).normal(size=(5, 2)).astype("float32")
+    found = tfvae.log_likelihood(vae, x, 20, verbose=False)
+    assert (found.is_known, found.share_of_one_state) == (False, 1.0)
+    assert "all draws of 100% of the points have one weight" in found.message
+    vae = tfvae.VAE(vae.encoder, vae.decoder, prior=vae.prior)  # which sums over all
+    known = tfvae.log_likelihood(vae, x, 20, verbose=False)
+    assert (known.is_known, known.share_of_one_state, known.message) == (True, 0.0, None)
+    assert np.all(known.per_point > found.per_point + 1.0)
+
+
 def test_what_is_known_is_printed_without_draws():
-    lines = str(found(ess=5000.0, error=0.0)).splitlines()
+    lines = str(dataclasses.replace(found(ess=5000.0, error=0.0), is_known=True)).splitlines()
     assert lines[0] == "Log-likelihood of 20 points, exact"
     assert not any("effective" in line or "draws" in line or "sample" in line for line in lines)
     assert str(found()).splitlines()[0] == "Log-likelihood of 20 points, 5000 samples each"

@@ -14,7 +14,7 @@ import tensorflow_probability as tfp
 
 import tfvae
 from tests import analytic
-from tests.conftest import binary_data, mlp_vae
+from tests.conftest import binary_data, mlp_decoder, mlp_encoder, mlp_vae
 from tfvae.evaluation import record as records
 from tfvae.evaluation.record import Record
 from tfvae.evaluation.sampling import Sampler
@@ -167,6 +167,13 @@ def test_files_of_another_evaluation_are_refused(tmp_path):
     ]:
         with pytest.raises(ValueError, match=f"`resume` names a file of another.*{reason}"):
             evaluate(**settings)
+    same = mlp_vae()  # whose layers have other names
+    same.set_weights(vae.get_weights())
+    evaluate(same)
+    other = tfvae.VAE(mlp_encoder(activity_regularizer="l2"), mlp_decoder(), seed=1)
+    other.set_weights(vae.get_weights())
+    with pytest.raises(ValueError, match=r"there, model is VAE, weights (.*), configuration"):
+        evaluate(other)
     # Further points of the same data are further work.
     assert evaluate(data=binary_data(12)[:8]).per_point.shape == (8,)
 

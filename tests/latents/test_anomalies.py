@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 from scipy import stats
 
 from tests.analytic import LinearGaussian
@@ -61,3 +62,15 @@ def test_ratios_are_differences():
     found = likelihood_ratio(model, other, x)
     expected = np.asarray(model.exact_log_p_x(x)) - np.asarray(other.exact_log_p_x(x))
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_ratios_of_rows_that_change_their_places_are_refused():
+    vae = LinearGaussian.random().vae()
+    rows = tf.data.Dataset.from_tensor_slices(np.random.default_rng(0).normal(size=(20, 5)))
+    rows = rows.map(lambda x: tf.cast(x, tf.float32))
+    settings = {"num_samples": 2, "verbose": False}
+    kept = rows.shuffle(20, seed=1, reshuffle_each_iteration=False).batch(20)
+    assert np.all(likelihood_ratio(vae, vae, kept, **settings) == 0.0)
+    for size in (5, 20):
+        with pytest.raises(ValueError, match="`data` must give the same batches each time it is"):
+            likelihood_ratio(vae, vae, rows.shuffle(20, seed=1).batch(size), **settings)

@@ -41,6 +41,18 @@ def test_a_posterior_that_is_off_is_told_how(change, how):
     assert how in str(found)
 
 
+def test_of_few_draws_the_spread_is_that_of_equally_likely_ranks():
+    """Of four places, those at the ends too often: too narrow. Of two there is but a shift."""
+    even, ends = np.repeat(np.arange(4), 2500), np.repeat([0, 1, 2, 3], [2700, 2300, 2300, 2700])
+    (row,) = (
+        line for line in str(Calibration(even[:, None], 3, ["a"])).splitlines() if "a " in line
+    )
+    assert "1.000" in row
+    assert "(too narrow)" in Calibration(ends[:, None], 3, ["a"]).message
+    shifted = np.repeat([0, 1], [5400, 4600])[:, None]
+    assert "(too high)" in Calibration(shifted, 1, ["a"]).message
+
+
 def test_p_values_are_those_of_a_chi_squared_test():
     ranks = np.random.default_rng(0).integers(0, 64, (500, 1))
     counts = np.histogram(ranks, np.arange(0, 65, 4))[0]

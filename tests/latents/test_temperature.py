@@ -21,6 +21,12 @@ FACTOR = np.array([[1.0, 0.0], [2.0, 3.0]], "float32")
         tfvae.distributions.FullNormal([1.0, 2.0], FACTOR),
         tfd.Independent(tfd.Normal([1.0, 2.0], [3.0, 4.0]), 1),
         tfd.MultivariateNormalDiagPlusLowRankCovariance([1.0, 2.0], [3.0, 4.0], [[1.0], [2.0]]),
+        tfd.MultivariateNormalDiagPlusLowRank(
+            [1.0, 2.0], [1.0, 1.0], scale_perturb_factor=[[1.0], [2.0]]
+        ),
+        tfd.MultivariateNormalLinearOperator(
+            [1.0, 2.0], tf.linalg.LinearOperatorFullMatrix([[1.0, 2.0], [0.0, 1.0]])
+        ),
     ],
     ids=lambda each: type(each).__name__,
 )
@@ -28,6 +34,10 @@ def test_scales_of_gaussians_are_multiplied(family):
     narrow = tempered(family, 0.5)
     np.testing.assert_allclose(narrow.mean(), family.mean(), rtol=1e-6)
     np.testing.assert_allclose(narrow.variance(), 0.25 * family.variance(), rtol=1e-5)
+    if family.event_shape.rank and not isinstance(family, tfd.Independent):
+        np.testing.assert_allclose(
+            narrow.covariance(), 0.25 * family.covariance(), rtol=1e-5, atol=1e-6
+        )
     x = family.sample(3, seed=[0, 1])
     moved = family.mean() + 0.5 * (x - family.mean())
     size = 2 if family.event_shape.rank else 1

@@ -123,7 +123,11 @@ def test_training_is_judged_at_one_nat(found):
 def test_of_exact_evidence_nothing_had_to_be_drawn(found):
     zeros = np.zeros(12)
     exact = dataclasses.replace(
-        found.likelihood, per_point_standard_error=zeros, ess=zeros + 1, k_hat=zeros - np.inf
+        found.likelihood,
+        per_point_standard_error=zeros,
+        ess=zeros + 1,
+        k_hat=zeros - np.inf,
+        is_known=True,
     )
     (verdict,) = said(dataclasses.replace(found, likelihood=exact), "is known")
     assert verdict.kind == "good"

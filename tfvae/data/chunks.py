@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -84,6 +85,25 @@ class Chunks:
             )
         self._seen, self.num_points = found, num_points
 
+    def check_order(self, why: str) -> None:
+        """Checks that chunks are the same each time they are read, by reading them twice.
+
+        Args:
+            why: What it is needed for, as the end of a sentence.
+
+        Raises:
+            ValueError: They are not.
+        """
+        if self._is_array:
+            return
+        one, other = ([_checksum(chunk) for chunk in self._chunks()] for _ in range(2))
+        if one != other:
+            raise ValueError(
+                f"`{self._name}` must give the same batches each time it is read, {why}. Received: "
+                "others when it was read again. Leave out `shuffle`, or keep its order: "
+                "`shuffle(..., reshuffle_each_iteration=False)`."
+            )
+
     def count_points(self) -> int:
         """Returns the number of points; of data that does not tell, after reading it."""
         if self.num_points is None:
@@ -133,6 +153,14 @@ def _fingerprint(parts: Mapping[str, np.ndarray]) -> int:
         rows = (rows ^ (rows >> np.uint64(31))) * _ODD + bits @ (2 * numbers + np.uint64(1))
     rows = (rows ^ (rows >> np.uint64(29))) * _ODD
     return int(np.sum(rows ^ (rows >> np.uint64(32)), dtype=np.uint64))
+
+
+def _checksum(parts: Mapping[str, np.ndarray]) -> int:
+    """Returns a number of rows `[B, ...]` in this order."""
+    crc = 0
+    for name in sorted(parts):
+        crc = zlib.crc32(np.ascontiguousarray(parts[name]).data, crc)
+    return crc
 
 
 def filled(part: np.ndarray, size: int) -> Tensor:

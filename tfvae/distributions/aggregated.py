@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfvae._random import fold_in, stateless_seed
+from tfvae._random import fold_in, split_seed, stateless_seed
 from tfvae._shapes import with_event
 from tfvae._typing import Distribution, Seed, Tensor, whole_number
 from tfvae.distributions.gaussian import as_diagonal_normal
@@ -157,7 +157,7 @@ class AggregatedPosterior(tfd.MixtureSameFamily):
 
     def _sample_n(self, n: Tensor, seed: Any = None) -> Tensor:
         components = self.components_distribution
-        which_seed, noise = tfp.random.split_seed(seed, n=2)
+        which_seed, noise = split_seed(seed, 2)
         which = self.mixture_distribution.sample(n, seed=which_seed)  # [n]
         normal = as_diagonal_normal(components)
         if normal is not None:

@@ -8,9 +8,10 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfvae._random import stateless_seed
+from tfvae._random import split_seed, standard_uniform, stateless_seed
 from tfvae._shapes import with_event
 from tfvae._typing import Distribution, Tensor
+from tfvae.distributions.reparameterised import sample
 
 __all__ = ["DefensiveMixture"]
 
@@ -69,12 +70,12 @@ class DefensiveMixture(tfd.Distribution):
         return self.proposal.batch_shape_tensor()
 
     def _sample_n(self, n: Any, seed: Any = None) -> Tensor:
-        which, own, other = tfp.random.split_seed(stateless_seed(seed), n=3)
+        which, own, other = split_seed(stateless_seed(seed), 3)
         leading = tf.concat([[n], self._batch_shape_tensor()], axis=0)
-        z = self.proposal.sample(n, seed=own)
-        everywhere = self.prior.sample(n if self.prior.batch_shape.rank else leading, seed=other)
-        # By the generator that XLA is fast with.
-        uniform = tf.random.stateless_uniform(leading, which, alg="philox")
+        z = sample(self.proposal, n, own)
+        count = n if self.prior.batch_shape.rank else tf.reduce_prod(leading)
+        everywhere = tf.reshape(sample(self.prior, count, other), tf.shape(z))
+        uniform = standard_uniform(leading, which)
         chosen = with_event(uniform < self.share, [1] * self.event_shape.rank, axes=0)
         return tf.where(chosen, tf.cast(everywhere, z.dtype), z)
 

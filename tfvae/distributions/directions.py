@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfvae._random import standard_normal
+from tfvae._random import split_seed, standard_normal, standard_uniform
 from tfvae._typing import Tensor
 from tfvae.distributions.open_support import OpenBeta
 
@@ -39,7 +39,7 @@ class SmoothPowerSpherical(tfd.PowerSpherical):
     """
 
     def _sample_n(self, n: Tensor, seed: Any = None) -> Tensor:
-        own, side = tf.unstack(tfp.random.split_seed(seed, n=2, salt="PowerSpherical"), 2)
+        own, side = split_seed(seed, 2, salt="PowerSpherical")
         half = 0.5 * (tf.cast(self._event_shape_tensor()[-1], self.dtype) - 1.0)
         concentration = tf.broadcast_to(self.concentration, self._batch_shape_tensor())
         share = OpenBeta(half, half + concentration).sample(n, seed=own)
@@ -69,14 +69,13 @@ class SmoothVonMisesFisher(tfd.VonMisesFisher):
     """
 
     def _sample_n(self, n: Tensor, seed: Any = None) -> Tensor:
-        own, side = tf.unstack(tfp.random.split_seed(seed, n=2, salt="VonMisesFisher"), 2)
+        own, side = split_seed(seed, 2, salt="VonMisesFisher")
         concentration = tf.broadcast_to(self.concentration, self._batch_shape_tensor())
         if self.event_shape[-1] == 3:
             # The distribution function of d, inverted: log(1 + u (exp(-2 k) - 1)) / -k.
             shape = tf.concat([[n], tf.shape(concentration)], axis=0)
-            uniform = tf.random.stateless_uniform(
-                shape, own, _eps(self.dtype) ** 2, 1.0, self.dtype, alg="philox"
-            )
+            least = _eps(self.dtype) ** 2
+            uniform = least + (1.0 - least) * standard_uniform(shape, own, self.dtype)
             behind = -tf.math.log1p(uniform * tf.math.expm1(-2.0 * concentration)) / concentration
         else:
             # TFP's rejection, which carries no gradient to the concentration.

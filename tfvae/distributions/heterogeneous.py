@@ -12,6 +12,7 @@ from tensorflow_probability.python.distributions.distribution import (
     AutoCompositeTensorDistribution,
 )
 
+from tfvae._random import split_seed
 from tfvae._typing import Distribution, Tensor
 from tfvae.distributions.broadcast import over_batch
 from tfvae.distributions.marginals import given_observed, marginals_of
@@ -159,7 +160,7 @@ class Heterogeneous(Composed, AutoCompositeTensorDistribution):
         return tf.constant([sum(self.sizes)], tf.int32)
 
     def _sample_n(self, n: Tensor, seed: Any = None) -> Tensor:
-        seeds = tfp.random.split_seed(seed, len(self._distributions))
+        seeds = split_seed(seed, len(self._distributions))
         seeds = tf.unstack(seeds, len(self._distributions))
         static, shape = self.batch_shape, self.batch_shape_tensor()
         parts = [over_batch(part, static, shape) for part in self._distributions]

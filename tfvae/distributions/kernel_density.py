@@ -13,6 +13,7 @@ from tensorflow_probability.python.distributions.distribution import (
     AutoCompositeTensorDistribution,
 )
 
+from tfvae._random import split_seed
 from tfvae._shapes import with_event
 from tfvae._typing import Shape, Tensor
 from tfvae.distributions.pairwise import aggregated_log_prob
@@ -172,7 +173,7 @@ class KernelDensity(AutoCompositeTensorDistribution):
         return math.prod(self._event())
 
     def _sample_n(self, n: Tensor, seed: Any = None) -> Tensor:
-        which, noise = tfp.random.split_seed(seed, n=2)
+        which, noise = split_seed(seed, 2)
         count = tf.shape(self._points)[0]
         chosen = tf.random.stateless_uniform([n], which, maxval=count, dtype=tf.int32, alg="philox")
         kernel = tfd.Normal(tf.gather(self._points, chosen), self._bandwidth)

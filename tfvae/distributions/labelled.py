@@ -13,7 +13,7 @@ from tfvae._shapes import with_event
 from tfvae._typing import Distribution, Tensor
 from tfvae.distributions.broadcast import over_batch
 from tfvae.distributions.finite import States, element_states, weighted_states
-from tfvae.distributions.statistics import Composed, centre
+from tfvae.distributions.statistics import Composed, centre, probabilities
 from tfvae.distributions.support import support_of
 
 __all__ = ["Labelled"]
@@ -126,3 +126,15 @@ class Labelled(tfd.Distribution, Composed):
 
 element_states.register(Labelled, lambda q: element_states(q.distribution))
 weighted_states.register(Labelled, lambda q: q.weighted_states())
+
+
+@probabilities.register(Labelled)
+def _(distribution: Labelled) -> Tensor | None:
+    shares = probabilities(distribution.distribution)
+    if shares is None:
+        return None
+    known = tf.one_hot(
+        tf.cast(distribution.fill_in(distribution.centre()), tf.int32), shares.shape[-1]
+    )
+    where = with_event(distribution.known, [1] * (shares.shape.rank - 1), axes=0)
+    return tf.where(where, tf.cast(known, shares.dtype), shares)

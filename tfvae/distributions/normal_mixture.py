@@ -10,6 +10,7 @@ from tensorflow_probability.python.distributions.distribution import (
     AutoCompositeTensorDistribution,
 )
 
+from tfvae._random import split_seed
 from tfvae._shapes import with_event
 from tfvae._typing import Shape, Tensor
 from tfvae.distributions.pairwise import pairwise_log_prob_exact
@@ -121,7 +122,7 @@ class NormalMixture(AutoCompositeTensorDistribution):
         return tf.ensure_shape(log_prob, static)
 
     def _sample_n(self, n: Tensor, seed: Any = None) -> Tensor:
-        which, noise = tfp.random.split_seed(seed, n=2)
+        which, noise = split_seed(seed, 2)
         chosen = tfd.Categorical(logits=self._logits).sample(n, seed=which)  # [N]
         component = tfd.Normal(tf.gather(self._loc, chosen), tf.gather(self._scale, chosen))
         return component.sample(seed=noise)

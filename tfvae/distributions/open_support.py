@@ -28,6 +28,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfvae._random import split_seed
 from tfvae._typing import Tensor
 
 __all__ = ["OpenBeta", "OpenLogNormal", "OpenRelaxedBernoulli", "OpenRelaxedOneHot", "opened"]
@@ -140,7 +141,7 @@ class OpenBeta(_Held, tfd.Beta):
 
     def _sample_n(self, n: Tensor, seed: Any = None) -> Tensor:
         shape = self._batch_shape_tensor()
-        seeds = tf.unstack(tfp.random.split_seed(seed, n=4, salt="OpenBeta"), 4)
+        seeds = split_seed(seed, 4, salt="OpenBeta")
         logs = []
         parts = (self.concentration1, seeds[:2]), (self.concentration0, seeds[2:])
         for concentration, own in parts:

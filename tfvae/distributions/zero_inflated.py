@@ -10,6 +10,7 @@ from tensorflow_probability.python.distributions.distribution import (
     AutoCompositeTensorDistribution,
 )
 
+from tfvae._random import split_seed, standard_uniform
 from tfvae._typing import Distribution, Tensor
 from tfvae.distributions.broadcast import over_batch
 from tfvae.distributions.support import Support, support_of
@@ -93,13 +94,13 @@ class ZeroInflated(AutoCompositeTensorDistribution):
         return tf.constant([], tf.int32)
 
     def _sample_n(self, n: Tensor, seed: Any = None) -> Tensor:
-        seeds = tfp.random.split_seed(seed)
+        seeds = split_seed(seed, 2)
         batch_shape: Any = self.batch_shape_tensor()
         dtype: Any = self.dtype
         shape = tf.concat([[n], batch_shape], axis=0)
         each = over_batch(self.distribution, self.batch_shape, batch_shape)
         counts = each.sample(n, seed=seeds[0])
-        uniform = tf.random.stateless_uniform(shape, seeds[1], dtype=dtype, alg="philox")
+        uniform = standard_uniform(shape, seeds[1], dtype)
         return tf.where(uniform < tf.sigmoid(self.logits), tf.zeros_like(counts), counts)
 
     def _log_prob(self, x: Tensor) -> Tensor:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from tfvae._random import fold_in
 from tfvae._typing import Distribution, Tensor
+from tfvae.distributions.hierarchy import Hierarchy
 from tfvae.distributions.statistics import known_centre, probabilities
 
 __all__ = ["ACTIVE", "Means", "Moments", "activity", "posterior_means"]
@@ -16,28 +19,65 @@ __all__ = ["ACTIVE", "Means", "Moments", "activity", "posterior_means"]
 ACTIVE = 0.01
 # Draws of each half by which the variance of means is estimated where means are not known.
 _DRAWS = 32
+# The same of levels that others depend on, of which networks are asked for means.
+_DRAWS_OF_LEVELS = 8
 
 
 def posterior_means(q_z: Distribution, seed: Tensor) -> tuple[Tensor, Tensor]:
     """Returns the means of posteriors twice, `[B, K]`, of numbered categories `[B, K, L]`.
 
     Means that are not known are estimated by draws, those of each half their own: the covariance
-    over points of two estimates is the variance of the means without the noise of the draws.
+    over points of two estimates is the variance of the means without the noise of the draws. The
+    mean of a level that depends on others is that of its means at draws of these.
     """
     batch: Any = q_z.batch_shape_tensor()
-    size = batch[0]
-    categories = probabilities(q_z)
-    if categories is not None:
-        found = tf.reshape(categories, [size, -1, categories.shape[-1]])
-        return found, found
-    known = known_centre(q_z)
+    if isinstance(q_z, Hierarchy):
+        return _means_of_levels(q_z, batch[0], seed)
+    known = _known_means(q_z, [batch[0]])
     if known is not None:
-        found = tf.reshape(known, [size, -1])
-        return found, found
-    draws = q_z.sample(2 * _DRAWS, seed=seed)
-    halves = tf.split(tf.reshape(draws, [2 * _DRAWS, size, -1]), 2)
-    one, other = (tf.reduce_mean(half, axis=0) for half in halves)
+        return known, known
+    return _of_halves(tf.reshape(q_z.sample(2 * _DRAWS, seed=seed), [2 * _DRAWS, batch[0], -1]))
+
+
+def _means_of_levels(q_z: Hierarchy, size: Tensor, seed: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the means of levels twice, one level after the other."""
+    drawn, leading = q_z.draw(2 * _DRAWS_OF_LEVELS, seed), [2 * _DRAWS_OF_LEVELS, size]
+    found = []
+    for index, name in enumerate(q_z.levels):
+        own, depends = drawn.conditionals[name]
+        if depends is None and own.batch_shape.rank:
+            found.append(posterior_means(own, fold_in(seed, index)))
+            continue
+        known = None if depends is None else _known_means(own, leading)
+        drawn_ones = tf.reshape(drawn.values[name], [*leading, -1])
+        found.append(_of_halves(drawn_ones if known is None else known))
+    one, other = (_beside(means) for means in zip(*found, strict=True))
     return one, other
+
+
+def _known_means(distribution: Distribution, leading: list[Any]) -> Tensor | None:
+    """Returns means `[*leading, K]`, of numbered categories their probabilities, if known."""
+    shares = probabilities(distribution)
+    if shares is not None:
+        return tf.reshape(shares, [*leading, -1, shares.shape[-1]])
+    mean = known_centre(distribution)
+    return None if mean is None else tf.reshape(mean, [*leading, -1])
+
+
+def _of_halves(draws: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the means of the first half of draws and of the others."""
+    one, other = (tf.reduce_mean(half, axis=0) for half in tf.split(draws, 2))
+    return one, other
+
+
+def _beside(means: Sequence[Tensor]) -> Tensor:
+    """Returns means of levels `[B, K]` in one; `[B, K, L]` where some are of categories."""
+    sizes = [mean.shape[-1] for mean in means if mean.shape.rank == 3]
+    if not sizes:
+        return tf.concat(means, axis=1)
+    most = max(sizes)
+    each = [mean if mean.shape.rank == 3 else mean[..., None] for mean in means]
+    return tf.concat([tf.pad(m, [[0, 0], [0, 0], [0, most - m.shape[-1]]]) for m in each], axis=1)
 
 
 def activity(one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -163,10 +203,12 @@ class Moments:
                 raw[2, 2] - 2 * n * raw[2, 1] - 2 * m * raw[1, 2]
                 + n**2 * raw[2, 0] + m**2 * raw[0, 2] + 4 * m * n * raw[1, 1] - 3 * m**2 * n**2
             )  # fmt: skip
-            if found.ndim == 2:
+            error = self._error(square - found**2)
+            if found.ndim == 2:  # What is no category has one number, and an error.
+                alone = np.count_nonzero(found, axis=-1) <= 1
+                error = np.where(alone, error.sum(axis=-1), np.nan)
                 found = found.sum(axis=-1)
-                return Means(found, np.full(found.shape, np.nan))
-            return Means(found, self._error(square - found**2))
+            return Means(found, error)
 
     def _error(self, variance: np.ndarray) -> np.ndarray:
         """Returns the standard error of a mean of values of that variance over the points."""

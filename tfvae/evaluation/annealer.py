@@ -167,6 +167,7 @@ def _program(
         crew = Chains(tf.range(block), points, fold_in(seed, 1))
         lower, accepted = _weighed(there, crew, num_chains, path)
         found = {"log_p_x": lower.log_p_x, "standard_error": lower.standard_error, "ess": lower.ess}
+        found["is_known"] = tf.zeros_like(points, tf.bool)
         if ends is None:
             return {**found, "acceptance": accepted}
         upper, also = _weighed(back, crew._replace(seed=fold_in(seed, 2)), num_chains, path)
@@ -180,6 +181,7 @@ def _known(exact: Tensor, num_chains: Tensor, *, both_ways: bool) -> dict[str, T
     found = {
         "log_p_x": exact,
         "standard_error": tf.zeros_like(exact),
+        "is_known": tf.ones_like(exact, tf.bool),
         "ess": tf.fill(tf.shape(exact), tf.cast(num_chains, exact.dtype)),
         "acceptance": tf.fill(tf.shape(exact), tf.constant(math.nan, exact.dtype)),
     }

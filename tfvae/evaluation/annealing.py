@@ -48,6 +48,8 @@ class AnnealedLogLikelihood(OfDraws):
         num_dimensions: Entries of one example that were observed, D, as a mean over the points.
         log_unit: Logarithm of the volume of a unit of the data as it was measured, nats, as a mean
             over the points: what `bits_per_dimension` has beside log p(x).
+        is_known: Whether log p(x) is a sum over all states, or has a closed form: nothing of it is
+            an estimate.
     """
 
     per_point_standard_error: np.ndarray
@@ -57,6 +59,7 @@ class AnnealedLogLikelihood(OfDraws):
     num_chains: int
     num_dimensions: float
     log_unit: float = 0.0
+    is_known: bool = False
 
     _DRAWS: ClassVar[str] = "chains"
     _FEW: ClassVar[float] = 3.0

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tfvae._random import fold_in, standard_normal
+from tfvae._random import fold_in, standard_normal, standard_uniform
 from tfvae._shapes import with_event
 from tfvae._typing import Tensor
 from tfvae.evaluation.paths import Path
@@ -229,7 +229,7 @@ class _Move(NamedTuple):
 
         def uniform(seed: Tensor) -> Tensor:
             shape = [self.path.num_points, 2]
-            return tf.random.stateless_uniform(shape, seed, dtype=dtype, alg="philox")
+            return standard_uniform(shape, seed, dtype)
 
         found = self.chains.draws(uniform, 2 * self.which + 1, dtype)
         return tf.ensure_shape(found, [*self.chains.numbers.shape, *self.chains.points.shape, 2])

@@ -148,12 +148,15 @@ class OfDraws(Estimate):
         ess: Effective number of draws `[N]`.
         num_dimensions: Entries of one example that were observed, D, as a mean over the points.
         log_unit: Logarithm of the volume of a unit of the data as it was measured, nats.
+        is_known: Whether log p(x) is a sum over all states, or has a closed form: nothing of it is
+            an estimate.
     """
 
     per_point_standard_error: np.ndarray
     ess: np.ndarray
     num_dimensions: float
     log_unit: float
+    is_known: bool
 
     _DRAWS: ClassVar[str] = "draws"
     _FEW: ClassVar[float] = 10.0
@@ -165,6 +168,17 @@ class OfDraws(Estimate):
         return float(np.sqrt(np.sum(errors**2)) / len(errors))
 
     @property
+    def likely_bias(self) -> float:
+        """By how much the mean is too low for the noise of the draws alone, nats, if not by more.
+
+        The logarithm of a mean weight with relative standard error r lies r**2 / 2 below that of
+        what it estimates, to second order. More points make no less of it. Draws that miss what
+        weighs most make it more, and do not tell.
+        """
+        relative = 1.0 - np.exp(-np.float64(self.per_point_standard_error))
+        return float(np.mean(0.5 * np.square(relative)))
+
+    @property
     def bits_per_dimension(self) -> float:
         """-(mean + log_unit) / (D log 2): of p(levels) = unit**D p(x), x = unit * levels."""
         if not self.num_dimensions:
@@ -173,10 +187,7 @@ class OfDraws(Estimate):
 
     @property
     def message(self) -> str | None:
-        """What is to be said of the estimate where it cannot be trusted, and what to do; or None.
-
-        Points whose log p(x) is known count as sure.
-        """
+        """What is to be said of an estimate that cannot be trusted, and what to do; or None."""
         lost = np.flatnonzero(~np.isfinite(self.per_point))
         if len(lost):
             return (
@@ -201,10 +212,13 @@ class OfDraws(Estimate):
         return bool(self._biases()) or not np.all(np.isfinite(self.per_point))
 
     def _biases(self) -> list[str]:
-        drawn = self.per_point_standard_error != 0.0
-        ess = float(np.median(np.where(drawn, self.ess, np.inf)))
+        ess = math.inf if self.is_known else float(np.median(self.ess))
         few = f"half of the points rest on {ess:.1f} effective {self._DRAWS} or fewer"
-        return [*([few] if ess < self._FEW else []), *self._doubts()]
+        found = [*([few] if ess < self._FEW else []), *self._doubts()]
+        if not found and self.likely_bias > self.standard_error:
+            error = f"more than its error of {self.standard_error:.2g}"
+            found = [f"their mean by {self.likely_bias:.2g} nats at least, {error}"]
+        return found
 
     def to_dict(self) -> dict[str, float]:
         """Returns the summary as plain numbers."""
@@ -222,13 +236,12 @@ class OfDraws(Estimate):
         unit = ""
         if self.log_unit:
             unit = f"of units of {math.exp(self.log_unit / self.num_dimensions):.4g}"
-        is_known = np.all(self.per_point_standard_error == 0.0)
         title = f"Log-likelihood of {counted(len(self.ess), 'point')}, exact"
         rows = [
             ["log p(x)", f"{self.mean:.3f}", f"{self.standard_error:.3f}", "nats per point"],
             ["bits per dimension", f"{self.bits_per_dimension:.4f}", "", unit],
         ]
-        if not is_known:
+        if not self.is_known:
             title = self._title()
             of_draws = f"{self.monte_carlo_error:.3f}", f"of it from the {self._DRAWS} alone"
             rows.insert(1, ["", "", *of_draws])
@@ -250,6 +263,7 @@ class OfDraws(Estimate):
             "ess": values["ess"],
             "num_dimensions": float(np.mean(values["num_observed"])),
             "log_unit": float(np.mean(values["log_unit"])),
+            "is_known": bool(np.all(values["is_known"])),
         }
 
     def _doubts(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
@@ -62,7 +63,8 @@ class Decomposition(Shown):
         cross_entropy: CE[q(z) || p(z)] = -E log p(z).
         residuals: Identity → `Estimate` of left side minus right side.
         information_ceiling: The most that `mutual_information` can be, nats: log N, or the mean
-            over the points of log N_c, of the number of points that have the same c.
+            over the points of log N_c, of the number of points that have the same c: NaN where
+            no points were compared.
         num_samples: Draws per point behind all entries but the evidence.
         evidence_samples: Draws per point behind the evidence.
         level_rates: Of a model of several latents, the addends of `rate`, by the names that
@@ -135,7 +137,9 @@ class Decomposition(Shown):
             "elbo": "= -(distortion + rate)",
             "distortion": "-E log p(x|z)",
             "rate": "KL(q(z|x) || p(z))" if compared else f"at least I[x;z{given}]",
-            "mutual_information": f"at most {ceiling} = {self.information_ceiling:.3f}",
+            "mutual_information": f"at most {ceiling} = {self.information_ceiling:.3f}"
+            if math.isfinite(self.information_ceiling)
+            else f"at most {ceiling}",
             "marginal_kl": f"KL(q(z{given}) || p(z{given}))",
             "total_correlation": "KL(q(z) || prod q(z_k))",
             "dimension_wise_kl": "sum KL(q(z_k) || p(z_k))",
@@ -274,7 +278,9 @@ def balanced(
         **settings: Of the ledger.
     """
     num_points = len(points["elbo"])
-    ceiling = float(np.log(num_points) if of_all is None else of_all.ceiling)
+    # Of how many points have the same condition nothing is known where none were compared.
+    unknown = math.nan if settings["conditions"] else math.log(num_points)
+    ceiling = unknown if of_all is None else float(of_all.ceiling)
     compared: dict[str, np.ndarray] = {}
     if settings["conditions"] and ceiling == 0.0:
         of_all = None  # No two points can be compared.

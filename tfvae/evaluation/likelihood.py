@@ -42,7 +42,7 @@ class LogLikelihood(OfDraws):
 
     There is a `message` where the median effective sample size is below 10, or more than a tenth of
     the points have a `k_hat` above `largest_k`; and, of the errors alone, where more than half have
-    one above 0.5.
+    one above 0.5, or `share_of_one_state` is more than a tenth.
 
     Attributes:
         per_point: log p(x) `[N]`, nats.
@@ -50,14 +50,14 @@ class LogLikelihood(OfDraws):
         standard_error: Of the mean, nats, over the choice of the points and of the draws.
         per_point_standard_error: `[N]`, nats: of each estimate, over its draws alone. NaN with one
             draw, which says nothing of it; large, up to infinity, where one of several carries the
-            estimate. Zero only where log p(x) is known.
+            estimate. Zero where log p(x) is known, or all weights are equal.
         ess: Effective sample size `[N]`, between 1 and `num_samples`. A value near 1 says that
             one draw carries the estimate, which is then likely too low.
         k_hat: Shape of the tail of the weights `[N]`, see `tfvae.evaluation.pareto.pareto_k`. Above
             0.5 their variance is infinite, and what the standard error says too little; above
             `largest_k` so is the estimate, likely. It sees what `ess` cannot: a posterior too
             narrow for draws to reach where p(x, z) lies. NaN where there are too few draws to tell;
-            minus infinity where log p(x) is known.
+            minus infinity where the largest are equal, or log p(x) is known.
         curve: The same bound from fewer draws: those of the first blocks that are scored at once,
             1, 2, 4, ... of them, 5,000 draws shared by the points of a batch, and all S.
         num_samples: Draws per point.
@@ -65,6 +65,11 @@ class LogLikelihood(OfDraws):
             but those that are NaN.
         log_unit: Logarithm of the volume of a unit of the data as it was measured, nats, as a mean
             over the points: what `bits_per_dimension` has beside log p(x).
+        is_known: Whether log p(x) is a sum over all states, or has a closed form: nothing of it is
+            an estimate.
+        share_of_one_state: Share of the points whose posterior is over finitely many states, and
+            all of whose weights are equal, as those of one state drawn again and again: they say
+            nothing of the others.
     """
 
     per_point_standard_error: np.ndarray
@@ -74,6 +79,8 @@ class LogLikelihood(OfDraws):
     num_samples: int
     num_dimensions: float
     log_unit: float = 0.0
+    is_known: bool = False
+    share_of_one_state: float = 0.0
 
     @classmethod
     def of(cls, values: Mapping[str, np.ndarray], num_samples: int) -> LogLikelihood:
@@ -89,6 +96,7 @@ class LogLikelihood(OfDraws):
             k_hat=values["k_hat"],
             curve=Curve.of([curve]),
             num_samples=num_samples,
+            share_of_one_state=float(np.mean(values["of_one_state"])),
         )
 
     @property
@@ -123,6 +131,9 @@ class LogLikelihood(OfDraws):
         return [f"{share} have weights with a k-hat above {self.largest_k:.2g}"]
 
     def _unsure(self) -> list[str]:
+        if self.share_of_one_state > _MANY_POINTS:
+            share = f"{self.share_of_one_state:.0%} of the points"
+            return [f"all draws of {share} have one weight, as those of a single state"]
         if not self.share_without_variance > _HALF:
             return []
         share = f"{self.share_without_variance:.0%} of the points"
@@ -144,6 +155,7 @@ class LogLikelihood(OfDraws):
             "median_k_hat": self.median_k_hat,
             "share_of_large_k_hat": self.share_of_large_k_hat,
             "share_without_variance": self.share_without_variance,
+            "share_of_one_state": self.share_of_one_state,
             "largest_k": self.largest_k,
             "num_samples": self.num_samples,
         }

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfvae._typing import Distribution, Tensor
+from tfvae.distributions.reparameterised import sample
 from tfvae.evaluation.proposals import Proposal
 from tfvae.models import LatentVariableModel
 
@@ -117,8 +118,9 @@ def path_of(
     num_points = tf.shape(batch["x"])[0]
 
     def draw(seed: Tensor) -> Tensor:
-        rows = [] if whole.batch_shape.rank else [num_points]
-        return whole.sample(rows, seed=seed)
+        return (
+            sample(whole, 1, seed)[0] if whole.batch_shape.rank else sample(whole, num_points, seed)
+        )
 
     if points is not None:
         batch, own = ({n: tf.gather(v, points) for n, v in p.items()} for p in (batch, own))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -85,7 +86,8 @@ class Record:
         if not self.travels:
             return
         self._settings = {
-            "model": f"{type(model).__name__}, weights {_digest_of(model.weights)}",
+            "model": f"{type(model).__name__}, weights {_digest_of(model.weights)}, "
+            f"configuration {_digest_of_config(model)}",
             **{name: f"{value}{_held_by(value)}" for name, value in settings.items()},
             "version": __version__,
         }
@@ -251,6 +253,35 @@ def _held_by(value: Any) -> str:
         fields = (getattr(value, each.name) for each in dataclasses.fields(value) if each.compare)
         return "".join(map(_held_by, fields))
     return "".join(map(_held_by, value)) if isinstance(value, tuple) else ""
+
+
+def _digest_of_config(model: Any) -> str:
+    """Returns a fingerprint of what a model is made with, but for names of layers.
+
+    Those that Keras gives count how many layers a process has made before. Of parts of the user's
+    own that do not say what they are made with there is none.
+    """
+    try:
+        config = model.get_config()
+    except Exception:  # whatever a part of the user's own raises
+        return "unknown"
+    numbers: dict[str, int] = {}
+
+    def plain(value: Any, key: str = "") -> Any:
+        if isinstance(value, Mapping):
+            left = {k: v for k, v in value.items() if k not in ("module", "registered_name")}
+            return {str(k): plain(v, str(k)) for k, v in left.items()}
+        if isinstance(value, (list, tuple)):
+            return [plain(each) for each in value]
+        if isinstance(value, str):
+            is_name = key == "name" or value in numbers
+            return numbers.setdefault(value, len(numbers)) if is_name else value
+        if value is None or isinstance(value, (bool, int, float)):
+            return value
+        return np.asarray(value).tolist() if hasattr(value, "__array__") else type(value).__name__
+
+    text = json.dumps(plain(config), sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _digest_of(weights: Iterable[Any]) -> str:

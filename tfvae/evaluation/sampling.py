@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from tfvae._typing import Tensor
 from tfvae.data.chunks import filled
+from tfvae.distributions.finite import num_states
 from tfvae.evaluation.blocks import Blocks, bytes_per_draw, check_memory, specs_of_point
 from tfvae.evaluation.pareto import pareto_k
 from tfvae.evaluation.proposals import Proposal
@@ -35,6 +36,14 @@ _NUM_LARGEST = 256
 _SECONDS = 0.5
 
 Batch = dict[str, Tensor]
+
+
+class _Needs(NamedTuple):
+    """What is known of a draw: its bytes, the type of its weight, and whether it is a state."""
+
+    bytes: int
+    dtype: Any
+    draws_states: bool
 
 
 class Sampler:
@@ -61,7 +70,7 @@ class Sampler:
         self._passes = None if num_points is None else num_points * num_samples
         self._model, self._proposal, self.num_samples = model, proposal, num_samples
         self._memory_gib = memory_gib
-        self._blocks_at_once = 8
+        self._blocks_at_once, self._draws_states = 8, False
 
     def pieces(
         self, batch: Mapping[str, Tensor], count: int, own: Mapping[str, np.ndarray]
@@ -106,7 +115,7 @@ class Sampler:
         model, proposal = self._model, self._proposal
         make = functools.partial(_advancer, model, proposal, block)
         advance = model.functions(("evidence", block, proposal), make, self._passes)
-        start = sums or no_draws(len(batch["x"]), self._needs(batch, own)[1], _NUM_LARGEST)
+        start = sums or no_draws(len(batch["x"]), self._needs(batch, own).dtype, _NUM_LARGEST)
         count, num_blocks = tf.constant(self.num_samples), -(-self.num_samples // block)
 
         def with_blocks(until: int, sums: Sums) -> Evidence | Sums:
@@ -148,14 +157,16 @@ class Sampler:
     def judged(self, evidence: Evidence, block: int, count: int) -> dict[str, np.ndarray]:
         """Returns what is said of the first points of a piece, `[count]` each, by name.
 
-        That is all of `Evidence`, `k_hat`, and as `curve s` the log mean weight of the first s
-        draws.
+        That is all of `Evidence`, `k_hat`, whether all draws are likely of one state, and as
+        `curve s` the log mean weight of the first s draws.
         """
+        is_known = bool(evidence.is_known)
         names = ("log_p_x", "standard_error", "ess", "elbo")
         found = {name: getattr(evidence, name).numpy()[:count] for name in names}
         course: Any = evidence.course
         k_hat = pareto_k(course.largest.numpy()[:count], self.num_samples)
-        found["k_hat"] = np.where(found["standard_error"] == 0.0, -np.inf, k_hat)
+        found |= {"k_hat": np.where(is_known, -np.inf, k_hat), "is_known": np.full(count, is_known)}
+        found["of_one_state"] = self._draws_states & (found["standard_error"] == 0.0)
         for index, values in enumerate(course.early.numpy()):
             if block << index < self.num_samples:
                 # A view would keep all of the course, of which most is of no meaning.
@@ -170,24 +181,27 @@ class Sampler:
             self._blocks_at_once = max(1, self._blocks_at_once // 2)
 
     def _blocks(self, batch: Mapping[str, Any], own: Mapping[str, Any]) -> Blocks:
-        return Blocks.within(self._memory_gib, self._needs(batch, own)[0], len(batch["x"]))
+        needs = self._needs(batch, own)
+        self._draws_states = needs.draws_states
+        return Blocks.within(self._memory_gib, needs.bytes, len(batch["x"]))
 
-    def _needs(self, batch: Mapping[str, Any], own: Mapping[str, Any]) -> tuple[int, Any]:
-        """Returns the bytes that a draw of a point takes, and the type of its weight."""
-        model, proposal = self._model, self._proposal
+    def _needs(self, batch: Mapping[str, Any], own: Mapping[str, Any]) -> _Needs:
+        """Returns what is known of a draw before any is made."""
+        model, proposal, of_states = self._model, self._proposal, []
 
         def score(num_samples: int, batch: Batch, own: Batch) -> Tensor:
             exact = model.exact_log_p_x(**batch)
             if exact is not None:
                 return exact
             q, seed = proposal.distribution(model, batch, own), tf.constant([0, 0])
+            of_states.append(num_states(q) is not None)
             terms = model.terms(num_samples=num_samples, seed=seed, posterior=q, **batch)
             return terms.log_w
 
-        def find() -> tuple[int, Any]:
+        def find() -> _Needs:
             given = {"batch": specs_of_point(batch), "own": specs_of_point(own)}
             each, scores = bytes_per_draw(score, **given)
-            return each, scores.dtype
+            return _Needs(each, scores.dtype, any(of_states))
 
         return model.functions.known(("bytes per draw", proposal), find)
 

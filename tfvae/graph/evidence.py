@@ -56,6 +56,7 @@ class Evidence(NamedTuple):
         ess: Effective sample size `[B]`, from 1 to the number of draws.
         elbo: Mean over the draws of log p(x, z) - log q(z|x) `[B]`, nats.
         course: How it came about, where that was asked for.
+        is_known: Whether nothing was estimated.
     """
 
     log_p_x: Tensor
@@ -63,6 +64,7 @@ class Evidence(NamedTuple):
     ess: Tensor
     elbo: Tensor
     course: Course | None = None
+    is_known: bool = False
 
 
 class Sums(NamedTuple):
@@ -235,7 +237,7 @@ def known_evidence(
     if num_largest is not None:
         early = tf.repeat(exact[None], _NUM_EARLY, axis=0)
         course = Course(tf.repeat(exact[:, None], num_largest, axis=1), early)
-    return Evidence(exact, tf.zeros_like(exact), ess, elbo, course)
+    return Evidence(exact, tf.zeros_like(exact), ess, elbo, course, is_known=True)
 
 
 def weights(terms: Any, block: int | Tensor) -> tuple[Tensor, Tensor]:

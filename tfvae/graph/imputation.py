@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfvae._random import fold_in
+from tfvae._random import fold_in, standard_uniform
 from tfvae._shapes import with_event
 from tfvae._typing import Distribution, Tensor
 from tfvae.distributions.heterogeneous import Heterogeneous
@@ -150,7 +150,7 @@ def _chosen(before: Tensor, z: Tensor, w: Tensor, total: Tensor, seed: Tensor) -
     """
     within = tf.transpose(tf.cumsum(w))  # [B, S]
     shape = tf.stack([2, tf.shape(w)[1], before.shape[1]])
-    uniform = tf.random.stateless_uniform(shape, seed, dtype=w.dtype, alg="philox")
+    uniform = standard_uniform(shape, seed, w.dtype)
     where = tf.searchsorted(within, uniform[0] * within[:, -1:], side="right")  # [B, M]
     # Where rounding leads beyond all weights: the last draw that has one.
     where = tf.minimum(where, tf.searchsorted(within, within[:, -1:], side="left"))

@@ -9,6 +9,7 @@ import numpy as np
 
 from tfvae._typing import Seed
 from tfvae.evaluation import log_likelihood
+from tfvae.evaluation.streaming import Stream
 from tfvae.models import LatentVariableModel
 
 __all__ = ["Roc", "anomaly_roc", "likelihood_ratio"]
@@ -143,13 +144,15 @@ def likelihood_ratio(
         verbose: Shows a progress bar where it takes more than two seconds.
 
     Raises:
-        ValueError: The data is not what one of the models is for.
+        ValueError: The data is not what one of the models is for, or is a stream of other batches
+            each time it is read, such as a shuffled one.
 
     Example:
         >>> from tfvae.demo import vae, x
         >>> tfvae.latents.likelihood_ratio(vae, vae, x).tolist() == [0.0] * len(x)
         True
     """
+    Stream(model, data, 100).check_order("since scores of two models are compared row by row")
     of_both = (
         log_likelihood(each, data, num_samples, seed=seed, verbose=verbose).per_point
         for each in (model, background)

@@ -72,10 +72,15 @@ class Calibration:
 
     def _how(self, k: int) -> str:
         shares = self.shares[:, k]
-        error = np.sqrt(1.0 / 12.0 / len(shares))
-        if abs(shares.mean() - 0.5) > 4.0 * error:
+        error = self._spread / np.sqrt(len(shares))
+        if self.num_draws == 1 or abs(shares.mean() - 0.5) > 4.0 * error:
             return "too high" if shares.mean() < 0.5 else "too low"
-        return "too narrow" if np.mean((shares - 0.5) ** 2) > 1.0 / 12.0 else "too wide"
+        return "too narrow" if np.mean((shares - 0.5) ** 2) > self._spread**2 else "too wide"
+
+    @property
+    def _spread(self) -> float:
+        """Standard deviation of `shares` of ranks that are all equally likely."""
+        return float(np.sqrt((1.0 - (self.num_draws + 1.0) ** -2) / 12.0))
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the p-values by dimension, and the numbers behind them."""
@@ -115,7 +120,7 @@ class Calibration:
     def __str__(self) -> str:
         shares = self.shares
         rows = [
-            [name, f"{p:.2g}", f"{s.mean():.3f}", f"{np.sqrt(12.0) * s.std():.3f}"]
+            [name, f"{p:.2g}", f"{s.mean():.3f}", f"{s.std() / self._spread:.3f}"]
             for name, p, s in zip(self.names, self.p_values, shares.T, strict=True)
         ]
         title = f"Ranks of true latents among {self.num_draws} draws, {len(shares)} points"

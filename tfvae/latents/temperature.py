@@ -140,9 +140,16 @@ def _(distribution: Distribution, temperature: float) -> Distribution:
 
 @tempered.register(tfd.MultivariateNormalDiag)
 @tempered.register(tfd.MultivariateNormalTriL)
-@tempered.register(tfd.MultivariateNormalLinearOperator)
 def _(distribution: Distribution, temperature: float) -> Distribution:
     factor = temperature * distribution.scale.to_dense()
+    return tfd.MultivariateNormalTriL(distribution.mean(), factor)
+
+
+@tempered.register(tfd.MultivariateNormalLinearOperator)
+def _(distribution: Distribution, temperature: float) -> Distribution:
+    # Of a scale R^T Q^T, Q orthogonal, the covariance is R^T R.
+    _, upper = tf.linalg.qr(tf.linalg.matrix_transpose(distribution.scale.to_dense()))
+    factor = temperature * tf.linalg.matrix_transpose(upper)
     return tfd.MultivariateNormalTriL(distribution.mean(), factor)
 
 

@@ -244,7 +244,7 @@ def _rates(pages: Pages) -> Section:
 
 def _curve(pages: Pages) -> Section:
     title, likelihood = "Evidence against draws", pages.found.likelihood
-    if np.all(likelihood.per_point_standard_error == 0.0):
+    if likelihood.is_known:
         text = "log p(x) is known exactly for this model, whatever the number of draws."
         return Section("curve", title, left_out=text)
     lead = (

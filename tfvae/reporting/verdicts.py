@@ -80,7 +80,7 @@ def _of_evidence(found: Findings) -> Iterator[Verdict]:
         text, _, remedy = likelihood.message.partition(" Take ")
         kind = "bad" if likelihood.likely_too_low else "note"
         yield Verdict(kind, text, f"take {remedy}" if remedy else "")
-    elif np.all(likelihood.per_point_standard_error == 0.0):
+    elif likelihood.is_known:
         yield Verdict("good", "log p(x) is known: nothing had to be drawn for it.")
     else:
         k_hat = likelihood.share_of_large_k_hat
