@@ -16,7 +16,7 @@ from tfvae.distributions.gaussian import as_diagonal_normal
 from tfvae.distributions.kl import closed_form_kl
 from tfvae.distributions.pairwise import aggregated_log_prob, pairwise_log_prob_fast
 
-__all__ = ["Draws", "Observed", "Reach", "Terms"]
+__all__ = ["Draws", "Observed", "Reach", "Terms", "mean_over_points"]
 
 tfd = tfp.distributions
 
@@ -105,6 +105,7 @@ class Terms(NamedTuple):
             to `log_q_z`.
         observed: The observed nodes, by name.
         reach: Of each of several latent nodes, by name, which scores may change with its draw.
+        sample_weight: How much each point counts `[B]`; None where all count alike.
     """
 
     log_p_x: Tensor
@@ -123,6 +124,11 @@ class Terms(NamedTuple):
     log_q: Mapping[str, Tensor] | None = None
     observed: Mapping[str, Observed] | None = None
     reach: Mapping[str, Reach] | None = None
+    sample_weight: Tensor | None = None
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Returns the mean over the points of values `[B, ...]`, by their sample weights."""
+        return mean_over_points(values, self.sample_weight)
 
     def expect(self, values: Tensor) -> Tensor:
         """Returns E_q of values `[S, B]`, `[B]`: a mean over draws, or the sum over all states."""
@@ -284,3 +290,24 @@ class Terms(NamedTuple):
         part = self._replace(log_weights=weights).expect(information)
         values = tf.gather(part, tf.range(size) * count // size)
         return tf.ensure_shape(values, self.z.shape[1:2])
+
+
+def mean_over_points(values: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+    """Returns the mean of values `[B, ...]`, sum_i w_i v_i / sum_i w_i, zero without any weight.
+
+    Args:
+        values: Of each point.
+        sample_weight: w `[B]`, or of one more axis of one; None for all alike.
+
+    Example:
+        >>> from tfvae.terms import mean_over_points
+        >>> float(mean_over_points(tf.constant([1.0, 4.0]), tf.constant([2.0, 1.0])))
+        2.0
+    """
+    if sample_weight is None:
+        return tf.reduce_mean(values, axis=0)
+    weights = tf.cast(tf.reshape(sample_weight, [-1]), values.dtype)
+    each = tf.math.multiply_no_nan(
+        values, with_event(weights, [1] * (values.shape.rank - 1), axes=0)
+    )
+    return tf.math.divide_no_nan(tf.reduce_sum(each, axis=0), tf.reduce_sum(weights))

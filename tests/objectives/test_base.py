@@ -11,6 +11,7 @@ import tfvae
 from tests import analytic
 from tests.conftest import binary_data, mlp_vae
 from tests.objectives.test_elbo import make_terms
+from tfvae import objectives
 from tfvae._random import fold_in, stateless_seed
 from tfvae.objectives import (
     DIPVAE,
@@ -184,3 +185,36 @@ def test_what_may_be_a_bound_or_not_is_said_to_be_none():
         assert objective.is_bound is False
     for objective in (BetaTC(4.0), Best(), 0.5 * ELBO() + 0.5 * Best()):
         assert objective.is_bound is None
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda between: objectives.TargetRate(0.3),
+        lambda between: objectives.TargetDistortion(4.0),
+        lambda between: objectives.Capacity(sum(between), 10.0),
+        lambda between: objectives.FreeBits(between[0]),
+        lambda between: objectives.DIPVAE(),
+        lambda between: objectives.DIPVAE(aggregated=True),
+        lambda between: objectives.ELBO() + 2.0 * objectives.TargetRate(0.3),
+    ],
+)
+def test_what_weighs_nothing_has_no_part_in_means_over_points(make):
+    vae, x = mlp_vae(), binary_data(12)
+    few, all_ = (vae.terms(rows, seed=[0, 1]) for rows in (x[:5], x))
+    moments = [(q.mean().numpy(), q.variance().numpy()) for q in (few.q_z, all_.q_z)]
+    rates = [np.mean(0.5 * (m**2 + v - 1.0 - np.log(v)), axis=0) for m, v in moments]
+    objective = make([float(rate) for rate in np.mean(rates, axis=0)])
+    weighed = all_._replace(sample_weight=tf.constant([2.0] * 5 + [0.0] * 7))
+    found, states = [], []
+    for terms in (few, weighed, all_):
+        state = objectives.base.initial_state_of(objective)
+        state = {name: tf.constant(value) for name, value in state.items()}
+        found.append(objectives.base.call_objective(objective, terms, 0, state)[:5])
+        bound = terms.mean(found[-1]) if terms is few else tf.constant(0.0)
+        states.append(objectives.base.next_state_of(objective, state, terms, 0, bound))
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-5, atol=1e-5)
+    for name, value in states[0].items():
+        np.testing.assert_allclose(states[1][name], value, rtol=1e-5)
+    differ = np.any(np.abs(found[2] - found[0]) > 1e-6)
+    assert differ or any(states[2][name] != value for name, value in states[0].items())

@@ -165,8 +165,12 @@ def test_the_number_of_points_comes_from_the_data_of_fit(tmp_path):
     asking.save(tmp_path / "beta.keras")
     loaded = keras.models.load_model(tmp_path / "beta.keras")
     assert loaded.objective == BetaTC(4.0)  # other data may have another number
+    for number in (8, 20, 8):  # of an evaluation that no training comes before, its own
+        loaded.evaluate(x[:number], verbose=0)
+        assert loaded.objective.dataset_size == number
+    loaded.fit(x, verbose=0)
     loaded.evaluate(x[:8], verbose=0)
-    assert loaded.objective.dataset_size == 8
+    assert loaded.objective.dataset_size == 20
 
 
 def test_config_round_trip():

@@ -277,20 +277,21 @@ def _none_recent(sums: Sums, block: int) -> Tensor | tuple[()]:
 
 def _noted(sums: Sums, recent: Any, log_w: Tensor) -> tuple[Sums, Any]:
     """Returns sums with a block in them, whose log weights `[S, B]` are noted among the recent."""
-    if not sums.course:
+    course = sums.course
+    if not isinstance(course, Course):
         return sums, recent
     place = (sums.blocks - 1) % recent.shape[0]
     own = tf.equal(tf.range(recent.shape[0]), place)[:, None, None]
     noted = tf.ensure_shape(tf.where(own, log_w, recent), recent.shape)
 
     def emptied() -> tuple[Tensor, Tensor]:
-        return _with_largest(sums, noted).course.largest, tf.fill(tf.shape(noted), none)
+        return _merged(course.largest, noted), tf.fill(tf.shape(noted), none)
 
     none = tf.constant(-math.inf, noted.dtype)
     largest, noted = tf.cond(
-        tf.equal(place, recent.shape[0] - 1), emptied, lambda: (sums.course.largest, noted)
+        tf.equal(place, recent.shape[0] - 1), emptied, lambda: (course.largest, noted)
     )
-    course = sums.course._replace(largest=largest)
+    course = course._replace(largest=largest)
     return sums._replace(course=course), tf.ensure_shape(noted, recent.shape)
 
 
@@ -298,10 +299,15 @@ def _with_largest(sums: Sums, recent: Any) -> Sums:
     """Returns sums with the recent log weights `[M, S, B]` among the largest of their course."""
     if not sums.course:
         return sums
-    known = sums.course.largest
+    largest = _merged(sums.course.largest, recent)
+    return sums._replace(course=sums.course._replace(largest=largest))
+
+
+def _merged(known: Tensor, recent: Tensor) -> Tensor:
+    """Returns the largest of known ones `[B, L]` and recent ones `[M, S, B]`, as many as known."""
     flat = tf.reshape(recent, [-1, tf.shape(known)[0]])
     largest = tf.math.top_k(tf.concat([known, tf.transpose(flat)], axis=1), known.shape[1]).values
-    return sums._replace(course=sums.course._replace(largest=tf.ensure_shape(largest, known.shape)))
+    return tf.ensure_shape(largest, known.shape)
 
 
 def _summary(

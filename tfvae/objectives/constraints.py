@@ -52,7 +52,7 @@ class _Target(Expectation):
 
     def next_state(self, state: Any, terms: Terms, step: int | Tensor) -> dict[str, Tensor]:
         """Returns the multiplier and the smoothed excess after a step."""
-        held = tf.cast(tf.reduce_mean(self._free_and_held(terms)[1]), tf.float32)
+        held = tf.cast(terms.mean(self._free_and_held(terms)[1]), tf.float32)
         excess = held - value_at(self.target, step)
         excess = self.smoothing * state["excess"] + (1.0 - self.smoothing) * excess
         growth = tf.exp(self.speed * tf.clip_by_value(excess, -1.0, 1.0))

@@ -26,7 +26,7 @@ class DIPVAE(Expectation):
         C = Cov_x[E[z|x]]                       DIP-VAE I
         C = Cov_x[E[z|x]] + E_x[Cov[z|x]]       DIP-VAE II, the covariance of q(z)
 
-    Covariance over x is that of the batch, divided by its size.
+    Covariance over x is that of the batch, divided by its size; points count by sample weights.
 
     Args:
         off_diagonal: Weight of the covariances, >= 0.
@@ -72,34 +72,40 @@ class DIPVAE(Expectation):
 
     def check_family(self, q_z: Distribution) -> None:
         """Checks that mean and covariance are known."""
-        self._covariance(q_z)
+        self._moments(q_z)
 
     def __call__(self, terms: Terms, step: int | Tensor = 0) -> Tensor:
         del step
-        covariance = self._covariance(terms.q_z)
+        covariance = self._covariance(terms)
         variances = tf.linalg.diag_part(covariance)
         squares = tf.reduce_sum(tf.square(covariance)) - tf.reduce_sum(tf.square(variances))
         units = tf.reduce_sum(tf.square(variances - 1.0))
         elbo = -terms.distortion - checked_rate(terms, self.gradient)
         return elbo - (self.off_diagonal * squares + self.diagonal * units)
 
-    def _covariance(self, q_z: Distribution) -> Tensor:
+    def _covariance(self, terms: Terms) -> Tensor:
+        mean, within = self._moments(terms.q_z)
+        centred = mean - terms.mean(mean)
+        shares = terms.mean(tf.eye(tf.shape(mean)[0], dtype=mean.dtype))
+        of_means = tf.matmul(centred, shares[:, None] * centred, transpose_a=True)
+        return of_means if within is None else of_means + terms.mean(within)
+
+    def _moments(self, q_z: Distribution) -> tuple[Tensor, Tensor | None]:
+        """Returns means `[B, K]` and, where they are asked for, covariances `[B, K, K]`."""
         mean = statistic(q_z, "mean")
-        within = _covariance_within(q_z) if self.aggregated else 0.0
-        if mean is None or within is None or len(q_z.event_shape) != 1:
+        within = _covariances(q_z) if self.aggregated else None
+        lacking = mean is None or (self.aggregated and within is None)
+        if lacking or len(q_z.event_shape) != 1:
             raise ValueError(
                 "DIP-VAE takes posteriors over vectors with mean and covariance in closed form. "
                 f"Received: {type(q_z).__name__} with event_shape={q_z.event_shape}"
             )
-        centred = mean - tf.reduce_mean(mean, axis=0)
-        count = tf.cast(tf.shape(mean)[0], mean.dtype)
-        return tf.matmul(centred, centred, transpose_a=True) / count + within
+        return mean, within
 
 
-def _covariance_within(q_z: Distribution) -> Tensor | None:
-    """Returns the mean over the batch of the posteriors' covariances `[K, K]`."""
-    if as_factors(q_z) is not None:
-        variance = statistic(q_z, "variance")
-        return None if variance is None else tf.linalg.diag(tf.reduce_mean(variance, axis=0))
-    covariance = statistic(q_z, "covariance")
-    return None if covariance is None else tf.reduce_mean(covariance, axis=0)
+def _covariances(q_z: Distribution) -> Tensor | None:
+    """Returns the covariances `[B, K, K]` of posteriors."""
+    if as_factors(q_z) is None:
+        return statistic(q_z, "covariance")
+    variance = statistic(q_z, "variance")
+    return None if variance is None else tf.linalg.diag(variance)

@@ -23,6 +23,8 @@ from tfvae.terms import Terms
 __all__ = ["MMD", "InfoVAE", "SlicedWasserstein"]
 
 _DEFAULT_KERNEL = InverseMultiquadratic()
+# Folded into the seed of an objective.
+_OWN = 7
 
 
 @register
@@ -77,7 +79,7 @@ class MMD(Objective):
         check_following_gradient(self.gradient)
 
     def __call__(self, terms: Terms, step: int | Tensor = 0) -> Tensor:
-        return -squared_mmd(terms, self.kernel, fold_in(stateless_seed(self.seed), step))
+        return -squared_mmd(terms, self.kernel, _seed_of(self.seed, step))
 
 
 @register
@@ -139,7 +141,7 @@ class InfoVAE(Objective):
         check_following_gradient(self.gradient)
 
     def __call__(self, terms: Terms, step: int | Tensor = 0) -> Tensor:
-        distance = squared_mmd(terms, self.kernel, fold_in(stateless_seed(self.seed), step))
+        distance = squared_mmd(terms, self.kernel, _seed_of(self.seed, step))
         rate = checked_rate(terms, self.gradient)
         weighted = (1.0 - self.alpha) * rate + (self.alpha + self.lambda_ - 1.0) * distance
         return -terms.distortion - weighted
@@ -193,7 +195,7 @@ class SlicedWasserstein(Objective):
         check_following_gradient(self.gradient)
 
     def __call__(self, terms: Terms, step: int | Tensor = 0) -> Tensor:
-        seed = fold_in(stateless_seed(self.seed), step)
+        seed = _seed_of(self.seed, step)
         z, y = draws_and_prior_draws(terms, fold_in(seed, 0))  # [S, B, K]
         shape = [tf.shape(z)[2], self.num_projections]
         directions = standard_normal(shape, fold_in(seed, 1), z.dtype)
@@ -253,3 +255,8 @@ def squared_mmd(terms: Terms, kernel: Kernel, seed: Tensor) -> Tensor:
     distance = tf.reduce_mean(within - 2.0 * across, axis=0)
     # What is across alone would pull the draw of a single point to the middle of the prior.
     return tf.minimum(others, 1.0) * distance
+
+
+def _seed_of(seed: int, step: int | Tensor) -> Tensor:
+    """Returns the seed of a step, none that draws z: of the same seed y would be z."""
+    return fold_in(fold_in(stateless_seed(seed), _OWN), step)

@@ -74,7 +74,7 @@ class Capacity(Expectation):
 
     def __call__(self, terms: Terms, step: int | Tensor = 0) -> Tensor:
         excess = checked_rate(terms, self.gradient) - value_at(self.capacity, step)  # [B]
-        side = tf.stop_gradient(tf.sign(tf.reduce_mean(excess)))
+        side = tf.stop_gradient(tf.sign(terms.mean(excess)))
         return -terms.distortion - self.weight * side * excess
 
 
@@ -144,7 +144,7 @@ class FreeBits(Expectation):
         rates = tf.reshape(rates, [tf.shape(rates)[0], -1])  # [B, K]
         nats = tf.cast(value_at(self.nats, step), rates.dtype)
         # Point by point what has the mean max(nats, rate_k): sample weights then weigh points.
-        above = tf.reduce_mean(rates, axis=0) > nats
+        above = terms.mean(rates) > nats
         return -terms.distortion - tf.reduce_sum(tf.where(above, rates, nats), axis=1)
 
     def _check_factors(self, name: str, distribution: Distribution) -> None:

@@ -162,7 +162,7 @@ class BetaTC(Expectation):
         gradient: How the gradient in the parameters of q(z|x) follows the draws; None takes
             `Reparameterised`, or that of a sum.
         dataset_size: Number of points that batches are drawn from, N; by default that of the data
-            that `fit` is given, where it is in memory.
+            of `fit`, or, before any, of each evaluation, where it is in memory.
 
     Call arguments:
         terms: `Terms` of a posterior and a prior that factorise over the dimensions of z.

@@ -39,6 +39,7 @@ __all__ = ["Reader"]
 # What a batch is called where the data is in memory, with the number of the data. The name says it
 # all: nothing is read of such a dataset, since to begin and to end that takes longer than steps.
 _ROWS = "rows of tfvae "
+_IN_ROWS = {"y": None, "sample_weight": None, "batch_size": None}
 
 # Where there is an accelerator, data of more bytes is not kept in its memory.
 _DEVICE_BYTES = 2**30
@@ -69,6 +70,7 @@ class Reader:
         self.chooses_steps = True
         self.turn = threading.RLock()
         self.asked: Any = None
+        self._fitted: Any = None
 
     @in_turn
     def fitting(
@@ -96,10 +98,10 @@ class Reader:
             held_out.check_rows("validation_split")
         check_passes(source.x, None if held_out is None else held_out.x, given)
         self._know_points(source)
+        self._fitted = self.asked
         know_directions(given.get("callbacks"))
         self._know_steps(source, held_out, given)
         given["callbacks"] = with_callbacks(given.get("callbacks"), self._model.guard.callbacks)
-
         batch_size, shuffle = given.get("batch_size"), given.get("shuffle", True)
         as_asked = shuffle in (True, False) and not given.get("class_weight")
         train = test = None
@@ -116,8 +118,7 @@ class Reader:
             on.enter_context(device_of(self._model))
             given["x"], given["y"], given["sample_weight"] = source.for_keras()
             if train is not None:
-                given |= {"x": on.enter_context(self._counted(train)), "y": None}
-                given |= {"sample_weight": None, "batch_size": None}
+                given |= {"x": on.enter_context(self._counted(train)), **_IN_ROWS}
             if train is not None or isinstance(source.x, tf.data.Dataset):
                 given["shuffle"] = False  # Keras warns that it cannot shuffle a dataset.
             if held_out is not None:
@@ -142,7 +143,7 @@ class Reader:
         given = by_name(keras.Model.evaluate, args, kwargs)
         source = Source.of(x, y, given.pop("sample_weight", None))
         self._check(source, "x")
-        if self._model.compiled and self._model.objective == self.asked:
+        if self._fitted is not self.asked or self._model.objective == self.asked:
             self._know_points(source)
         steps = given.get("steps")
         test = None if steps else self._rows_of(source, "test", given.get("batch_size"))
@@ -150,8 +151,7 @@ class Reader:
             on.enter_context(device_of(self._model))
             given["x"], given["y"], given["sample_weight"] = source.for_keras()
             if test is not None:
-                given |= {"x": on.enter_context(self._counted(test)), "y": None}
-                given |= {"sample_weight": None, "batch_size": None}
+                given |= {"x": on.enter_context(self._counted(test)), **_IN_ROWS}
             counted = num_batches(source, test, steps)
             self._have_counted(given, None, counted, counted)
             yield given

@@ -125,7 +125,7 @@ class Step:
         )
         # Before devices meet, after which layers hold the losses of another.
         extras = list(self.model.losses)
-        terms = rows.gathered(terms)
+        terms = rows.gathered(terms)._replace(sample_weight=sample_weight)
         bound = self.bound(terms)
         if sample_weight is not None:
             bound = bound * tf.cast(tf.reshape(sample_weight, [-1]), bound.dtype)
