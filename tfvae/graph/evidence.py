@@ -291,8 +291,8 @@ def _noted(sums: Sums, recent: Any, log_w: Tensor) -> tuple[Sums, Any]:
     largest, noted = tf.cond(
         tf.equal(place, recent.shape[0] - 1), emptied, lambda: (course.largest, noted)
     )
-    course = course._replace(largest=largest)
-    return sums._replace(course=course), tf.ensure_shape(noted, recent.shape)
+    noted = tf.ensure_shape(noted, recent.shape)
+    return sums._replace(course=course._replace(largest=largest)), noted
 
 
 def _with_largest(sums: Sums, recent: Any) -> Sums:
