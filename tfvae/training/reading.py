@@ -143,8 +143,7 @@ class Reader:
         given = by_name(keras.Model.evaluate, args, kwargs)
         source = Source.of(x, y, given.pop("sample_weight", None))
         self._check(source, "x")
-        if self._fitted is not self.asked or self._model.objective == self.asked:
-            self._know_points(source)
+        self._know_points(source, keeps=self._fitted is self.asked)
         steps = given.get("steps")
         test = None if steps else self._rows_of(source, "test", given.get("batch_size"))
         with self._in_calls_of(given.get("callbacks"), [steps], test), contextlib.ExitStack() as on:
@@ -287,10 +286,10 @@ class Reader:
         if self._reads_rows["test"] and not old and self._model.distribute_strategy is NO_STRATEGY:
             check_scored(self._model, prefix)
 
-    def _know_points(self, source: Source) -> None:
-        """Has the model take its objective for data of so many points, where that matters."""
+    def _know_points(self, source: Source, *, keeps: bool = False) -> None:
+        """Has the model take its objective for data of so many points, or keep what knows some."""
         model = self._model
-        if not model.compiled:
+        if not model.compiled or (keeps and model.objective != self.asked):
             return
         found = self.asked.of_points(source.num_rows) if source.is_in_memory else self.asked
         if found != model.objective:
