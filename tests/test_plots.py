@@ -246,7 +246,7 @@ def test_data_that_is_not_image_shaped(image_shape):
 
 
 def test_nothing_to_show(vae):
-    with pytest.raises(ValueError, match=r"no image to show.*\(0, 8, 8, 1\)"):
+    with pytest.raises(ValueError, match="`data` is empty"):
         plots.reconstructions(vae, images(0))
 
 
@@ -346,6 +346,10 @@ def test_labels_that_do_not_fit(vae):
         plots.latent_space(vae, images(4), [0, 1, 2])
     with pytest.raises(ValueError, match=r"Expected at most 10\. Received: 11"):
         plots.latent_space(vae, images(11), np.arange(11))
+    with pytest.raises(ValueError, match=r"must be finite.*Received: 1 of 3"):
+        plots.latent_space(vae, images(3), [0.5, float("nan"), 1.0])
+    with pytest.raises(ValueError, match=r"must be of one kind.*NoneType, str"):
+        plots.latent_space(vae, images(3), ["a", None, "b"])
 
 
 def test_one_latent_is_counted():
@@ -512,6 +516,11 @@ def test_ledger_of_every_kind_of_model(name):
         assert names == ["distortion", "-ELBO", "-log p(x)"]
 
 
+def test_what_is_no_ledger_is_refused():
+    with pytest.raises(TypeError, match=r"what `tfvae.decompose\(model, data\)` returned.*dict"):
+        plots.ledger({"elbo": 1.0})
+
+
 def test_rates_are_in_order_and_idle_dimensions_grey(vae):
     report = tfvae.evaluation.measure_collapse(vae, images(30), evidence_samples=2)
     report = dataclasses.replace(
@@ -526,6 +535,8 @@ def test_rates_are_in_order_and_idle_dimensions_grey(vae):
     (axes,) = plots.rates(joint, ["a", "b", "c"]).axes
     assert axes.get_ylabel() == "variance of the mean"
     assert [text.get_text() for text in axes.get_xticklabels()] == ["b", "c", "a"]
+    with pytest.raises(ValueError, match=r"each of 3 dimensions\. Received: 1"):
+        plots.rates(joint, ["a"])
 
 
 def test_the_curve_of_the_evidence_has_its_errors(vae):
@@ -582,6 +593,7 @@ def test_traversals_have_a_row_for_each_dimension(vae):
     assert len(shown) == 4 * len(ways) > 0
     np.testing.assert_array_equal(shown[1], ways[0].means["x"][1, ..., 0])
     assert [text.get_text() for text in figure.axes[0].texts] == [way.name for way in ways]
+    assert len(pixels(plots.traversals(ways[0]))) == 4
     with pytest.raises(ValueError, match="no dimension of z is active"):
         plots.traversals([])
 

@@ -36,6 +36,28 @@ def tiny(**settings):
     return LatentDensity(1, **{**given, **settings})
 
 
+def test_numbers_beyond_32_bits_are_refused():
+    rows = np.random.default_rng(0).normal(size=(20, 2))
+    density = tiny().fit(rows)
+    for use in (density.transform, density.score_samples, density.fit):
+        with pytest.raises(ValueError, match=r"X must hold numbers of at most 3.4e\+38"):
+            use(1e39 * rows)
+    with pytest.raises(ValueError, match="Codes must hold numbers of at most"):
+        density.inverse_transform([[1e39]])
+    with pytest.warns(UserWarning, match="`X` loses digits in float32 in column 0"):
+        density.score_samples(rows + np.array([1e9, 0.0]))
+
+
+def test_parts_that_are_none_are_refused():
+    rows = np.random.default_rng(0).normal(size=(20, 2))
+    with pytest.raises(TypeError, match="`likelihood` must be a distribution layer"):
+        tiny(likelihood="normal").fit(rows)
+    with pytest.raises(TypeError, match="`hidden` must hold the units of each"):
+        tiny(hidden=8).fit(rows)
+    with pytest.raises(ValueError, match="hidden"):
+        tiny(hidden=(0,)).fit(rows)
+
+
 def checks():
     found = estimator_checks_generator(tiny(), expected_failed_checks=EXPECTED_FAILURES)
     for estimator, check in found:

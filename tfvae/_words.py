@@ -1,11 +1,15 @@
-"""Words of messages and titles: what came, how many there are, and the first of a long list."""
+"""Words of messages and titles: what came, how many there are, the first of a long list, where."""
 
 from __future__ import annotations
 
+import contextlib
+import inspect
+import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
-__all__ = ["counted", "kind_of", "some_of"]
+__all__ = ["counted", "kind_of", "level_of_the_user", "some_of"]
 
 
 def kind_of(value: Any) -> str:
@@ -43,3 +47,12 @@ def some_of(names: Iterable[str], most: int = 3) -> str:
     each = list(dict.fromkeys(names))
     more = f" and {len(each) - most} more" if len(each) > most else ""
     return ", ".join(each[:most]) + more
+
+
+def level_of_the_user() -> int:
+    """Returns `stacklevel` of a warning from where this is called, for the line of the user."""
+    own = (f"{Path(__file__).parent}{os.sep}", contextlib.__file__)
+    frame, level = inspect.currentframe(), 0
+    while frame is not None and frame.f_code.co_filename.startswith(own):
+        frame, level = frame.f_back, level + 1
+    return level

@@ -21,6 +21,7 @@ except ImportError as error:
 
 from tfvae import layers, networks
 from tfvae._config import check_count
+from tfvae.data.digits import tell_lost_digits
 from tfvae.distributions.statistics import centre
 from tfvae.models import VAE
 
@@ -50,7 +51,7 @@ class LatentDensity(TransformerMixin, BaseEstimator):
         learning_rate: Of Adam.
         n_samples: Draws of z for each log p(x), S. Rows share their noise, so that what is said of
             a row does not depend on the others.
-        random_state: Int, generator of NumPy, or None.
+        random_state: Int, `numpy.random.RandomState`, or None.
 
     Attributes:
         model_: The fitted `tfvae.VAE`.
@@ -122,7 +123,7 @@ class LatentDensity(TransformerMixin, BaseEstimator):
             ValueError: Codes have another size.
         """
         check_is_fitted(self)
-        codes = np.asarray(X, np.float32)
+        codes = _narrow(np.asarray(X), "Codes")
         if codes.ndim != 2 or codes.shape[1] != self.n_latents:
             raise ValueError(
                 f"Codes must have the shape [N, {self.n_latents}]. Received: {list(codes.shape)}."
@@ -154,7 +155,7 @@ class LatentDensity(TransformerMixin, BaseEstimator):
 
         Args:
             n_samples: Number of rows.
-            random_state: Int, generator of NumPy, or None.
+            random_state: Int, `numpy.random.RandomState`, or None.
         """
         check_is_fitted(self)
         seed = int(check_random_state(random_state).randint(2**31 - 1))
@@ -180,11 +181,23 @@ class LatentDensity(TransformerMixin, BaseEstimator):
             check_is_fitted(self)
         least: Any = {"ensure_min_samples": 2} if reset else {}
         rows: Any = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32], **least)
-        return rows.astype(np.float32)
+        tell_lost_digits(rows, "X")
+        return _narrow(rows, "X")
 
     def _new_model(self, X: np.ndarray, seed: int) -> VAE:
         keras.utils.set_random_seed(seed)
-        size, body = X.shape[1], [int(units) for units in self.hidden]
+        if isinstance(self.hidden, str) or not np.iterable(self.hidden):
+            raise TypeError(
+                "`hidden` must hold the units of each hidden layer, such as (64,). "
+                f"Received: hidden={self.hidden!r}"
+            )
+        if not isinstance(self.likelihood, (layers.DistributionLayer, type(None))):
+            raise TypeError(
+                "`likelihood` must be a distribution layer over rows, such as "
+                f"`tfvae.layers.IndependentNormal({X.shape[1]})`. "
+                f"Received: likelihood={self.likelihood!r}"
+            )
+        size, body = X.shape[1], [check_count("hidden", units) for units in self.hidden]
         given = layers.IndependentNormal(size) if self.likelihood is None else self.likelihood
         likelihood = layers.Adapted(_copied(given), X)
         features = layers.DataEncoder({"x": given}, indicators=False)
@@ -209,6 +222,18 @@ class LatentDensity(TransformerMixin, BaseEstimator):
     def _by_chunks(self, function: Any, rows: np.ndarray) -> np.ndarray:
         chunks = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
         return np.concatenate([np.asarray(function(chunk)) for chunk in chunks])
+
+
+def _narrow(rows: np.ndarray, name: str) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        narrow = rows.astype(np.float32)
+    if not np.all(np.isfinite(narrow)):
+        raise ValueError(
+            f"{name} must hold numbers of at most {np.finfo(np.float32).max:.1e} in size, since "
+            f"models compute in 32 bits. Received: up to {np.max(np.abs(rows)):.1e}. Count in "
+            "larger units."
+        )
+    return narrow
 
 
 def _copied(layer: Any) -> Any:

@@ -95,6 +95,9 @@ class TableVAE:
         )
         self.model = VAE(encoder, decoder, prior, seed=seed)
 
+    def __repr__(self) -> str:
+        return f"TableVAE({self.table!r}, latents={self.model.latent_shape[0]})"
+
     def fit(self, frame: Any, **settings: Any) -> Any:
         """Trains on the rows of a table; compiles with Adam where `model` is not compiled yet.
 

@@ -88,6 +88,17 @@ def test_means_stay_fractions_and_the_most_probable_category_is_named():
     assert found["member"].tolist() == [True, False]
 
 
+def test_truth_values_with_gaps_are_truth_values():
+    rows = pd.DataFrame({"a": [True, False, None], "b": [1.0, 2.0, 3.0]})
+    table = Table(rows)
+    assert isinstance(table.columns[0].layer, layers.IndependentBernoulli)
+    np.testing.assert_array_equal(table.encode(rows)[:, 0], [1.0, 0.0, np.nan])
+    again = table.decode(table.encode(rows))
+    assert again["a"].tolist()[:2] == [True, False]
+    assert again["a"].isna().tolist() == [False, False, True]
+    assert repr(table) == "Table(a, b)"
+
+
 @pytest.mark.parametrize(
     ("column", "error", "message"),
     [
@@ -117,6 +128,10 @@ def test_bad_tables():
     with pytest.raises(ValueError, match=r"more than once: \['a'\]"):
         Table(pd.DataFrame([[1, 2]], columns=["a", "a"]))
     table = Table(rows)
+    with pytest.raises(TypeError, match=r"with the columns of the first\. Received: ndarray"):
+        table.encode(np.zeros((2, 10)))
+    with pytest.warns(UserWarning, match="`frame` loses digits in float32 in column 'age'"):
+        table.encode(rows.assign(age=1.7e9 + np.arange(len(rows))))
     with pytest.raises(ValueError, match="lacks columns: age"):
         table.encode(rows.drop(columns="age"))
     with pytest.raises(ValueError, match="'colour' has categories that it had not before: pink"):

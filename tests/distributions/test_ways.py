@@ -10,15 +10,26 @@ SHARES = tf.linspace(0.0, 1.0, 5)[:, None, None]
 START, END = (tf.random.stateless_normal([4, 3], [0, seed]) for seed in (1, 2))
 
 
-def test_arcs_of_any_length_are_those_of_the_formula_of_two_sines():
+def test_arcs_are_those_of_the_formula_of_two_sines_on_their_way_between_lengths():
     a, b = START.numpy().astype("float64"), END.numpy().astype("float64")
     t = np.linspace(0.0, 1.0, 5)[:, None, None]
-    cosine = np.sum(a * b, -1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)
-    w = np.arccos(cosine)[:, None]
+    lengths = [np.linalg.norm(end, axis=-1, keepdims=True) for end in (a, b)]
+    a, b = a / lengths[0], b / lengths[1]
+    w = np.arccos(np.sum(a * b, -1, keepdims=True))
     expected = (np.sin((1 - t) * w) * a + np.sin(t * w) * b) / np.sin(w)
+    expected *= (1 - t) * lengths[0] + t * lengths[1]
     found, is_there = arc(START, END, SHARES)
     assert np.all(is_there)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("angle", [1e-2, 1.0, 3.0, 3.14, 3.1413])
+def test_arcs_never_leave_the_lengths_of_their_ends(angle):
+    start, end = tf.constant([[3.0, 0.0]]), 5.0 * tf.constant([[np.cos(angle), np.sin(angle)]])
+    found, is_there = arc(start, tf.cast(end, tf.float32), SHARES)
+    assert np.all(is_there)
+    lengths = np.linalg.norm(found, axis=-1)[:, 0]
+    np.testing.assert_allclose(lengths, np.linspace(3.0, 5.0, 5), rtol=1e-4)
 
 
 @pytest.mark.parametrize("factor", [0.0, 3.0, -2.0])

@@ -73,3 +73,9 @@ def test_messages():
     model, data = kind("mixture")
     with pytest.raises(ValueError, match="nothing between two categories, and the latents z "):
         interpolate(model, data[:2], data[2:4])
+
+
+def test_a_way_by_name_is_refused():
+    vae, x = LinearGaussian.random().vae(), LinearGaussian.random().draw(6)
+    with pytest.raises(TypeError, match="Received: path='spherical'"):
+        interpolate(vae, x[:3], x[3:], path="spherical")

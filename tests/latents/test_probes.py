@@ -47,6 +47,10 @@ def test_messages(monkeypatch):
         linear_probe(CODES, np.zeros(90, int))
     with pytest.raises(ValueError, match="of 2 classes, 1 in the smallest"):
         neighbour_probe(CODES, np.eye(90, dtype=int)[0])
+    with pytest.raises(ValueError, match=r"must be finite\. Received: 90 of 90"):
+        neighbour_probe(CODES, np.full(90, np.nan))
+    with pytest.raises(ValueError, match=r"of one kind.*Received: NoneType, str\."):
+        linear_probe(CODES, ["a", "b", None] * 30)
     with pytest.raises(ValueError, match=r"finite codes \[N, K\].*with NaN or infinity"):
         linear_probe(np.full([4, 2], np.nan), np.zeros(4))
     monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)

@@ -86,6 +86,11 @@ def test_messages():
         separated_attribute_predictability(V[1:], V)
     with pytest.raises(ValueError, match=r"ten points or more\. Received: 4"):
         dci(SIGNS, SIGNS)
+    for use in (separated_attribute_predictability, dci):
+        with pytest.raises(ValueError, match=r"columns of `factors`, from 0 to 1\. Received: \[2"):
+            use(SIGNS, SIGNS, categorical=[2])
+        with pytest.raises(ValueError, match=r"must be numbers.*return_inverse=True"):
+            use(SIGNS, np.full(SIGNS.shape, "red"))
 
 
 def test_units_do_not_matter():

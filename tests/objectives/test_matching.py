@@ -176,3 +176,11 @@ def test_draws_of_the_prior_are_not_those_of_z_where_seeds_are_equal():
         x = np.ones((16, 2), "float32")
         found.append(vae.evaluate(x, batch_size=16, verbose=0, return_dict=True)["loss"])
     assert abs(np.mean(found)) < 4.0 * np.std(found) / 4.0
+
+
+@pytest.mark.parametrize("objective", [MMD(), InfoVAE(), SlicedWasserstein()])
+def test_models_without_latents_are_refused(objective):
+    density = tfvae.DensityModel(tfvae.priors.GaussianMixture(2, 3), seed=0)
+    for given in (objective, ELBO() + 0.5 * objective):
+        with pytest.raises(ValueError, match="a model without latents, which has neither"):
+            density.compile("sgd", given)

@@ -168,11 +168,6 @@ def _full(*_, **__):
     raise OSError(28, "No space left on device")
 
 
-def _web_safe(address):
-    code = address.split(",", 1)[1]
-    return code.replace("+", "-").replace("/", "_").rstrip("=")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", slow_but(of=sorted(KINDS, key=lambda name: name != "density")))
 def test_a_page_of_every_kind_of_model(name, tmp_path):
@@ -206,6 +201,8 @@ def test_messages(tmp_path, monkeypatch):
         tfvae.report(model, x, tmp_path / "nowhere" / "page.html")
     with pytest.raises(ValueError, match="must be a file"):
         tfvae.report(model, x, tmp_path)
+    with pytest.raises(ValueError, match="`data` is empty"):
+        tfvae.report(model, x[:0], tmp_path / "page.html")
     with pytest.raises(ValueError, match="max_points"):
         tfvae.report(model, x, tmp_path / "page.html", max_points=0)
     with monkeypatch.context() as patch:
@@ -220,6 +217,8 @@ def test_what_does_not_fit_the_data_is_refused(tmp_path):
     path = tmp_path / "page.html"
     with pytest.raises(ValueError, match="one label per data point"):
         tfvae.report(model, x, path, labels=[1, 2], **QUICK)
+    with pytest.raises(ValueError, match="one label per data point"):
+        tfvae.report(model, x, path, labels=np.zeros(len(x) + 1, int), **QUICK)
     with pytest.raises(ValueError, match="fits none of the observed nodes"):
         tfvae.report(model, x, path, image_shape=(5, 5), **QUICK)
     with pytest.raises(ValueError, match="Missing: elbo"):

@@ -38,6 +38,15 @@ def test_what_is_bad_comes_first(found):
     assert kinds[0] == "bad"
 
 
+def test_a_few_points_judge_nothing():
+    settings = {"num_samples": 20, "refine_steps": 2, "seed": 0, "verbose": False}
+    for number in (1, 3, 9):
+        found = gather(*kind("plain"), None, max_points=number, **settings)
+        words = {verdict.text.split()[1] for verdict in verdicts(found)}
+        assert words <= {"latents,", "estimate", "effective"}, words
+        assert said(found, "are not judged by")[0].remedy == "10 points or more"
+
+
 @pytest.mark.parametrize(
     ("entry", "word", "remedy"),
     [
@@ -96,7 +105,10 @@ def test_latents_and_evidence_are_judged_by_their_owners(found):
     collapse = dataclasses.replace(found.collapse, activity=activity, **used)
     idle = dataclasses.replace(found, collapse=collapse)
     assert said(idle, "2 of 3 dimensions of z say nothing")[0].kind == "note"
-    assert said(idle, "The latents are used")[0].kind == "good"
+    assert said(idle, "The latents are used")[0].text.endswith("by 1 of 3 dimensions.")
+    still = dataclasses.replace(collapse, activity=np.zeros(3))
+    (verdict,) = said(dataclasses.replace(found, collapse=still), "The latents are used")
+    assert "dimension" not in verdict.text
     ess = np.full(12, 50.0)
     sure_of = dataclasses.replace(found.likelihood, ess=ess, k_hat=np.full(12, 0.1))
     good = dataclasses.replace(found, likelihood=sure_of)

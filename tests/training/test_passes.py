@@ -50,6 +50,28 @@ def test_a_generator_is_read_once():
     assert int(vae.optimizer.iterations) == 8
 
 
+class Endless(keras.utils.PyDataset):
+    @property
+    def num_batches(self):
+        return None
+
+    def __getitem__(self, index):
+        return (X[:10],)
+
+
+def test_data_without_end_needs_a_number_of_steps():
+    vae = model()
+    for endless in (stream(X).repeat(), Endless()):
+        with pytest.raises(ValueError, match=r"`x` has no end.*no `steps_per_epoch`\. Say"):
+            vae.fit(endless, verbose=0)
+        with pytest.raises(ValueError, match=r"`validation_data` has no end.*`validation_steps`"):
+            vae.fit(X, validation_data=endless, verbose=0)
+        with pytest.raises(ValueError, match=r"`x` has no end.*no `steps`"):
+            vae.evaluate(endless, verbose=0)
+    given = {"validation_data": stream(X).repeat(), "validation_steps": 2, "verbose": 0}
+    assert len(vae.fit(stream(X).repeat(), steps_per_epoch=3, **given).history["val_elbo"]) == 1
+
+
 def test_validation_after_every_0_epochs_is_refused():
     with pytest.raises(ValueError, match=r"`validation_freq` must be 1 or more.*Received: 0"):
         model().fit(X, validation_data=X, validation_freq=0, verbose=0)

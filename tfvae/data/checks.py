@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import inspect
 import operator
-import os
 import re
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -18,6 +15,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfvae._typing import Shape, Tensor
+from tfvae._words import level_of_the_user
+from tfvae.data.digits import tell_lost_digits
 from tfvae.distributions.support import NORM_TOLERANCE, Support
 
 __all__ = [
@@ -75,6 +74,7 @@ def check_array(x: np.ndarray, name: str, event_shape: Shape, support: Support) 
             )
     for label, part, own in _columns(x, support):
         _check_values(part, name, own, label)
+    tell_lost_digits(x, name)
 
 
 def _check_values(x: np.ndarray, name: str, support: Support, label: str) -> None:
@@ -106,17 +106,8 @@ def _check_values(x: np.ndarray, name: str, support: Support, label: str) -> Non
             f"{support.likelihood} likelihood{label} gives a log-likelihood to {kind} only. "
             f"{support.remedy}",
             UserWarning,
-            stacklevel=_level_of_the_user(),
+            stacklevel=level_of_the_user(),
         )
-
-
-def _level_of_the_user() -> int:
-    """Returns `stacklevel` of a warning from where this is called, for the line of the user."""
-    own = (f"{Path(__file__).parents[1]}{os.sep}", contextlib.__file__)
-    frame, level = inspect.currentframe(), 0
-    while frame is not None and frame.f_code.co_filename.startswith(own):
-        frame, level = frame.f_back, level + 1
-    return level
 
 
 def check_context(x: Any, context: Any = None, *, context_shape: Shape | None) -> None:

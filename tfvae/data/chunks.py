@@ -13,7 +13,7 @@ import tensorflow as tf
 from tfvae._config import check_count
 from tfvae._typing import Tensor
 from tfvae._words import kind_of
-from tfvae.data.source import check_form
+from tfvae.data.source import check_form, is_endless
 
 __all__ = ["Chunks", "filled"]
 
@@ -173,16 +173,12 @@ def filled(part: np.ndarray, size: int) -> Tensor:
 
 def _check_batches(data: Any, name: str) -> None:
     """Checks that data can be read again and again, batch by batch, to an end."""
-    if isinstance(data, tf.data.Dataset):
-        endless = int(data.cardinality()) == tf.data.INFINITE_CARDINALITY
-    elif isinstance(data, keras.utils.PyDataset):
-        endless = data.num_batches is None
-    else:
+    if not isinstance(data, (tf.data.Dataset, keras.utils.PyDataset)):
         raise TypeError(
             f"`{name}` must be an array, a `tf.data.Dataset` or a `keras.utils.PyDataset`, which "
             f"can be read more than once. Received: {kind_of(data)}"
         )
-    if endless:
+    if is_endless(data):
         raise ValueError(
             f"`{name}` has no end: its points cannot all be read. Take as many batches of it as "
             "are to be evaluated: `dataset.take(number)`."

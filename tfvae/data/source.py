@@ -10,9 +10,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfvae.data.digits import tell_lost_digits
 from tfvae.data.row_checks import NOT_FINITE_WEIGHTS
 
-__all__ = ["Source", "check_form"]
+__all__ = ["Source", "check_form", "is_endless"]
 
 _READABLE = "an array, a dict of arrays, a `tf.data.Dataset` or a `keras.utils.PyDataset`"
 _DENSE = "Make it dense: `.to_tensor()`, `tf.sparse.to_dense(...)` or `.toarray()`."
@@ -78,6 +79,19 @@ def _check_columns(table: Any, name: str) -> None:
     )
 
 
+def is_endless(data: Any) -> bool:
+    """Whether data is known to give batches for ever.
+
+    Example:
+        >>> from tfvae.data.source import is_endless
+        >>> is_endless(tf.data.Dataset.range(3).repeat()), is_endless(np.zeros([3, 2]))
+        (True, False)
+    """
+    if isinstance(data, tf.data.Dataset):
+        return int(data.cardinality()) == tf.data.INFINITE_CARDINALITY
+    return isinstance(data, keras.utils.PyDataset) and data.num_batches is None
+
+
 class Source(NamedTuple):
     """Data in any form that `fit` takes.
 
@@ -106,12 +120,12 @@ class Source(NamedTuple):
             x, y, own = keras.utils.unpack_x_y_sample_weight(x)
             sample_weight = sample_weight if own is None else own
         if isinstance(x, Mapping):
-            x = {name: _array(part) for name, part in x.items()}
+            x = {key: _array(part, f'{name}["{key}"]') for key, part in x.items()}
         elif hasattr(x, "__array__"):
-            x = _array(x)
+            x = _array(x, name)
         y = np.asarray(y) if hasattr(y, "__array__") else y
         weighs = sample_weight is not None and isinstance(x, (np.ndarray, Mapping))
-        return cls(x, y, _array(sample_weight) if weighs else sample_weight)
+        return cls(x, y, _array(sample_weight, "") if weighs else sample_weight)
 
     @property
     def is_in_memory(self) -> bool:
@@ -201,9 +215,12 @@ class Source(NamedTuple):
         return self.x, y, self.sample_weight
 
 
-def _array(values: Any) -> np.ndarray:
+def _array(values: Any, name: str) -> np.ndarray:
+    """Returns real numbers in Keras's type, after a word on digits that are lost, if named."""
     array = np.asarray(values)
     if array.dtype.kind != "f":
         return array
+    if name:
+        tell_lost_digits(array, name, getattr(values, "columns", ()))
     with np.errstate(over="ignore"):  # Infinity, then, is told.
         return array.astype(keras.config.floatx(), copy=False)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from tfvae import layers
-from tfvae._words import kind_of
+from tfvae._words import kind_of, some_of
+from tfvae.data.digits import tell_lost_digits
 
 __all__ = ["Column", "Table"]
 
@@ -143,6 +144,9 @@ class Table:
             )
         self.columns = [_column(frame[name], families.get(name)) for name in frame.columns]
 
+    def __repr__(self) -> str:
+        return f"Table({some_of(str(column.name) for column in self.columns)})"
+
     def __str__(self) -> str:
         rows = [(str(c.name), type(c.layer).__name__, c.reason) for c in self.columns]
         first, second = (max(len(row[k]) for row in rows) for k in (0, 1))
@@ -157,8 +161,14 @@ class Table:
         """Returns rows `[N, D]`, float32, NaN where an entry is missing.
 
         Raises:
+            TypeError: `frame` is no `DataFrame`.
             ValueError: A column is missing, or holds what it did not before.
         """
+        if not hasattr(frame, "columns"):
+            raise TypeError(
+                "`frame` must be a `pandas.DataFrame` with the columns of the first. "
+                f"Received: {kind_of(frame)}."
+            )
         missing = [str(c.name) for c in self.columns if c.name not in frame.columns]
         if missing:
             raise ValueError(
@@ -166,7 +176,9 @@ class Table:
                 f"Received: {', '.join(map(str, frame.columns))}."
             )
         columns = [column.encode(frame[column.name]) for column in self.columns]
-        return np.stack(columns, axis=1).astype(np.float32)
+        x = np.stack(columns, axis=1)
+        tell_lost_digits(x, "frame", [column.name for column in self.columns])
+        return x.astype(np.float32)
 
     def decode(self, x: Any, index: Any = None) -> Any:
         """Returns rows `[N, D]` as a `pandas.DataFrame` with the columns of the first.
@@ -208,7 +220,7 @@ def _column(series: Any, given: Any) -> Column:
     if not len(observed):
         raise ValueError(f"Column '{name}' has no entries. Leave it out.")
     named = isinstance(dtype, pd.CategoricalDtype) or types.is_object_dtype(dtype)
-    if types.is_bool_dtype(dtype):
+    if types.is_bool_dtype(dtype) or all(isinstance(value, (bool, np.bool_)) for value in observed):
         categories: tuple[Any, ...] | None = (False, True)
         chosen, reason = layers.IndependentBernoulli(), "truth values"
     elif named or types.is_string_dtype(dtype):

@@ -31,8 +31,12 @@ def line(start: Tensor, end: Tensor, share: Tensor) -> Tensor:
 def arc(start: Tensor, end: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
     """Returns points `[..., K]` on the arc from `start` to `end`, and where it is one `[..., 1]`.
 
-        z_t = sin((1 - t) w) / sin(w) z_0 + sin(t w) / sin(w) z_1
-            = cos(t w) z_0 + sin(t w) / sin(w) (z_1 - cos(w) z_0),   cos(w) = z_0 z_1 / |z_0| |z_1|
+        z_t = |z|_t (sin((1 - t) w) u_0 + sin(t w) u_1) / sin(w)
+            = |z|_t (cos(t w) u_0 + sin(t w) (u_1 - cos(w) u_0) / sin(w))
+        |z|_t = (1 - t) |z_0| + t |z_1|,   u = z / |z|,   cos(w) = u_0 u_1
+
+    Of ends of one length this is the arc of the paper. That of the paper between others leaves the
+    shell between their lengths, the farther the more they point opposite ways.
 
     Where the ends point the same way or opposite ways, or one of them is zero, there is no one arc.
 
@@ -55,5 +59,7 @@ def arc(start: Tensor, end: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
     sine = tf.norm(ends[1] - cosine * ends[0], axis=-1, keepdims=True)
     angle = tf.atan2(sine, cosine)
     is_there = (sine > _NO_ARC) & (tf.reduce_any(start != 0.0, axis=-1, keepdims=True))
-    across = (end - cosine * start) / tf.where(is_there, sine, 1.0)
-    return tf.cos(share * angle) * start + tf.sin(share * angle) * across, is_there
+    across = (ends[1] - cosine * ends[0]) / tf.where(is_there, sine, 1.0)
+    lengths = [tf.norm(point, axis=-1, keepdims=True) for point in (start, end)]
+    way = tf.cos(share * angle) * ends[0] + tf.sin(share * angle) * across
+    return line(lengths[0], lengths[1], share) * way, is_there

@@ -57,6 +57,9 @@ def first_rows(model: LatentVariableModel, data: Any, number: int) -> dict[str, 
         data: In any form that `fit` takes, a single batch among them.
         number: The most rows.
 
+    Raises:
+        ValueError: There is none.
+
     Example:
         >>> from tfvae.demo import vae, x
         >>> from tfvae.evaluation.streaming import first_rows
@@ -66,7 +69,10 @@ def first_rows(model: LatentVariableModel, data: Any, number: int) -> dict[str, 
     if isinstance(data, tuple):
         data = keras.utils.unpack_x_y_sample_weight(data)[0]
     if isinstance(data, Mapping) or hasattr(data, "__array__"):
-        return {name: np.asarray(part)[:number] for name, part in model.data.named(data).items()}
+        rows = {name: np.asarray(part)[:number] for name, part in model.data.named(data).items()}
+        if not all(len(part) for part in rows.values() if part.ndim):
+            raise ValueError("`data` is empty. Expected at least one example. Received: no rows.")
+        return rows
     chunks: list[dict[str, Any]] = []
     for batch, count in Stream(model, data, number):
         chunks.append({n: np.asarray(p)[:count] for n, p in model.data.as_parts(batch).items()})

@@ -12,7 +12,7 @@ from tfvae.distributions.statistics import centre
 from tfvae.evaluation.streaming import Stream
 from tfvae.models import LatentVariableModel
 
-__all__ = ["check_latents", "checked_codes", "codes", "latent_names"]
+__all__ = ["check_latents", "checked_codes", "checked_labels", "codes", "latent_names"]
 
 
 def codes(
@@ -101,3 +101,31 @@ def checked_codes(z: Any) -> np.ndarray:
             f"Received: {problem}"
         )
     return z
+
+
+def checked_labels(labels: Any, size: int) -> np.ndarray:
+    """Returns one label per point `[N]`: classes, or finite floats.
+
+    Raises:
+        ValueError: They are of another number, of several kinds, or not finite.
+    """
+    labels = np.asarray(labels)
+    if labels.shape != (size,):
+        raise ValueError(
+            f"`labels` must hold one label per data point. Expected shape ({size},). "
+            f"Received: {labels.shape}."
+        )
+    kinds = sorted({type(label).__name__ for label in labels.tolist()})
+    if len(kinds) > 1:
+        raise ValueError(
+            "`labels` must be of one kind, all text or all numbers. Received: "
+            f"{', '.join(kinds)}. Name those that are missing: 'none', for one."
+        )
+    is_real = np.issubdtype(labels.dtype, np.floating)
+    lost = int(np.sum(~np.isfinite(labels))) if is_real else 0
+    if lost:
+        raise ValueError(
+            f"`labels` that are real numbers must be finite. Received: {lost} of {size} that are "
+            "not. Leave these points out."
+        )
+    return labels

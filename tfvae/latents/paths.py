@@ -58,7 +58,8 @@ def spherical(start: Tensor, end: Tensor, shares: Tensor) -> Tensor:
     """Returns points `[T, B, K]` on arcs from `start` to `end` `[B, K]`.
 
     Lines between draws of a Gaussian of many dimensions run through places nearer to its centre
-    than any draw; arcs do not. Where the ends point the same way, or opposite ways, or one of them
+    than any draw; arcs do not: their length goes evenly from that of one end to that of the other.
+    Where the ends point the same way, or opposite ways, or one of them
     is zero, there is no one arc, and the line is taken.
 
     Reference: Sampling Generative Networks (White, 2016), https://arxiv.org/abs/1609.04468
@@ -96,6 +97,7 @@ def interpolate(
         `Interpolation`.
 
     Raises:
+        TypeError: `path` is no function, or `model` none of `tfvae`.
         ValueError: The rows differ in number, the model has no latents, or some of few states,
             between which there is nothing.
 
@@ -107,6 +109,11 @@ def interpolate(
         (5, 3, 8, 8, 1)
     """
     check_latents(model)
+    if path is not None and not callable(path):
+        raise TypeError(
+            "`path` must be a function of `tfvae.latents`, `straight` or `spherical`, or one like "
+            f"them. Received: path={path!r}"
+        )
     num_steps = check_count("num_steps", num_steps)
     rows: dict[str, Any]
     others: dict[str, Any]

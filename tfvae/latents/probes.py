@@ -9,7 +9,7 @@ import numpy as np
 
 from tfvae._config import check_count
 from tfvae.latents._sklearn import sklearn
-from tfvae.latents.codes import checked_codes
+from tfvae.latents.codes import checked_codes, checked_labels
 
 __all__ = ["ProbeScore", "linear_probe", "neighbour_probe"]
 
@@ -113,12 +113,8 @@ def neighbour_probe(
 
 
 def _scored(z: Any, labels: Any, readers: Any, num_folds: int, seed: int) -> ProbeScore:
-    z, labels = checked_codes(z), np.asarray(labels)
-    if labels.shape != (len(z),):
-        raise ValueError(
-            f"`labels` must hold one label per code. Expected shape ({len(z)},). "
-            f"Received: {labels.shape}."
-        )
+    z = checked_codes(z)
+    labels = checked_labels(labels, len(z))
     num_folds = check_count("num_folds", num_folds)
     real = np.issubdtype(labels.dtype, np.floating)
     classes, counts = np.unique(labels, return_counts=True)

@@ -48,7 +48,7 @@ def separated_attribute_predictability(
     (Kumar et al., 2018), section 3, https://arxiv.org/abs/1711.00848
     """
     z = checked_codes(z)
-    factors = _checked(z, factors)
+    factors = _checked(z, factors, categorical)
     z, amounts = _in_deviations(z), _in_deviations(factors)
     scores = np.zeros((z.shape[1], factors.shape[1]))
     for j in range(factors.shape[1]):
@@ -192,7 +192,7 @@ def dci(
         (1.0, 1.0)
     """
     z = checked_codes(z)
-    factors = _checked(z, factors)
+    factors = _checked(z, factors, categorical)
     if len(z) < 10:
         raise ValueError(f"Forests take ten points or more. Received: {len(z)}")
     ensemble, z, amounts = sklearn("ensemble"), _in_deviations(z), _in_deviations(factors)
@@ -211,8 +211,14 @@ def dci(
     return DCI.of(importance, float(np.mean(told)))
 
 
-def _checked(z: np.ndarray, factors: Any) -> np.ndarray:
-    factors = np.asarray(factors, np.float64)
+def _checked(z: np.ndarray, factors: Any, categorical: Sequence[int]) -> np.ndarray:
+    try:
+        factors = np.asarray(factors, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "`factors` must be numbers. Make numbers of names: "
+            "`numpy.unique(names, return_inverse=True)[1]`, with their column in `categorical`."
+        ) from error
     factors = factors[:, None] if factors.ndim == 1 else factors
     if factors.ndim != 2 or len(factors) != len(z) or not np.all(np.isfinite(factors)):
         raise ValueError(
@@ -223,5 +229,11 @@ def _checked(z: np.ndarray, factors: Any) -> np.ndarray:
     if constant:
         raise ValueError(
             f"`factors` must vary in each column. Received: one value alone in columns {constant}"
+        )
+    columns = range(factors.shape[1])
+    if any(column not in columns for column in categorical):
+        raise ValueError(
+            f"`categorical` must name columns of `factors`, from 0 to {len(columns) - 1}. "
+            f"Received: {list(categorical)}"
         )
     return factors

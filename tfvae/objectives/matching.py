@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfvae._config import check_amount, keep_counts
 from tfvae._random import fold_in, standard_normal, stateless_seed
-from tfvae._typing import Tensor, register
+from tfvae._typing import Distribution, Tensor, register
 from tfvae.distributions.reparameterised import sample
 from tfvae.objectives.base import Objective
 from tfvae.objectives.gradients import (
@@ -27,9 +27,22 @@ _DEFAULT_KERNEL = InverseMultiquadratic()
 _OWN = 7
 
 
+class _Matching(Objective):
+    """Abstract: compares draws of z with draws of the prior."""
+
+    def check_family(self, q_z: Distribution) -> None:
+        """Checks that there are latents to draw."""
+        if q_z.event_shape.num_elements() == 0:
+            raise ValueError(
+                f"`{type(self).__name__}` compares draws of z with draws of the prior. Received: a "
+                "model without latents, which has neither. Take `tfvae.objectives.ELBO()`, there "
+                "log p(x)."
+            )
+
+
 @register
 @dataclass(frozen=True)
-class MMD(Objective):
+class MMD(_Matching):
     """Minus the squared maximum mean discrepancy between q(z) and p(z): a penalty to add.
 
         bound = -(E k(z, z') - 2 E k(z, y) + E k(y, y')),   z, z' ~ q(z),   y, y' ~ p(z)
@@ -84,7 +97,7 @@ class MMD(Objective):
 
 @register
 @dataclass(frozen=True)
-class InfoVAE(Objective):
+class InfoVAE(_Matching):
     """The ELBO with the mutual information and the distance of q(z) from p(z) weighed apart.
 
         bound = -distortion - (1 - alpha) * rate - (alpha + lambda_ - 1) * mmd**2(q(z), p(z))
@@ -149,7 +162,7 @@ class InfoVAE(Objective):
 
 @register
 @dataclass(frozen=True)
-class SlicedWasserstein(Objective):
+class SlicedWasserstein(_Matching):
     """Minus the squared sliced Wasserstein distance between q(z) and p(z): a penalty to add.
 
         bound = -mean_l mean_i (sorted_i(z . u_l) - sorted_i(y . u_l))**2

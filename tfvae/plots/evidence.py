@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfvae._words import kind_of
 from tfvae.evaluation.collapse import CollapseReport
 from tfvae.evaluation.estimate import Estimate
 from tfvae.evaluation.ledger import Decomposition
@@ -56,11 +57,17 @@ def ledger(decomposition: Decomposition) -> Figure:
 
     Raises:
         ImportError: matplotlib is not installed.
+        TypeError: `decomposition` is none.
 
     Example:
         >>> from tfvae.demo import vae, x
         >>> figure = tfvae.plots.ledger(tfvae.decompose(vae, x, evidence_samples=50))
     """
+    if not isinstance(decomposition, Decomposition):
+        raise TypeError(
+            "`decomposition` must be what `tfvae.decompose(model, data)` returned. "
+            f"Received: {kind_of(decomposition)}"
+        )
     bars = list(_bars(decomposition))
     figure = new_figure(3.6, 0.55 + 0.26 * len(bars))
     axes = figure.add_subplot()
@@ -141,6 +148,7 @@ def rates(report: CollapseReport, names: Sequence[str] | None = None) -> Figure:
 
     Raises:
         ImportError: matplotlib is not installed.
+        ValueError: There are more names or fewer than dimensions.
 
     Example:
         >>> from tfvae.demo import vae, x
@@ -153,6 +161,11 @@ def rates(report: CollapseReport, names: Sequence[str] | None = None) -> Figure:
     active = report.active if fits else np.ones(len(values), bool)
     order = np.argsort(-values, kind="stable")[:_MOST_BARS]
     names = [str(index) for index in range(len(values))] if names is None else list(names)
+    if len(names) != len(values):
+        raise ValueError(
+            f"`names` must hold one name for each of {len(values)} dimensions. "
+            f"Received: {len(names)}"
+        )
     figure = new_figure(3.6, 2.2)
     axes = figure.add_subplot()
     colours = [BLUE if active[index] else GREY for index in order]

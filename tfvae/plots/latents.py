@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfvae.data.spec import with_context
-from tfvae.latents.codes import codes
+from tfvae.latents.codes import checked_labels, codes
 from tfvae.models import LatentVariableModel
 from tfvae.plots.style import BLUE, FONT_SIZE, new_figure, open_frame, plain_text
 
@@ -85,7 +85,7 @@ def latent_space(
         >>> figure = tfvae.plots.latent_space(vae, data.x_test, data.y_test)
     """
     z = codes(model, with_context(x, context), node=node)
-    labels = None if labels is None else check_labels(np.asarray(labels), len(z))
+    labels = None if labels is None else check_labels(labels, len(z))
     if z.shape[1] == 1:
         return _line(z[:, 0], labels)
     points, names = _plane(z)
@@ -177,17 +177,13 @@ def _plane(z: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
     return centred @ directions[:2].T, (first, second)
 
 
-def check_labels(labels: np.ndarray, size: int) -> np.ndarray:
+def check_labels(labels: Any, size: int) -> np.ndarray:
     """Returns labels `[N]` that have a colour each.
 
     Raises:
         ValueError: They do not fit the data, or there are more classes than colours.
     """
-    if labels.shape != (size,):
-        raise ValueError(
-            f"`labels` must hold one label per data point. Expected shape ({size},). "
-            f"Received: {labels.shape}."
-        )
+    labels = checked_labels(labels, size)
     if not np.issubdtype(labels.dtype, np.floating):
         classes = np.unique(labels)
         if len(classes) > len(_CLASS_COLOURS):

@@ -169,7 +169,7 @@ def samples(
 
 
 def traversals(
-    ways: Sequence[Traversal],
+    ways: Traversal | Sequence[Traversal],
     *,
     image_shape: Sequence[int] | None = None,
     node: str | None = None,
@@ -177,7 +177,7 @@ def traversals(
     """Shows what moves in images with each dimension of z: a row for each, from end to end.
 
     Args:
-        ways: What `tfvae.latents.traversals` returned.
+        ways: What `tfvae.latents.traversals` returned, or one of them.
         image_shape: See `reconstructions`.
         node: See `reconstructions`.
 
@@ -193,6 +193,7 @@ def traversals(
         >>> ways = tfvae.latents.traversals(vae, data.x_test)
         >>> figure = tfvae.plots.traversals(ways)
     """
+    ways = [ways] if isinstance(ways, Traversal) else ways
     if not ways:
         raise ValueError("There is nothing to show: no dimension of z is active.")
     shapes = {name: part.shape[1:] for name, part in ways[0].means.items()}

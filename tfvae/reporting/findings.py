@@ -40,7 +40,8 @@ class Findings:
         parts: The data that was looked at, by name, `[N, ...]` each.
         history: Epochs of training by the names that `fit` logs, None where none was given.
         ledger: The ledger of the ELBO.
-        likelihood: log p(x), point by point.
+        likelihood: log p(x), point by point, by draws of q(z|x) as it is; the ledger's is by
+            refined ones where the gap is split.
         collapse: What z says of x; None for models without latents, and for one point.
         drawn: Observed node → new data `[M, ...]`; with `_mean` behind the name, p(x|z)'s centres.
         ways: Traversals of the active dimensions.
@@ -59,6 +60,11 @@ class Findings:
     def num_points(self) -> int:
         """Number of points that were looked at, N."""
         return len(self.likelihood.per_point)
+
+    @property
+    def is_refined(self) -> bool:
+        """Whether log p(x) of the ledger is from posteriors that were fitted point by point."""
+        return self.ledger.log_p_x is not None and self.ledger.log_p_x is not self.likelihood
 
     @property
     def observed(self) -> dict[str, np.ndarray]:

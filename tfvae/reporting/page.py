@@ -88,6 +88,8 @@ def report(
         )
     num_samples = check_count("num_samples", num_samples)
     max_points = check_count("max_points", max_points)
+    if refine_steps != 0:
+        refine_steps = check_count("refine_steps", refine_steps)
     target = Path(os.path.realpath(path))
     if target.is_dir() or not target.parent.is_dir():
         raise ValueError(
@@ -95,7 +97,8 @@ def report(
             f"Received: {path}"
         )
     parts = first_rows(model, data, max_points)
-    labels = _checked_labels(labels, len(parts[model.data.observed[0]]))
+    size = len(parts[model.data.observed[0]])
+    labels = _checked_labels(labels, size, may_be_more=size == max_points)
     shape = _checked_shape(image_shape, {n: parts[n].shape[1:] for n in model.data.observed})
     if history is not None:
         check_history(getattr(history, "history", history))
@@ -165,8 +168,9 @@ def _checked_shape(
     return shape
 
 
-def _checked_labels(labels: Any, size: int) -> np.ndarray | None:
+def _checked_labels(labels: Any, size: int, *, may_be_more: bool) -> np.ndarray | None:
+    """Returns the labels of the rows that are looked at, the first so many of data."""
     if labels is None:
         return None
     labels = np.asarray(labels)
-    return check_labels(labels[:size] if labels.ndim else labels, size)
+    return check_labels(labels[:size] if labels.ndim and may_be_more else labels, size)

@@ -248,7 +248,7 @@ def _curve(pages: Pages) -> Section:
         text = "log p(x) is known exactly for this model, whatever the number of draws."
         return Section("curve", title, left_out=text)
     lead = (
-        "The bound on log p(x) by more and more draws of z. Where it still rises at its right "
+        "The bound on log p(x) by more and more draws of q(z|x). Where it still rises at its right "
         "end, log p(x) lies above."
     )
     figure = picture(lambda: plots.evidence_curve(likelihood), "L_S against S")
@@ -281,7 +281,9 @@ def _anomalies(pages: Pages) -> Section:
             parts = {"log p(x)": scores[rows], **{n: p[rows] for n, p in flat.items()}}
             caption = "" if pages.images() else f"The {which} likely."
             blocks.append(rows_of(parts, [str(row) for row in rows], "row", caption))
-    return Section("anomalies", "Anomalies", "Data at both ends of log p(x).", blocks)
+    return Section(
+        "anomalies", "Anomalies", "Data at both ends of log p(x), by draws of q(z|x).", blocks
+    )
 
 
 def _configuration(pages: Pages) -> Section:

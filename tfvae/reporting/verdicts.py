@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from tfvae._words import counted
 from tfvae.evaluation.collapse import CollapseReport
 from tfvae.evaluation.estimate import Estimate
 from tfvae.evaluation.ledger import Decomposition
@@ -22,6 +23,9 @@ _ONE_NAT = 1.0
 # Standard errors by which a number has to be beyond its limit to be said to be, and by which the
 # sides of an identity may differ; of either, what rounding in float32 may leave of the ELBO.
 _SURELY, _BALANCED, _ROUNDING = 2.0, 4.0, 1e-5
+# Points from which standard errors say that much: of three, means lie two of them off one in five
+# times.
+_FEWEST = 10
 
 
 @dataclass(frozen=True)
@@ -43,10 +47,23 @@ def verdicts(found: Findings) -> list[Verdict]:
     """Returns all that is to be said, what is bad first.
 
     What z says is judged by `CollapseReport.message`, the evidence by `LogLikelihood.message`;
-    gaps, the prior and training are, each in its own rule, at one nat per point.
+    gaps, the prior and training are, each in its own rule, at one nat per point. Of fewer than ten
+    points nothing is said but of the evidence and training.
     """
-    said = [verdict for rule in _RULES for verdict in rule(found)]
+    few = found.num_points < _FEWEST
+    rules = [_of_few_points, _of_evidence, _of_training] if few else _RULES
+    said = [verdict for rule in rules for verdict in rule(found)]
     return sorted(said, key=lambda verdict: ("bad", "note", "good").index(verdict.kind))
+
+
+def _of_few_points(found: Findings) -> Iterator[Verdict]:
+    points = counted(found.num_points, "point")
+    yield Verdict(
+        "note",
+        f"The latents, the gaps, the prior and the ledger are not judged by {points}: their "
+        "numbers stand below.",
+        f"{_FEWEST} points or more",
+    )
 
 
 def _of_latents(found: Findings) -> Iterator[Verdict]:
@@ -64,8 +81,9 @@ def _of_latents(found: Findings) -> Iterator[Verdict]:
         ceiling = collapse.information_ceiling
         said = f"z says {information:.1f} nats of x, of at most {ceiling:.1f}"
     of = len(collapse.activity)
-    dimensions = f"{collapse.active_units} of {of} dimension{'s' if of > 1 else ''}"
-    yield Verdict("good", f"The latents are used: {said}, by {dimensions}.")
+    by = f", by {collapse.active_units} of {counted(of, 'dimension')}"
+    # Where codes move less than counts as active, all the same sharp posteriors tell them apart.
+    yield Verdict("good", f"The latents are used: {said}{by if collapse.active_units else ''}.")
 
 
 def _only_idle(collapse: CollapseReport) -> bool:
@@ -88,8 +106,8 @@ def _of_evidence(found: Findings) -> Iterator[Verdict]:
         tail = "" if math.isnan(k_hat) else f", {k_hat:.0%} of points {above}"
         yield Verdict(
             "good",
-            f"The estimate of log p(x) can be trusted: {_count(likelihood)} effective draws at the "
-            f"median{tail}.",
+            f"The estimate of log p(x) by draws of q(z|x) can be trusted: {_count(likelihood)} "
+            f"effective draws at the median{tail}.",
         )
 
 

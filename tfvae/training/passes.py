@@ -13,9 +13,11 @@ import numpy as np
 import tensorflow as tf
 
 from tfvae._words import some_of
+from tfvae.data.source import is_endless
 
 __all__ = [
     "batches_checked",
+    "check_end",
     "check_passes",
     "check_scored",
     "count_of",
@@ -74,10 +76,11 @@ def check_passes(x: Any, held_out: Any, given: Mapping[str, Any]) -> None:
 
     Raises:
         ValueError: It is a generator, and has to be read more than once, or is to be read after
-            every 0 epochs.
+            every 0 epochs, or it has no end.
     """
     passes = given.get("epochs", 1) - given.get("initial_epoch", 0)
     _check_readable(x, "x", passes, given.get("steps_per_epoch"))
+    check_end(x, "x", "steps_per_epoch", given)
     if held_out is None:
         return
     every = given.get("validation_freq", 1)
@@ -88,6 +91,27 @@ def check_passes(x: Any, held_out: Any, given: Mapping[str, Any]) -> None:
         )
     passes = passes // every if isinstance(every, int) else len(every)
     _check_readable(held_out, "validation_data", passes, given.get("validation_steps"))
+    check_end(held_out, "validation_data", "validation_steps", given)
+
+
+def check_end(x: Any, name: str, steps: str, given: Mapping[str, Any]) -> None:
+    """Checks that a pass over data comes to an end.
+
+    Args:
+        x: The data.
+        name: What it is called.
+        steps: The argument that says how many batches a pass has.
+        given: Arguments by name.
+
+    Raises:
+        ValueError: The data has no end, and nobody says where a pass has one.
+    """
+    if not given.get(steps) and is_endless(x):
+        raise ValueError(
+            f"`{name}` has no end, and so has a pass over it. Received: a {type(x).__name__} that "
+            f"gives batches for ever, and no `{steps}`. Say how many batches make a pass: "
+            f"`{steps}=100`."
+        )
 
 
 def _check_readable(x: Any, name: str, passes: int, steps: int | None) -> None:

@@ -29,16 +29,21 @@ from tfvae.training.course import (
     with_callbacks,
 )
 from tfvae.training.directions import know_directions
-from tfvae.training.passes import batches_checked, check_passes, check_scored, count_of, in_turn
+from tfvae.training.passes import (
+    batches_checked,
+    check_end,
+    check_passes,
+    check_scored,
+    count_of,
+    in_turn,
+)
 from tfvae.training.placement import NO_STRATEGY, device_of, strategy_of
-from tfvae.training.rows import Rows, num_batches
+from tfvae.training.rows import Rows, counted_by_keras, num_batches, number_of
 from tfvae.training.streams import Stream, one_by_one, take_steps
 
 __all__ = ["Reader"]
 
-# What a batch is called where the data is in memory, with the number of the data. The name says it
-# all: nothing is read of such a dataset, since to begin and to end that takes longer than steps.
-_ROWS = "rows of tfvae "
+# Beside what counts the batches of data in memory.
 _IN_ROWS = {"y": None, "sample_weight": None, "batch_size": None}
 
 # Where there is an accelerator, data of more bytes is not kept in its memory.
@@ -144,6 +149,7 @@ class Reader:
         source = Source.of(x, y, given.pop("sample_weight", None))
         self._check(source, "x")
         self._know_points(source, keeps=self._fitted is self.asked)
+        check_end(source.x, "x", "steps", given)
         steps = given.get("steps")
         test = None if steps else self._rows_of(source, "test", given.get("batch_size"))
         with self._in_calls_of(given.get("callbacks"), [steps], test), contextlib.ExitStack() as on:
@@ -195,7 +201,7 @@ class Reader:
 
         @translated_errors()  # also where Keras takes a single batch
         def call(iterator: Any) -> Any:
-            number, course = _number_of(iterator), self._course
+            number, course = number_of(iterator), self._course
             if kind == "train":
                 self._by_rows = number is not None
             done = 0 if course is None else course.take(kind, self._model.steps_per_execution)
@@ -336,7 +342,7 @@ class Reader:
         rows.take(self._model.steps_per_execution)
         self._rows[number] = rows
         try:
-            yield tf.data.Dataset.from_tensors({f"{_ROWS}{number}": 0}).repeat(rows.num_batches)
+            yield counted_by_keras(number, rows.num_batches)
         finally:
             del self._rows[number]
 
@@ -390,10 +396,3 @@ class Reader:
             steps=steps,
             model=self._model,
         )
-
-
-def _number_of(iterator: Any) -> int | None:
-    """Returns which data in memory an iterator counts, None for one that has batches."""
-    spec = getattr(iterator, "element_spec", None)
-    names = [str(name) for name in spec] if isinstance(spec, dict) else []
-    return next((int(n.removeprefix(_ROWS)) for n in names if n.startswith(_ROWS)), None)

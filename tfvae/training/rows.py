@@ -13,7 +13,19 @@ import tensorflow as tf
 from tfvae._typing import Tensor
 from tfvae.data.source import Source
 
-__all__ = ["Loop", "Rows", "held_at_once", "loop_of_at_least", "num_batches"]
+__all__ = [
+    "Loop",
+    "Rows",
+    "counted_by_keras",
+    "held_at_once",
+    "loop_of_at_least",
+    "num_batches",
+    "number_of",
+]
+
+# What a batch is called where the data is in memory, with the number of the data. The name says it
+# all: nothing is read of such a dataset, since to begin and to end that takes longer than steps.
+_ROWS = "rows of tfvae "
 
 # How many batches calls hold, each a loop of its own, and how many where steps are long beside what
 # a call costs: products of a weight by a row up to which they are not, and bytes of data in a call.
@@ -223,3 +235,15 @@ def num_batches(source: Source, rows: Rows | None, limit: int | None) -> int | N
         count = int(source.x.cardinality())
         return count if count > 0 else None
     return None
+
+
+def counted_by_keras(number: int, num_batches: int) -> tf.data.Dataset:
+    """Returns what Keras counts the batches of a pass by, which names the data in memory."""
+    return tf.data.Dataset.from_tensors({f"{_ROWS}{number}": 0}).repeat(num_batches)
+
+
+def number_of(iterator: Any) -> int | None:
+    """Returns which data in memory an iterator counts, None for one that has batches."""
+    spec = getattr(iterator, "element_spec", None)
+    names = [str(name) for name in spec] if isinstance(spec, dict) else []
+    return next((int(n.removeprefix(_ROWS)) for n in names if n.startswith(_ROWS)), None)
