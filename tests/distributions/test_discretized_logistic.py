@@ -24,3 +24,12 @@ def test_moments_are_the_sums_over_all_levels(loc, scale):
     p = DiscretizedLogistic(loc, scale)
     np.testing.assert_allclose(p.mean(), mean, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(p.stddev(), stddev, rtol=1e-3, atol=1e-9)
+
+
+@pytest.mark.parametrize("loc", [0.5, 0.37, 2.0, 100.5 / 255.0, -1e4])
+@pytest.mark.parametrize("scale", [1e-8, 1e-7, 1e-6, 1e-5, 1e-3, 0.1, 30.0])
+def test_sharp_distributions_on_the_border_of_two_levels_add_up(loc, scale):
+    p = DiscretizedLogistic(np.float32(loc), np.float32(scale))
+    levels = np.arange(256, dtype="float32") / np.float32(255.0)
+    total = np.sum(np.exp(np.asarray(p.log_prob(levels), "float64")))
+    assert total == pytest.approx(1.0, abs=2e-5)

@@ -142,15 +142,16 @@ class DiscretizedLogistic(AutoCompositeTensorDistribution):
         return self._nearest(tfd.Logistic(self.loc, self.scale).sample(n, seed=seed))
 
     def _log_prob(self, x: Tensor) -> Tensor:
-        x = self._nearest(x)
-        upper = (x + self.step / 2 - self.loc) / self.scale
-        lower = (x - self.step / 2 - self.loc) / self.scale
+        # Counted in levels the upper end of one is the lower end of the next to the bit: ends that
+        # round apart make sums of sharp distributions another number than one.
+        index, loc = self._index(x), self._in_levels(self.loc)
+        upper, lower = ((end - loc) * self.step / self.scale for end in (index + 0.5, index - 0.5))
         log_below, log_above = tf.math.log_sigmoid(upper), tf.math.log_sigmoid(-lower)
         # sigmoid(u) - sigmoid(l) = sigmoid(u) sigmoid(-l) (1 - exp(l - u)): no cancellation.
         # TFP's `log1mexp` has a NaN gradient where the exponent rounds to one.
         between = log_below + log_above + tf.math.log(-tf.math.expm1(-self.step / self.scale))
-        first, last = x < self.low + self.step / 2, x > self.high - self.step / 2
-        return tf.where(first, log_below, tf.where(last, log_above, between))
+        last = index > self.levels - 1.5
+        return tf.where(index < 0.5, log_below, tf.where(last, log_above, between))
 
     def _mean(self) -> Tensor:
         centre, mean, _ = self._moments()
@@ -171,8 +172,14 @@ class DiscretizedLogistic(AutoCompositeTensorDistribution):
         return best
 
     def _nearest(self, x: Tensor) -> Tensor:
-        index = tf.round((x - self.low) / self.step)
-        return self.low + self.step * tf.clip_by_value(index, 0.0, self.levels - 1.0)
+        return self.low + self.step * self._index(x)
+
+    def _index(self, x: Tensor) -> Tensor:
+        """Returns the number of the level nearest to `x`, from 0 to L - 1."""
+        return tf.clip_by_value(tf.round(self._in_levels(x)), 0.0, self.levels - 1.0)
+
+    def _in_levels(self, x: Tensor) -> Tensor:
+        return (x - self.low) / self.step
 
     def _moments(self) -> tuple[Tensor, Tensor, Tensor]:
         """Returns the level nearest to `loc`, and E[N] and E[N**2] of the levels N above it.
@@ -184,16 +191,16 @@ class DiscretizedLogistic(AutoCompositeTensorDistribution):
             E[N**2] = sum_{n > 0} (2 n - 1) P(N >= n) + sum_{n <= 0} (1 - 2 n) P(N < n)
         """
         dtype: Any = self.dtype
-        centre = tf.stop_gradient(self._nearest(self.loc))
-        start = tf.round((centre - self.low) / self.step)
-
-        loc, scale, first = (x[..., None] for x in (self.loc, self.scale, start))
+        start = tf.stop_gradient(self._index(self.loc))
+        centre = self.low + self.step * start
+        own = self._in_levels(self.loc), self.scale, start
+        loc, scale, first = (x[..., None] for x in own)
         most = _HELD // max(1, self.batch_shape.num_elements() or _HELD // _FEW)
         block = min(max(1, most), self.levels - 1)
 
         def add(k: Tensor, mean: Tensor, square: Tensor) -> tuple[Tensor, ...]:
             index = tf.cast(k, dtype) + tf.range(block, dtype=dtype)  # [block]
-            above = (loc - (self.low + (index - 0.5) * self.step)) / scale
+            above = (loc - (index - 0.5)) * self.step / scale
             n = index - first
             # P(N >= n) beyond the centre, and minus P(N < n) up to it.
             share = tf.where(n > 0.0, tf.sigmoid(above), -tf.sigmoid(-above))
