@@ -69,6 +69,30 @@ def test_rounding_of_data_far_from_one_is_no_fault_of_distributions():
     assert "Scale the data" in found.remedy
 
 
+def constant(layer, values):
+    """An encoder that gives all points the parameters `values`."""
+    dense = keras.layers.Dense(len(values), "linear", kernel_initializer="zeros")
+    network = keras.Sequential([keras.Input((6,)), dense, layer])
+    dense.bias.assign(values)
+    return network
+
+
+def test_a_kl_that_draws_cannot_tell_is_no_fault_of_its_closed_form(monkeypatch):
+    monkeypatch.setattr(checkup, "_RULES", tuple(r for r in checkup._RULES if "KL" in r[0]))
+    x = np.random.default_rng(0).normal(size=(30, 6)).astype("float32")
+
+    def found(layer, values, prior):
+        decoder = mlp_decoder(latents=1, likelihood=tfvae.layers.IndependentNormal)
+        vae = tfvae.VAE(constant(layer, values), decoder, prior, seed=0)
+        return tfvae.check(vae, x, verbose=False)["closed KL"]
+
+    uniform = tfvae.priors.Parametric(tfvae.layers.IndependentBeta(1))
+    at_ends = found(tfvae.layers.IndependentBeta(1), [-4.0, 0.5], uniform)
+    assert at_ends.level == "warning"
+    assert "at the ends of the values" in at_ends.found
+    assert found(tfvae.layers.IndependentBeta(1), [1.0, 0.5], uniform).level == "ok"
+
+
 @pytest.mark.slow
 def test_nothing_changes_and_training_goes_on_as_without():
     weights = []

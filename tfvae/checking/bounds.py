@@ -31,6 +31,8 @@ _SURELY, _FEW = 5.0, 10.0
 _STEPS = (1e-2, 1e-3, 3e-4)
 # As far from zero float32 tells draws apart by a thousandth of their scale.
 _MOST_SCALES = 1e4
+# From so many equal numbers on they are an end at which draws are held.
+_TIES = 5
 # Share by which slopes at these steps may differ where there is one.
 _SMOOTH = 0.25
 
@@ -99,7 +101,24 @@ def of_kl(subject: Subject) -> Iterator[Finding]:
     each = np.asarray(terms.log_q_z - terms.log_p_z, np.float64) - np.asarray(terms.kl)[None]
     off, error = _mean(each)
     size = float(np.mean(np.abs(terms.kl)))
-    if abs(off) > _SURELY * error + _ROUNDING + _RELATIVE * size:
+    is_off = abs(off) > _SURELY * error + _ROUNDING + _RELATIVE * size
+    held = _share_at_ends(np.asarray(terms.z))
+    if is_off and held > 0.0:
+        yield Finding(
+            "closed KL",
+            "warning",
+            f"It differs from that of draws by {-off:.3g} nats: {held:.1%} of the numbers drawn "
+            "lie at the ends of the values of q(z|x), which stand for all beyond them.",
+            "Floors on the concentrations of the posterior, or inputs of smaller scale.",
+        )
+    elif is_off and _by_few(each):
+        yield Finding(
+            "closed KL",
+            "note",
+            f"Draws do not tell it: a few of {each.size} make up their mean.",
+            "More draws, `num_samples=`, or a posterior whose tails are within those of the prior.",
+        )
+    elif is_off:
         yield Finding(
             "closed KL",
             "fault",
@@ -278,14 +297,18 @@ def _groups(subject: Subject) -> dict[str, set[int]]:
 def _is_pathwise(subject: Subject) -> bool:
     if not subject.latents:
         return True
+    sums, levels = subject.terms.log_weights is not None, _levels(subject)
+    return all(_follows(level) for level in levels if not sums or num_states(level) is None)
+
+
+def _levels(subject: Subject) -> list[Distribution]:
+    """Returns the posterior, or those of its levels at one draw of what they read."""
     with subject.aside():
         q = subject.model.encode(**subject.batch)
-        levels = [q]
-        if isinstance(q, Hierarchy):
-            found = q.draw(1, subject.seed("levels")).conditionals
-            levels = [each.distribution for each in found.values()]
-    sums = subject.terms.log_weights is not None
-    return all(_follows(level) for level in levels if not sums or num_states(level) is None)
+        if not isinstance(q, Hierarchy):
+            return [q]
+        found = q.draw(1, subject.seed("levels")).conditionals
+        return [each.distribution for each in found.values()]
 
 
 def _follows(q: Distribution) -> bool:
@@ -326,8 +349,23 @@ def _by_distributions(subject: Subject) -> dict[str, Tensor]:
 def _scales_from_zero(subject: Subject) -> float:
     """Returns how many of its scales a Gaussian posterior lies from zero at most; 0 for others."""
     with subject.aside():
-        normal = as_diagonal_normal(subject.model.encode(**subject.batch))
-    return 0.0 if normal is None else float(np.max(np.abs(normal.loc) / normal.scale))
+        normals = [as_diagonal_normal(level) for level in _levels(subject)]
+        return max(
+            (float(np.max(np.abs(n.loc) / n.scale)) for n in normals if n is not None), default=0.0
+        )
+
+
+def _share_at_ends(z: np.ndarray) -> float:
+    """Returns the share of the numbers of draws `[S, ...]` that lie at an end which many share."""
+    flat = z.reshape(-1, int(np.prod(z.shape[2:])))
+    ends = [flat == end for end in (flat.min(axis=0), flat.max(axis=0))]
+    return float(sum(np.mean(each * (each.sum(axis=0) >= _TIES)) for each in ends))
+
+
+def _by_few(each: np.ndarray) -> bool:
+    """Whether the sum of squares of values `[S, B]` is that of a few, with zero in their range."""
+    squares = np.square(each - each.mean())
+    return bool(squares.max() > 0.1 * squares.sum() and each.min() < 0.0 < each.max())
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:
