@@ -450,7 +450,7 @@ def _tried(case: Case, deep: bool) -> str:
     faults = [
         f"{f.tried}: {f.found}"
         for f in found.problems
-        # Rounding is of the model as it stands, whose inputs nobody scales here.
+        # Rounding is of the model as it stands, which nobody scales here.
         if f.level == "fault" and f.tried != own and "Rounding spoils" not in f.found
     ]
     if faults:

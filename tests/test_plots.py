@@ -245,6 +245,11 @@ def test_data_that_is_not_image_shaped(image_shape):
         plots.samples(flat, 2, image_shape=image_shape)
 
 
+def test_one_image_without_its_batch_axis_is_no_row_of_lines():
+    with pytest.raises(ValueError, match=r"of one image, `image\[None\]`\. Received: shape"):
+        plots.images(images(2)[0])
+
+
 def test_nothing_to_show(vae):
     with pytest.raises(ValueError, match="`data` is empty"):
         plots.reconstructions(vae, images(0))
@@ -553,6 +558,10 @@ def test_the_curve_of_the_evidence_has_its_errors(vae):
 def test_columns_show_data_in_its_own_units():
     x = np.array([[0.0, np.nan], [2.0, 5.0], [4.0, 7.0]])
     drawn = 10.0 * np.ones([3, 2])
+    pd = pytest.importorskip("pandas")
+    table = pd.DataFrame(x, columns=["age", "size"])
+    (axes,) = plots.columns(table, drawn).axes
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["age", "size"]
     (axes,) = plots.columns(x, drawn, ["<a>", "$"]).axes
     marks = [line.get_xdata()[0] for line in axes.get_lines() if line.get_marker() == "o"]
     data, model = marks[::2], marks[1::2]

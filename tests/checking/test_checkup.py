@@ -57,18 +57,6 @@ def test_a_broken_model_is_found(make, monkeypatch):
     assert BROKEN[make] <= {f.tried for f in found.problems}, found
 
 
-def test_rounding_of_data_far_from_one_is_no_fault_of_distributions():
-    keras.utils.set_random_seed(0)
-    x = np.random.default_rng(0).normal(50, 20, (30, 6)).astype("float32")
-    layers = [keras.Input((6,)), keras.layers.Dense(4, kernel_initializer="ones")]
-    q = keras.Sequential([*layers, tfvae.layers.MultivariateNormalDiag(2, min_scale=1e-6)])
-    q.layers[0].set_weights([np.tile([[1.0, 1.0, -1.0, -1.0]], [6, 1]), np.zeros(4)])
-    model = tfvae.VAE(q, mlp_decoder(likelihood=tfvae.layers.IndependentNormal))
-    (found,) = [f for f in tfvae.check(model, x, verbose=False) if f.level == "fault"]
-    assert "Rounding spoils draws of q(z|x)" in found.found
-    assert "Scale the data" in found.remedy
-
-
 def constant(layer, values):
     """An encoder that gives all points the parameters `values`."""
     dense = keras.layers.Dense(len(values), "linear", kernel_initializer="zeros")

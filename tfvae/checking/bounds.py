@@ -12,6 +12,7 @@ import tensorflow_probability as tfp
 from tfvae._random import fold_in
 from tfvae._typing import Distribution, Tensor
 from tfvae.checking.findings import Finding
+from tfvae.checking.rounding import by_last_digits, of_size, scores_of
 from tfvae.checking.subject import Subject
 from tfvae.distributions.finite import num_states
 from tfvae.distributions.gaussian import as_diagonal_normal
@@ -29,8 +30,6 @@ _SURELY, _FEW = 5.0, 10.0
 # Steps of finite differences, in units of the size of the weights, each beside half of it: the
 # shorter ones where the bound bends within the longer.
 _STEPS = (1e-2, 1e-3, 3e-4)
-# As far from zero float32 tells draws apart by a thousandth of their scale.
-_MOST_SCALES = 1e4
 # From so many equal numbers on they are an end at which draws are held.
 _TIES = 5
 # Share by which slopes at these steps may differ where there is one.
@@ -52,6 +51,10 @@ def of_scores(subject: Subject) -> Iterator[Finding]:
             "Look at the factor whose draws have no finite density, and at its scale.",
         )
         return
+    spoilt = of_size(subject, values)
+    if spoilt is not None:
+        yield spoilt
+        return
     with subject.aside():  # one for both, so that generators within layers go on
         first, again = (subject.scored(2) for _ in range(2))
     fields = ("log_p_x", "log_p_z", "log_q_z")
@@ -65,14 +68,16 @@ def of_scores(subject: Subject) -> Iterator[Finding]:
         )
         return
     with subject.aside():
-        own = _by_distributions(subject)
+        own = scores_of(subject, subject.terms.z)
     off = [what for what, value in own.items() if not _close(value, values.get(what, value))]
-    far = _scales_from_zero(subject) if off else 0.0
-    if far > _MOST_SCALES:
+    apart = max((float(np.max(np.abs(own[what] - values[what]))) for what in off), default=0.0)
+    rounding = by_last_digits(subject, {what: own[what] for what in off}) if off else 0.0
+    if off and rounding > 0.25 * apart:
         yield Finding(
             name,
             "fault",
-            f"Rounding spoils draws of q(z|x): they lie up to {far:.0e} of its scales from zero.",
+            f"Rounding spoils draws of q(z|x): their last digit moves scores by {rounding:.2g} "
+            "nats.",
             "Scale the data, or begin networks with `keras.layers.Normalization`.",
         )
         return
@@ -334,25 +339,6 @@ def _held(subject: Subject) -> Callable[[], Tensor]:
         return tf.reduce_mean(log_p)
 
     return value
-
-
-def _by_distributions(subject: Subject) -> dict[str, Tensor]:
-    """Returns scores by the distributions themselves, where z is drawn."""
-    terms, model = subject.terms, subject.model
-    if not subject.latents or terms.log_weights is not None:
-        return {}
-    z = tf.stop_gradient(terms.z)
-    found = {"log q(z|x)": model.encode(**subject.batch), "log p(z)": model.prior_of(subject.batch)}
-    return {what: each.log_prob(tf.cast(z, each.dtype)) for what, each in found.items()}
-
-
-def _scales_from_zero(subject: Subject) -> float:
-    """Returns how many of its scales a Gaussian posterior lies from zero at most; 0 for others."""
-    with subject.aside():
-        normals = [as_diagonal_normal(level) for level in _levels(subject)]
-        return max(
-            (float(np.max(np.abs(n.loc) / n.scale)) for n in normals if n is not None), default=0.0
-        )
 
 
 def _share_at_ends(z: np.ndarray) -> float:

@@ -27,7 +27,8 @@ def columns(x: Any, drawn: Any, names: Sequence[str] | None = None) -> Figure:
     Args:
         x: Data `[N, D]`, or of another shape of one example, flat; NaN is what is missing.
         drawn: Samples `[M, D]`, such as `model.sample(1000)`.
-        names: Of the columns `[D]`; by default their numbers. The first 24 are shown.
+        names: Of the columns `[D]`; by default those of a `pandas.DataFrame`, or their numbers. The
+            first 24 are shown.
 
     Returns:
         Figure.
@@ -39,6 +40,8 @@ def columns(x: Any, drawn: Any, names: Sequence[str] | None = None) -> Figure:
     Example:
         >>> figure = tfvae.plots.columns(np.zeros([5, 2]), np.ones([4, 2]), ["age", "height"])
     """
+    if names is None and hasattr(x, "columns"):
+        names = [str(name) for name in x.columns]
     x, drawn = (np.asarray(part, np.float64) for part in (x, drawn))
     x, drawn = (part.reshape(len(part), -1) if len(part) else part for part in (x, drawn))
     names = [str(i) for i in range(x.shape[-1])] if names is None else list(names)

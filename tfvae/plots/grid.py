@@ -113,8 +113,9 @@ def as_images(x: np.ndarray, name: str, image_shape: Sequence[int] | None) -> np
     if shape is None:
         raise ValueError(
             f"`{name}` is not image-shaped. Expected [N, H, W] or [N, H, W, C] with 1 or 3 "
-            f"channels. Received: shape={x.shape}, image_shape={image_shape}. For a model of flat "
-            "vectors pass `image_shape=(H, W)` with H * W values."
+            f"channels; of one image, `image[None]`. Received: shape={x.shape}, "
+            f"image_shape={image_shape}. For a model of flat vectors pass `image_shape=(H, W)` "
+            "with H * W values."
         )
     return x.reshape(-1, *shape)
 
@@ -122,7 +123,9 @@ def as_images(x: np.ndarray, name: str, image_shape: Sequence[int] | None) -> np
 def fitting_shape(
     event_shape: Sequence[int], image_shape: Sequence[int] | None
 ) -> tuple[int, ...] | None:
-    """Returns `(H, W, C)` of one example as an image, None where it is none."""
+    """Returns `(H, W, C)` of one example as an image, None where it is none, such as a line."""
+    if image_shape is None and len(event_shape) == 2 and event_shape[1] == 1:
+        return None
     shape = tuple(event_shape) if image_shape is None else tuple(np.atleast_1d(image_shape))
     if len(shape) == 2:
         shape = (*shape, 1)
