@@ -277,3 +277,16 @@ def test_networks_of_posterior_and_prior_run_once_per_batch(monkeypatch):
 def test_what_is_no_proposal_is_told_where_it_is_given(make, message):
     with pytest.raises(TypeError, match=message):
         make()
+
+
+def test_a_stream_of_another_order_each_time_has_no_refined_posteriors():
+    vae, x = MODEL.vae(), MODEL.draw(8)
+    proposal = Defensive(of=Refined(refine(vae, x, steps=1, verbose=False)))
+    stream = tf.data.Dataset.from_tensor_slices(x)
+    kept = tfvae.log_likelihood(vae, stream.batch(3), 2, proposal=proposal, verbose=False)
+    assert len(kept.per_point) == 8
+    shuffled = stream.shuffle(8).batch(3)
+    for use in (tfvae.log_likelihood, tfvae.annealed_log_likelihood):
+        name = "proposal" if use is tfvae.log_likelihood else "start"
+        with pytest.raises(ValueError, match="since each of its points has a posterior of its own"):
+            use(vae, shuffled, 2, **{name: proposal}, verbose=False)

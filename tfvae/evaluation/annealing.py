@@ -226,8 +226,8 @@ def annealed_log_likelihood(
     numbers = (num_temperatures, num_chains, num_leapfrog_steps)
     annealer = Annealer(model, *numbers, memory_gib, stream.likely_points, start)
     seed = stateless_seed(0 if seed is None else seed)
-    if start is not None and stream.num_points is not None:
-        start.check_points(stream.num_points)
+    if start is not None:
+        start.check_data(stream)
     settings = {
         "task": "annealed_log_likelihood",
         "num_temperatures": annealer.num_temperatures,

@@ -214,8 +214,7 @@ class _Asked:
         """Returns what finds the evidence, None where that is left out."""
         if not self.evidence_samples:
             return None
-        if stream.num_points is not None:
-            self.proposal.check_points(stream.num_points)
+        self.proposal.check_data(stream)
         draw_from = OfParameters() if self.refine_steps else self.proposal
         sampler = Sampler(
             model, draw_from, self.evidence_samples, self.memory_gib, stream.likely_points

@@ -278,8 +278,7 @@ def log_likelihood(
     seed = stateless_seed(0 if seed is None else seed)
     check_proposal("proposal", proposal)
     stream = Stream(model, data, batch_size)
-    if stream.num_points is not None:
-        proposal.check_points(stream.num_points)
+    proposal.check_data(stream)
     sampler = Sampler(model, proposal, num_samples, memory_gib, stream.likely_points)
     units = Unit(model, unit)
     settings = {

@@ -13,6 +13,7 @@ import tensorflow_probability as tfp
 from tfvae._config import check_amount
 from tfvae._typing import Distribution, Tensor
 from tfvae._words import kind_of
+from tfvae.data.chunks import Chunks
 from tfvae.distributions.defensive import DefensiveMixture
 from tfvae.distributions.gaussian import as_diagonal_normal
 from tfvae.evaluation.refinement import Refinement
@@ -60,6 +61,15 @@ class Proposal(abc.ABC):
             ValueError: It is not.
         """
         del num_points
+
+    def check_data(self, data: Chunks) -> None:
+        """Checks that it is for this data, as far as can be told before draws are scored.
+
+        Raises:
+            ValueError: It is not.
+        """
+        if data.num_points is not None:
+            self.check_points(data.num_points)
 
 
 def check_proposal(name: str, proposal: Any) -> None:
@@ -114,6 +124,10 @@ class _Changed(Proposal):
     def check_points(self, num_points: int) -> None:
         """See `Proposal.check_points`."""
         self.of.check_points(num_points)
+
+    def check_data(self, data: Chunks) -> None:
+        """See `Proposal.check_data`."""
+        self.of.check_data(data)
 
 
 @dataclass(frozen=True)
@@ -240,7 +254,8 @@ class Refined(OfParameters):
 
     Raises:
         TypeError: `refinement` is none.
-        ValueError: In use, it is of another number of points, or of a posterior of another model.
+        ValueError: In use, it is of another number of points, of a posterior of another model, or
+            the data has another order each time it is read.
 
     Example:
         >>> from tfvae.demo import vae, x
@@ -275,3 +290,8 @@ class Refined(OfParameters):
                 "The refinement must be of the data that is evaluated. Expected: "
                 f"{num_points} points. Received: {len(self.refinement.params)}"
             )
+
+    def check_data(self, data: Chunks) -> None:
+        """See `Proposal.check_data`."""
+        super().check_data(data)
+        data.check_order("since each of its points has a posterior of its own")
