@@ -97,6 +97,8 @@ def _of_evidence(found: Findings) -> Iterator[Verdict]:
     if likelihood.message is not None:
         text, _, remedy = likelihood.message.partition(" Take ")
         kind = "bad" if likelihood.likely_too_low else "note"
+        if found.is_refined:  # whose log p(x) stands above
+            text = f"By draws of q(z|x) as it is: {text[0].lower()}{text[1:]}"
         yield Verdict(kind, text, f"take {remedy}" if remedy else "")
     elif likelihood.is_known:
         yield Verdict("good", "log p(x) is known: nothing had to be drawn for it.")
