@@ -53,7 +53,7 @@ def tell_lost_digits(x: np.ndarray, name: str, columns: Sequence[Any] = ()) -> N
     step = float(np.spacing(size[k].astype(dtype)))
     warnings.warn(
         f"`{name}` loses digits in {dtype.name}{place}: numbers from {low[k]:.12g} to "
-        f"{high[k]:.12g} become multiples of {step:.2g}{more}. Subtract an origin, such as the "
+        f"{high[k]:.12g} become multiples of {step:.3g}{more}. Subtract an origin, such as the "
         "smallest one, in 64 bits before.",
         UserWarning,
         stacklevel=level_of_the_user(),
