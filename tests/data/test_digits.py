@@ -5,6 +5,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfvae
 from tests.conftest import mlp_decoder, mlp_encoder
@@ -43,6 +44,7 @@ def test_seconds_since_1970_are_told_by_column():
         np.full(300, np.nan),
         np.array(["a"] * 300),
         np.zeros(0),
+        SECONDS[:9],
     ],
 )
 def test_nothing_is_said_of_what_stays_apart(column):
@@ -68,6 +70,7 @@ def test_whoever_gives_data_is_told_once_and_where():
     vae.compile(keras.optimizers.SGD(0.0), run_eagerly=True)
     for use in (
         lambda: vae.fit(x[:20], verbose=0),
+        lambda: vae.fit((1e3 * x[:20]).astype("int64"), verbose=0),
         lambda: vae.evaluate(x[:20], verbose=0),
         lambda: tfvae.log_likelihood(vae, x[:20], 2, verbose=False),
     ):
@@ -75,5 +78,9 @@ def test_whoever_gives_data_is_told_once_and_where():
             use()
         assert len([w for w in said if "digits" in str(w.message)]) == 1
         assert said[0].filename == __file__
+    stream = tf.data.Dataset.from_tensor_slices(np.repeat(x, 2, axis=0)).batch(20)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tfvae.log_likelihood(vae, stream, 2, verbose=False)
     table = tfvae.check(vae, x[:20], num_samples=8, verbose=False)
     assert (table["data"].level, "loses digits" in table["data"].found) == ("warning", True)

@@ -16,7 +16,6 @@ import tensorflow as tf
 
 from tfvae._typing import Shape, Tensor
 from tfvae._words import level_of_the_user
-from tfvae.data.digits import tell_lost_digits
 from tfvae.distributions.support import NORM_TOLERANCE, Support
 
 __all__ = [
@@ -74,7 +73,6 @@ def check_array(x: np.ndarray, name: str, event_shape: Shape, support: Support) 
             )
     for label, part, own in _columns(x, support):
         _check_values(part, name, own, label)
-    tell_lost_digits(x, name)
 
 
 def _check_values(x: np.ndarray, name: str, support: Support, label: str) -> None:

@@ -13,6 +13,7 @@ import tensorflow as tf
 from tfvae._config import check_count
 from tfvae._typing import Tensor
 from tfvae._words import kind_of
+from tfvae.data.digits import tell_lost_digits
 from tfvae.data.source import check_form, is_endless
 
 __all__ = ["Chunks", "filled"]
@@ -56,7 +57,11 @@ class Chunks:
         self.num_points: int | None = None
         self._seen: tuple[int, int] | None = None
         if self._is_array:
-            self.num_points = len(next(iter(model.data.named(data).values())))
+            parts = model.data.named(data)
+            self.num_points = len(next(iter(parts.values())))
+            for key, part in parts.items():
+                title = f'{name}["{key}"]' if isinstance(data, Mapping) else name
+                tell_lost_digits(np.asarray(part), title, getattr(part, "columns", ()))
 
     def __iter__(self) -> Iterator[tuple[dict[str, Tensor], int]]:
         """Yields `(batch, count)`: a full chunk, and how many of its points are data.

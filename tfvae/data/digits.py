@@ -16,13 +16,16 @@ __all__ = ["tell_lost_digits"]
 # So many steps of a type within the range of a column are enough: rounding to them adds a variance
 # of a millionth of that of numbers spread evenly.
 _ENOUGH = 1000
+# Of fewer rows nothing is said: two of them may well lie close together.
+_FEWEST_ROWS = 10
 
 
 def tell_lost_digits(x: np.ndarray, name: str, columns: Sequence[Any] = ()) -> None:
     """Warns where numbers lie so close together, so far from zero, that the type merges them.
 
     Seconds since 1970, of five minutes, become three numbers in 32 bits, and log p(x) of them is
-    that of another distribution.
+    that of another distribution. Batches of streams are not looked at, which may be of one minute
+    each while the stream is of a year.
 
     Args:
         x: `[N, ...]`, before it is made narrower; NaN where entries are missing.
@@ -35,7 +38,7 @@ def tell_lost_digits(x: np.ndarray, name: str, columns: Sequence[Any] = ()) -> N
     """
     dtype = np.dtype(keras.config.floatx())
     narrow = x.dtype.itemsize <= (dtype.itemsize if x.dtype.kind == "f" else 2)
-    if x.dtype.kind not in "fiu" or narrow or not x.size:
+    if x.dtype.kind not in "fiu" or narrow or not x.size or len(x) < _FEWEST_ROWS:
         return
     flat = x.reshape(len(x), -1)
     low, high = (each.reduce(flat, axis=0).astype("float64") for each in (np.fmin, np.fmax))

@@ -218,9 +218,9 @@ class Source(NamedTuple):
 def _array(values: Any, name: str) -> np.ndarray:
     """Returns real numbers in Keras's type, after a word on digits that are lost, if named."""
     array = np.asarray(values)
-    if array.dtype.kind != "f":
-        return array
     if name:
         tell_lost_digits(array, name, getattr(values, "columns", ()))
+    if array.dtype.kind != "f":
+        return array
     with np.errstate(over="ignore"):  # Infinity, then, is told.
         return array.astype(keras.config.floatx(), copy=False)
