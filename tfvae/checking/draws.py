@@ -182,11 +182,15 @@ def _within(inner: Support, outer: Support) -> bool:
     """Whether all values of one support are values of another, as far as bounds tell."""
     if inner.columns or outer.columns:
         return True
-    if (inner.norm, inner.one_hot) != (outer.norm, outer.one_hot):
-        return outer.norm is None and not outer.whole
+    other = (inner.norm, inner.one_hot) != (outer.norm, outer.one_hot)
+    if (other and outer.norm is not None) or (outer.whole and not inner.whole):
+        return False
     below = outer.lower is not None and (inner.lower is None or inner.lower < outer.lower)
     above = outer.upper is not None and (inner.upper is None or inner.upper > outer.upper)
-    return not (below or above)
+    ends = (inner.lower, outer.lower), (inner.upper, outer.upper)
+    # States have a mass at an end that a density leaves out.
+    at_end = inner.whole and outer.exclusive and any(a == b is not None for a, b in ends)
+    return not (below or above or at_end)
 
 
 def _parts(support: Support, name: str) -> Iterator[tuple[str, slice, Support]]:
