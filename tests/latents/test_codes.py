@@ -24,7 +24,9 @@ def test_contexts_and_nodes_are_taken_apart():
 
 
 def test_models_without_latents_are_told():
-    with pytest.raises(ValueError, match="DensityModel describes x without any"):
-        check_latents(kind("density")[0])
+    model, data = kind("density")
+    for use in (check_latents, lambda model: codes(model, data)):
+        with pytest.raises(ValueError, match="DensityModel describes x without any"):
+            use(model)
     with pytest.raises(TypeError, match="must be a model of `tfvae`"):
         check_latents(tfvae)

@@ -29,13 +29,16 @@ def codes(
         batch_size: Points per batch, for arrays.
 
     Raises:
-        ValueError: There is no such node, or the data is not what the model is for.
+        TypeError: `model` is no latent variable model.
+        ValueError: There is no such node, the model has no latents, or the data is not what it is
+            for.
 
     Example:
         >>> from tfvae.demo import vae, x
         >>> tfvae.latents.codes(vae, x).shape
         (20, 2)
     """
+    check_latents(model)
     chunks = []
     for batch, count in Stream(model, data, batch_size):
         z = centre(model.encode(**batch))[:count]
