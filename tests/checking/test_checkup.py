@@ -81,6 +81,28 @@ def test_a_kl_that_draws_cannot_tell_is_no_fault_of_its_closed_form(monkeypatch)
     assert found(tfvae.layers.IndependentBeta(1), [1.0, 0.5], uniform).level == "ok"
 
 
+def test_a_wrong_kl_of_wide_posteriors_and_of_states_is_found(monkeypatch):
+    """A few draws make up much of their variance, and the mean is far off all the same."""
+    monkeypatch.setattr(checkup, "_RULES", tuple(r for r in checkup._RULES if "KL" in r[0]))
+    x = np.random.default_rng(0).normal(size=(64, 6)).astype("float32")
+    wide = tfvae.layers.MultivariateNormalDiag(2, min_scale=10.0)
+    states = tfvae.layers.IndependentBernoulli(10)
+    uniform = tfvae.priors.Parametric(tfvae.layers.IndependentBernoulli(10))
+    for layer, number, prior in ((wide, 2, None), (states, 10, uniform)):
+        decoder = mlp_decoder(latents=number, likelihood=tfvae.layers.IndependentNormal)
+        encoder = constant(layer, [0.5] * layer.num_params)
+        vae = tfvae.VAE(encoder, decoder, prior, max_states=1, seed=0)
+        assert tfvae.check(vae, x, verbose=False)["closed KL"].level == "ok"
+        with monkeypatch.context() as patch:
+            terms = type(vae).terms
+            patch.setattr(type(vae), "terms", lambda *a, t=terms, **k: _wrong(t(*a, **k)))
+            assert tfvae.check(vae, x, verbose=False)["closed KL"].level == "fault"
+
+
+def _wrong(terms):
+    return terms._replace(kl=None if terms.kl is None else terms.kl + 30.0)
+
+
 @pytest.mark.slow
 def test_nothing_changes_and_training_goes_on_as_without():
     weights = []

@@ -1,10 +1,14 @@
 """Scores that 32 bits cannot hold apart are told as such, and no fault of distributions."""
 
+import types
+
 import keras
 import numpy as np
+import tensorflow as tf
 
 import tfvae
 from tests.conftest import mlp_decoder
+from tfvae.checking.rounding import of_size
 
 X = np.random.default_rng(0).normal(50, 20, (30, 6)).astype("float32")
 
@@ -48,3 +52,11 @@ def test_draws_of_flows_on_such():
 def test_scores_nats_apart():
     (found,) = faults(gaussian(0.1, 1e-3), decoder(1e6, 1e-2))
     assert found.startswith("Rounding spoils scores: those of ")
+
+
+def test_scores_of_64_bits_are_as_close_as_these():
+    found = {bits: tf.constant([2e9], f"float{bits}") for bits in (32, 64)}
+    subject = types.SimpleNamespace(batch={"x": tf.zeros([1, 6])})
+    said = {bits: of_size(subject, {"log p(x|z)": value}) for bits, value in found.items()}
+    assert said[64] is None
+    assert "2e+02 nats apart" in said[32].found

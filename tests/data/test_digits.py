@@ -45,6 +45,7 @@ def test_seconds_since_1970_are_told_by_column():
         np.array(["a"] * 300),
         np.zeros(0),
         SECONDS[:9],
+        1e39 + 1e33 * np.arange(300),
     ],
 )
 def test_nothing_is_said_of_what_stays_apart(column):
@@ -52,6 +53,7 @@ def test_nothing_is_said_of_what_stays_apart(column):
         warnings.simplefilter("error")
         tell_lost_digits(column, "x")
         tell_lost_digits(column[:, None], "x")
+        tell_lost_digits(np.float64(3.0) * np.ones([]), "x")
 
 
 def test_wide_models_lose_nothing():

@@ -7,6 +7,7 @@ import tensorflow_probability as tfp
 
 from tfvae.distributions import Labelled
 from tfvae.distributions.finite import num_states, weighted_states
+from tfvae.distributions.statistics import probabilities
 from tfvae.layers import IndependentCategorical, MultivariateNormalDiag, OneHotCategorical
 
 tfd = tfp.distributions
@@ -69,3 +70,9 @@ def test_states_of_what_is_known_share_its_weight():
     # An expectation over the states is the value at what is known.
     found = tf.reduce_sum(tf.exp(states.log_weight) * states.z[..., 0], axis=0)
     np.testing.assert_allclose(found[0], 2.0, rtol=1e-6)
+
+
+def test_one_distribution_for_all_rows_has_probabilities_in_each():
+    q = Labelled(tfd.Categorical(probs=[0.2, 0.3, 0.5], dtype=tf.float32), [0.0, NAN, 2.0])
+    expected = [[1.0, 0.0, 0.0], [0.2, 0.3, 0.5], [0.0, 0.0, 1.0]]
+    np.testing.assert_allclose(probabilities(q), expected, rtol=1e-6)

@@ -49,8 +49,10 @@ def test_messages(monkeypatch):
         neighbour_probe(CODES, np.eye(90, dtype=int)[0])
     with pytest.raises(ValueError, match=r"must be finite\. Received: 90 of 90"):
         neighbour_probe(CODES, np.full(90, np.nan))
-    with pytest.raises(ValueError, match=r"of one kind.*Received: NoneType, str\."):
+    with pytest.raises(ValueError, match=r"of one kind.*Received: NoneType, text\."):
         linear_probe(CODES, ["a", "b", None] * 30)
+    numbers = np.array([1, 2.5, np.int64(3)] * 30, dtype=object)
+    assert neighbour_probe(CODES, numbers).chance == 0.0
     with pytest.raises(ValueError, match=r"finite codes \[N, K\].*with NaN or infinity"):
         linear_probe(np.full([4, 2], np.nan), np.zeros(4))
     monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)

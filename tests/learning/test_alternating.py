@@ -79,7 +79,7 @@ def test_turns_end_when_the_information_stops_rising():
     seen = []
     # Means of two: 1, 2, 1.5 (first time without a rise), 3, 3, 2.9 (second time in a row).
     for information in [0.5, 1.5, 2, 2, 1, 2, 3, 3, 3, 3, 2.9, 2.9, 9, 9]:
-        state = scheme._next_state(state, tf.constant(information))
+        state = scheme._next_state(state, tf.constant([information, information]))
         seen.append((float(state["best_information"]), float(state["aggressive"])))
     best = [0, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 9]
     assert [value for value, _ in seen] == pytest.approx(best)

@@ -216,5 +216,9 @@ def test_what_weighs_nothing_has_no_part_in_means_over_points(make):
     np.testing.assert_allclose(found[1], found[0], rtol=1e-5, atol=1e-5)
     for name, value in states[0].items():
         np.testing.assert_allclose(states[1][name], value, rtol=1e-5)
+    if states[0]:
+        without = all_._replace(sample_weight=tf.zeros([12]))
+        kept = objectives.base.next_state_of(objective, state, without, 0, tf.constant(0.0))
+        assert {n: float(v) for n, v in kept.items()} == {n: float(v) for n, v in state.items()}
     differ = np.any(np.abs(found[2] - found[0]) > 1e-6)
     assert differ or any(states[2][name] != value for name, value in states[0].items())

@@ -171,6 +171,10 @@ def test_the_number_of_points_comes_from_the_data_of_fit(tmp_path):
     loaded.fit(x, verbose=0)
     loaded.evaluate(x[:8], verbose=0)
     assert loaded.objective.dataset_size == 20
+    loaded.compile("sgd", loaded._reader.asked)
+    for number in (12, 10):
+        loaded.evaluate(x[:number], verbose=0)
+        assert loaded.objective.dataset_size == number
 
 
 def test_config_round_trip():

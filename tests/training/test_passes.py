@@ -50,6 +50,18 @@ def test_a_generator_is_read_once():
     assert int(vae.optimizer.iterations) == 8
 
 
+class _Notes(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        logs["note"] = ["words", None, {"a": 1}][epoch]
+
+
+def test_callbacks_log_what_they_like():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        history = model().fit(X, epochs=3, callbacks=[_Notes()], verbose=0).history
+    assert history["note"] == ["words", None, {"a": 1}]
+
+
 class Endless(keras.utils.PyDataset):
     @property
     def num_batches(self):

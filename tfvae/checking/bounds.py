@@ -27,6 +27,8 @@ _ROUNDING, _RELATIVE = 1e-2, 1e-3
 # Standard errors, and what is added to them for each draw that there is: at seven draws five of
 # Student's are as rare as twelve of them are.
 _SURELY, _FEW = 5.0, 10.0
+# The same where a few draws make up the mean, whose error is then one too.
+_SURELY_BY_FEW = 15.0
 # Steps of finite differences, in units of the size of the weights, each beside half of it: the
 # shorter ones where the bound bends within the longer.
 _STEPS = (1e-2, 1e-3, 3e-4)
@@ -107,7 +109,9 @@ def of_kl(subject: Subject) -> Iterator[Finding]:
     off, error = _mean(each)
     size = float(np.mean(np.abs(terms.kl)))
     is_off = abs(off) > _SURELY * error + _ROUNDING + _RELATIVE * size
-    held = _share_at_ends(np.asarray(terms.z))
+    supports = subject.model.graph.supports
+    has_states = any(supports[name].whole for name in subject.model.graph.latents)
+    held = 0.0 if has_states else _share_at_ends(np.asarray(terms.z))
     if is_off and held > 0.0:
         yield Finding(
             "closed KL",
@@ -116,7 +120,7 @@ def of_kl(subject: Subject) -> Iterator[Finding]:
             "lie at the ends of the values of q(z|x), which stand for all beyond them.",
             "Floors on the concentrations of the posterior, or inputs of smaller scale.",
         )
-    elif is_off and _by_few(each):
+    elif is_off and _by_few(each) and abs(off) < _SURELY_BY_FEW * error:
         yield Finding(
             "closed KL",
             "note",

@@ -14,19 +14,18 @@ from tfvae.checking.subject import Subject
 
 __all__ = ["by_last_digits", "of_size", "scores_of"]
 
-_EPS = float(np.finfo("float32").eps)
-
 
 def of_size(subject: Subject, values: Mapping[str, Tensor]) -> Finding | None:
     """Returns what there is to say of scores so large that they are nats apart, by dimension."""
     size = max(float(np.max(np.abs(value))) for value in values.values())
+    apart = size * max(_eps(value) for value in values.values())
     dimensions = sum(math.prod(part.shape[1:]) for part in subject.batch.values())
-    if size * _EPS <= max(1, dimensions):
+    if apart <= max(1, dimensions):
         return None
     return Finding(
         "scores",
         "fault",
-        f"Rounding spoils scores: those of {size:.0e} nats are {size * _EPS:.0e} nats apart.",
+        f"Rounding spoils scores: those of {size:.0e} nats are {apart:.0e} nats apart.",
         "Scale the data, or begin again with smaller steps: what trained so far has diverged.",
     )
 
@@ -48,7 +47,14 @@ def by_last_digits(subject: Subject, own: Mapping[str, Tensor]) -> float:
     That is how well float32 tells draws apart, of Gaussians far from zero as of steep flows.
     """
     z = subject.terms.z
+    if not z.dtype.is_floating:
+        return 0.0
     signs = tf.sign(tf.random.stateless_normal(tf.shape(z), subject.seed("digits"), dtype=z.dtype))
     with subject.aside():
-        moved = scores_of(subject, z * (1.0 + signs * _EPS))
+        moved = scores_of(subject, z * (1.0 + signs * _eps(z)))
     return max(float(np.max(np.abs(moved[what] - own[what]))) for what in own)
+
+
+def _eps(value: Tensor) -> float:
+    """Returns the share of itself by which a number is rounded; scores are of 32 bits at least."""
+    return float(np.finfo("float64" if value.dtype == tf.float64 else "float32").eps)

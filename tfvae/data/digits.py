@@ -38,7 +38,7 @@ def tell_lost_digits(x: np.ndarray, name: str, columns: Sequence[Any] = ()) -> N
     """
     dtype = np.dtype(keras.config.floatx())
     narrow = x.dtype.itemsize <= (dtype.itemsize if x.dtype.kind == "f" else 2)
-    if x.dtype.kind not in "fiu" or narrow or not x.size or len(x) < _FEWEST_ROWS:
+    if x.dtype.kind not in "fiu" or narrow or x.ndim < 1 or len(x) < _FEWEST_ROWS or not x.size:
         return
     flat = x.reshape(len(x), -1)
     low, high = (each.reduce(flat, axis=0).astype("float64") for each in (np.fmin, np.fmax))
@@ -46,6 +46,7 @@ def tell_lost_digits(x: np.ndarray, name: str, columns: Sequence[Any] = ()) -> N
         size, spread = np.maximum(np.abs(low), np.abs(high)), high - low
     # In 64 bits too, numbers that should be equal differ in the last digits.
     is_spread = spread > 100.0 * np.finfo("float64").eps * size
+    is_spread &= size <= float(np.finfo(dtype).max)
     close = is_spread & (spread < _ENOUGH * float(np.finfo(dtype).eps) * size)
     lost = [k for k in np.flatnonzero(close) if _is_rounded(flat[:, k], dtype)]
     if not lost:

@@ -136,5 +136,6 @@ def _(distribution: Labelled) -> Tensor | None:
     known = tf.one_hot(
         tf.cast(distribution.fill_in(distribution.centre()), tf.int32), shares.shape[-1]
     )
+    shares = tf.broadcast_to(shares, tf.shape(known))
     where = with_event(distribution.known, [1] * (shares.shape.rank - 1), axes=0)
     return tf.where(where, tf.cast(known, shares.dtype), shares)

@@ -272,7 +272,7 @@ def _check_ledger(ledger: Decomposition, num_points: int) -> None:
             f"Expected: {num_points} points. Received: {ledger.num_points} points"
         )
     # With a prior p(z|c) there is none where no two points have the same c: the ceiling is zero.
-    if ledger.mutual_information is None and ledger.information_ceiling > 0.0:
+    if ledger.mutual_information is None and ledger.information_ceiling != 0.0:
         raise ValueError(
             "`ledger` must compare the points with each other, for the mutual information. "
             "Received: one without, as `max_pairs=0` makes it. Leave that out of `tfvae.decompose`."

@@ -23,6 +23,8 @@ __all__ = ["Record"]
 
 # Between two writings of the file: what is lost at most, but for one pass.
 _SECONDS = 10.0
+# Strings of a configuration that name no layer, though one may be called the same.
+_WORDS = ("activation", "class_name")
 
 
 class Record:
@@ -274,13 +276,13 @@ def _digest_of_config(model: Any) -> str:
         if isinstance(value, (list, tuple)):
             return [plain(each) for each in value]
         if isinstance(value, str):
-            is_name = key == "name" or value in numbers
+            is_name = key == "name" or (value in numbers and key not in _WORDS)
             return numbers.setdefault(value, len(numbers)) if is_name else value
         if value is None or isinstance(value, (bool, int, float)):
             return value
         return np.asarray(value).tolist() if hasattr(value, "__array__") else type(value).__name__
 
-    text = json.dumps(plain(config), sort_keys=True)
+    text = json.dumps(plain(config), sort_keys=True, default=repr)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 

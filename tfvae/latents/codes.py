@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tfvae._config import NUMBERS
 from tfvae._words import kind_of
 from tfvae.distributions.statistics import centre
 from tfvae.evaluation.streaming import Stream
@@ -118,7 +119,9 @@ def checked_labels(labels: Any, size: int) -> np.ndarray:
             f"`labels` must hold one label per data point. Expected shape ({size},). "
             f"Received: {labels.shape}."
         )
-    kinds = sorted({type(label).__name__ for label in labels.tolist()})
+    kinds = sorted({_kind_of_label(label) for label in labels.tolist()})
+    if labels.dtype == object and kinds in (["number"], ["text"]):
+        labels = np.array(labels.tolist())
     if len(kinds) > 1:
         raise ValueError(
             "`labels` must be of one kind, all text or all numbers. Received: "
@@ -132,3 +135,9 @@ def checked_labels(labels: Any, size: int) -> np.ndarray:
             "not. Leave these points out."
         )
     return labels
+
+
+def _kind_of_label(label: Any) -> str:
+    if isinstance(label, (str, bytes)):
+        return "text"
+    return "number" if isinstance(label, (bool, *NUMBERS)) else type(label).__name__

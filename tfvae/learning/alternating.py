@@ -12,7 +12,6 @@ from tfvae._protocols import Stepped, Trained
 from tfvae._typing import Tensor, register
 from tfvae.learning.base import Scheme, Update, check_encoder
 from tfvae.objectives import Objective
-from tfvae.terms import mean_over_points
 
 __all__ = ["Alternating"]
 
@@ -138,15 +137,14 @@ class Alternating(Scheme):
         update = tf.cond(
             state["aggressive"] > 0.0, alternate, lambda: climb(model.trainable_weights)
         )
-        information = mean_over_points(update.values["mutual_information"], sample_weight)
-        return update, self._next_state(state, information)
+        return update, self._next_state(state, update.values["mutual_information"])
 
     @property
     def _turn(self) -> int:
         return int(self.encoder_steps) + 1
 
     def _next_state(self, state: dict[str, Tensor], information: Tensor) -> dict[str, Tensor]:
-        total = state["_information"] + tf.cast(information, tf.float32)
+        total = state["_information"] + tf.cast(tf.reduce_mean(information), tf.float32)
         count = state["_updates"] + 1.0
         looks = count >= float(self.until_information_stops or 1)
         mean, best = total / count, state["best_information"]

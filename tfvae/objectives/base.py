@@ -353,7 +353,10 @@ def next_state_of(
     for field, schedule in _learning_schedules(objective).items():
         part = schedule.next_state(_part_of(state, field), bound)
         following |= {f"{field}_{name}": value for name, value in part.items()}
-    return following
+    if terms.sample_weight is None:
+        return following
+    weighs = tf.reduce_any(terms.sample_weight > 0)  # Of a batch that does not, nothing is known.
+    return {name: tf.where(weighs, value, state[name]) for name, value in following.items()}
 
 
 def _resolved(objective: Objective, step: int | Tensor, state: State) -> tuple[Any, State]:

@@ -173,7 +173,8 @@ def check_scored(model: Any, prefix: str = "") -> None:
 
 def tell_lost_in_training(model: Any) -> None:
     """Warns where a mean that `fit` has logged is no number, as of terms that no loss has."""
-    logs = {n: v for n, v in model.history.history.items() if not n.startswith("val_")}
+    own = {metric.name for metric in model.metrics}  # Callbacks log what they like.
+    logs = {name: v for name, v in model.history.history.items() if name in own}
     _tell_lost(logs, _FRAMES_OF_TRAINING)
 
 

@@ -62,6 +62,7 @@ class Reader:
     Attributes:
         chooses_steps: Whether the number of steps in a call is chosen here.
         asked: The objective that `compile` was given; that of the model may follow the data.
+        fitted: The one that `fit` was called with last.
         turn: Held by the thread that trains or evaluates.
     """
 
@@ -75,7 +76,7 @@ class Reader:
         self.chooses_steps = True
         self.turn = threading.RLock()
         self.asked: Any = None
-        self._fitted: Any = None
+        self.fitted: Any = None
 
     @in_turn
     def fitting(
@@ -103,7 +104,7 @@ class Reader:
             held_out.check_rows("validation_split")
         check_passes(source.x, None if held_out is None else held_out.x, given)
         self._know_points(source)
-        self._fitted = self.asked
+        self.fitted = self.asked
         know_directions(given.get("callbacks"))
         self._know_steps(source, held_out, given)
         given["callbacks"] = with_callbacks(given.get("callbacks"), self._model.guard.callbacks)
@@ -148,7 +149,7 @@ class Reader:
         given = by_name(keras.Model.evaluate, args, kwargs)
         source = Source.of(x, y, given.pop("sample_weight", None))
         self._check(source, "x")
-        self._know_points(source, keeps=self._fitted is self.asked)
+        self._know_points(source, keeps=self.fitted is self.asked)
         check_end(source.x, "x", "steps", given)
         steps = given.get("steps")
         test = None if steps else self._rows_of(source, "test", given.get("batch_size"))

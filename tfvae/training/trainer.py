@@ -194,7 +194,7 @@ class Trainer(Placed):
             auto_scale_loss=auto_scale_loss,
         )
         self.objective, self.scheme = objective, scheme
-        self._reader.asked = objective
+        self._reader.asked, self._reader.fitted = objective, None
         self._step = Step(self, objective, scheme, scheme_is_checked=self.built, skips=given.skips)
         self.guard = Guard(self, remedy)
         self._compile_arguments = {
