@@ -121,6 +121,11 @@ def _place(case):
     return tuple(case.callspec.indices.values())
 
 
+def pytest_collectstart(collector):
+    """What a module makes as it is imported, such as layers, has the same seeds each time."""
+    random.seed(zlib.crc32(collector.nodeid.encode()))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
     """Marks further cases `exhaustive`, and leaves them out where no mark or name asks for them.

@@ -40,6 +40,8 @@ _TINY, _NEAR = 60.0, 9.0
 _MOST, _ROWS = 4_000_000, 1024
 # Of draws, those in the shortest interval that holds so many; of weights, more than one may have.
 _SHARE, _HEAVY = 0.3, 0.1
+# Share of the whole numbers to be expected in it that have to be there.
+_SEEN = 0.9
 
 
 class Match(NamedTuple):
@@ -333,8 +335,15 @@ def _inverse_total(
         low = np.take_along_axis(ordered, begin, 0)
         high = np.take_along_axis(ordered[held - 1 :], begin, 0)
         told = scale.is_precise(low) & scale.is_precise(high)
-        inside = told & (y >= low) & (y <= high)
         length = high - low + (1.0 if scale.whole else 0.0)
+        if scale.whole:
+            rises = np.cumsum(np.diff(ordered, axis=0, prepend=ordered[:1]) > 0.0, axis=0)
+            first = np.take_along_axis(rises, begin, 0)
+            seen = 1 + np.take_along_axis(rises[held - 1 :], begin, 0) - first
+            # So many numbers would be seen if all were as frequent. Those that are rarer than one
+            # in all draws would have no part in the sum, which then is too small.
+            told &= seen >= _SEEN * length * (1.0 - (1.0 - 1.0 / length) ** held)
+        inside = told & (y >= low) & (y <= high)
         weights = np.where(inside, np.exp(-log_prob - scale.log_slope(y)) / length, 0.0)
         each = weights.reshape(len(weights), -1).sum(axis=1) / np.sum(told)
         # What a family is taken for by its elements may be another than what it scores.
